@@ -1,0 +1,49 @@
+# Targets are small and print what they run. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test test-fast lint format production
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## make .venv with everything that the targets need
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 to 3.13 is needed (make PYTHON=python3.12 ...)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,test,dev]'
+	@touch $@
+
+repro: $(READY)  ## run every stage that is out of date, then print the test metrics
+	$(BIN)/dvc repro
+	@$(BIN)/python -m stages.show_result
+
+test: $(READY)  ## all tests, the fast ones first
+	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m slow
+
+test-fast: $(READY)  ## the fast tests only
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+PRODUCTION = -S model.backbone=convnext_tiny -S model.weights=hub \
+	-S train.precision=auto -S train.epochs=30 -S train.pairs_per_epoch=4000 -S train.batch_size=32 \
+	-S train.accumulate=2 -S train.lr=0.0003 -S train.ema_decay=0.999 -S train.warmup_epochs=2 \
+	-S train.frozen_epochs=3 -S train.last_stages_until_epoch=15 -S train.patience=8
+
+production: $(READY)  ## the user's recipe: ConvNeXt-Tiny, phases 1-3 / 4-15 / 16+ (ROOT=data for your own data)
+	$(BIN)/dvc exp run -n production $(PRODUCTION) $(if $(ROOT),-S data.root=$(ROOT)) $(ARGS)
+

@@ -1,0 +1,49 @@
+"""Every error this project raises on purpose.
+
+A message names the file, key or row, the value seen and what would be right. Several faults of one
+input are reported together, one a line.
+"""
+
+
+class PipelineError(Exception):
+    """Base of all errors a user can cause and mend; `run_stage` prints it without a traceback."""
+
+
+class ParamsError(PipelineError, ValueError):
+    """params.yaml is malformed, or a value in it is out of its range."""
+
+
+class ManifestError(PipelineError, ValueError):
+    """A CSV manifest or an input folder has rows or files that cannot be used."""
+
+
+class DecodeError(PipelineError, OSError):
+    """A picture or a video cannot be decoded."""
+
+
+class DetectorError(PipelineError, RuntimeError):
+    """A face detector cannot be loaded or is unknown."""
+
+
+class PackageError(PipelineError, RuntimeError):
+    """A pinned package cannot be fetched, or its content is not what was pinned."""
+
+
+class SplitError(PipelineError, ValueError):
+    """The groups at hand cannot be split as asked."""
+
+
+class SkipLimitError(PipelineError, RuntimeError):
+    """More samples were skipped than the stage tolerates."""
+
+
+class WeightsError(PipelineError, RuntimeError):
+    """Pretrained weights or a checkpoint cannot be had, or do not fit the model."""
+
+
+class ResumeError(PipelineError, RuntimeError):
+    """A saved training state belongs to another run."""
+
+
+class BundleError(PipelineError, RuntimeError):
+    """An exported bundle is incomplete, altered or does not reproduce its golden outputs."""

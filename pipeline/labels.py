@@ -1,0 +1,15 @@
+"""The label values, defined once: YAML, CSV, code, JSON and plots use these names."""
+
+from typing import Final, Literal
+
+REAL: Final = 0
+FAKE: Final = 1
+UNKNOWN: Final = -1
+
+FakeType = Literal["real", "inswapper", "uniface", "pseudo", "other"]
+FAKE_TYPES: Final[tuple[FakeType, ...]] = ("real", "inswapper", "uniface", "pseudo", "other")
+
+BoundarySource = Literal["exact", "paired", "geometric", "none"]
+
+QUALITY_NAMES: Final = ("pristine", "moderate", "heavy")
+SPLITS: Final = ("train", "val", "test")

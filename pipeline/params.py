@@ -1,0 +1,283 @@
+"""params.yaml, read strictly.
+
+DVC has no types: `dvc exp run -S train.lr=abc` writes the string, `-S +train.nope=1` adds a key. So
+the whole file is validated by every stage, and all faults are reported at once, one a line.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ParamsError
+
+PARAMS_PATH = Path("params.yaml")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+JpegQuality = Annotated[int, Field(ge=1, le=100)]
+
+
+class Section(BaseModel):
+    """A frozen section of params.yaml; unknown keys and other types are refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class DataParams(Section):
+    root: Annotated[str, Field(min_length=1)]
+
+
+class BuildSampleParams(Section):
+    seed: Seed
+    width_px: Annotated[int, Field(ge=160, le=1920, multiple_of=2)]
+    height_px: Annotated[int, Field(ge=160, le=1080, multiple_of=2)]
+    fps: Annotated[int, Field(ge=5, le=60)]
+    crf: Annotated[int, Field(ge=0, le=51)]
+    max_people: Annotated[int, Field(ge=6)]
+    min_face_px: Annotated[int, Field(ge=40)]
+    scenes_min: Annotated[int, Field(ge=1)]
+    scenes_max: Annotated[int, Field(ge=1)]
+    scene_s: Annotated[float, Field(ge=0.3)]
+    uniface_frac: Fraction
+    cross_identity_frac: Fraction
+    stills_per_person: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "BuildSampleParams":
+        if self.scenes_min > self.scenes_max:
+            raise ValueError(f"scenes_min {self.scenes_min} is above scenes_max {self.scenes_max}")
+        return self
+
+
+class ExtractFramesParams(Section):
+    frames_per_scene: Count
+    scene_threshold: OpenFraction
+    min_scene_s: Positive
+    max_skip_frac: Fraction
+
+
+class PreprocessParams(Section):
+    size_px: Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
+    scales: Annotated[list[Annotated[float, Field(ge=1, le=4)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "PreprocessParams":
+        if self.scales != sorted(set(self.scales)):
+            raise ValueError(f"scales must ascend without repetition, got {self.scales}")
+        return self
+
+
+class CropFacesParams(Section):
+    detector: Literal["insightface", "retinaface", "mediapipe", "yolo_face", "opencv_haar"]
+    pack: Annotated[str, Field(min_length=1)]
+    model_file: str
+    min_score: OpenFraction
+    min_face_px: Annotated[int, Field(ge=16)]
+    max_faces: Count
+    context_scale: Annotated[float, Field(ge=1, le=4)]
+    context_max_px: Annotated[int, Field(ge=128, le=2048)]
+    boundary_min_seam_frac: OpenFraction
+    boundary_min_sigma: Positive
+    quality_quantiles: Annotated[list[OpenFraction], Field(min_length=2, max_length=2)]
+    max_skip_frac: Fraction
+
+
+class SplitGroupsParams(Section):
+    seed: Seed
+    val_frac: OpenFraction
+    test_frac: OpenFraction
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> "SplitGroupsParams":
+        if self.val_frac + self.test_frac >= 1:
+            raise ValueError(
+                "val_frac + test_frac must stay below 1, or nothing is left to train on"
+            )
+        return self
+
+
+class PackZarrParams(Section):
+    crops_per_shard: Count
+
+
+class ModelParams(Section):
+    backbone: Annotated[str, Field(min_length=1)]
+    weights: Literal["hub", "file", "package", "none"]
+    weights_file: str
+    frequency: Literal["highpass", "fft", "dct", "off"]
+    rgb_dim: Count
+    frequency_dim: Count
+    hidden_dim: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class PseudoSwapParams(Section):
+    frac: Fraction
+    cross_identity_frac: Fraction
+    hull_frac: Fraction
+    box_frac: Fraction
+    restorer_frac: Fraction
+    occlusion_frac: Fraction
+    low_pass_min_px: Annotated[int, Field(ge=16, le=128)]
+    low_pass_max_px: Annotated[int, Field(ge=16, le=128)]
+    soften_real_frac: Fraction
+
+
+class AugmentParams(Section):
+    flip_frac: Fraction
+    jpeg_frac: Fraction
+    jpeg_min: JpegQuality
+    jpeg_max: JpegQuality
+    resize_recompress_frac: Fraction
+    resize_min: OpenFraction
+    noise_frac: Fraction
+    gaussian_blur_frac: Fraction
+    motion_blur_frac: Fraction
+    colour_jitter_frac: Fraction
+    sharpen_frac: Fraction
+
+
+class TrainParams(Section):
+    seed: Seed
+    epochs: Count
+    pairs_per_epoch: Count
+    batch_size: Annotated[int, Field(ge=2, multiple_of=2)]
+    accumulate: Count
+    lr: Positive
+    backbone_lr_scale: Positive
+    full_lr_scale: Positive
+    weight_decay: NonNegative
+    warmup_epochs: NonNegative
+    min_lr_frac: Fraction
+    clip_norm: Positive
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    threads: Count
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    frozen_epochs: Annotated[int, Field(ge=0)]
+    last_stages_until_epoch: Annotated[int, Field(ge=0)]
+    patience: Count
+    focal_gamma: NonNegative
+    loss_real_fake: NonNegative
+    loss_inswapper: NonNegative
+    loss_boundary: NonNegative
+    loss_quality: NonNegative
+    loss_seam_map: NonNegative
+
+
+class FusionParams(Section):
+    real_fake: Fraction
+    inswapper: Fraction
+    boundary: Fraction
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "FusionParams":
+        total = self.real_fake + self.inswapper + self.boundary
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the three weights must sum to 1, got {total:.6g}")
+        return self
+
+
+class CalibrateParams(Section):
+    low_fpr: OpenFraction
+    sweep_steps: Annotated[int, Field(ge=19)]
+    min_face_px: Annotated[int, Field(ge=16)]
+
+
+class EvaluateParams(Section):
+    seed: Seed
+    bootstrap: Annotated[int, Field(ge=100)]
+    compressed_jpeg: JpegQuality
+    low_quality_px: Annotated[int, Field(ge=16)]
+
+
+class ExportParams(Section):
+    opset: Annotated[int, Field(ge=18)]
+    int8: bool
+    golden_crops: Count
+
+
+class Params(Section):
+    """The whole params.yaml."""
+
+    data: DataParams
+    build_sample: BuildSampleParams
+    extract_frames: ExtractFramesParams
+    preprocess: PreprocessParams
+    crop_faces: CropFacesParams
+    split_groups: SplitGroupsParams
+    pack_zarr: PackZarrParams
+    model: ModelParams
+    pseudo_swap: PseudoSwapParams
+    augment: AugmentParams
+    train: TrainParams
+    fusion: FusionParams
+    calibrate: CalibrateParams
+    evaluate: EvaluateParams
+    export: ExportParams
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2 floats and without silent duplicate keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise ParamsError(
+                    f"{node.start_mark.name}: line {line}: key {key!r} is given twice"
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# PyYAML follows YAML 1.1, where 1e-05 (what `dvc exp run -S train.lr=1e-05` writes) is a string.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+
+
+def load_params(path: Path = PARAMS_PATH) -> Params:
+    """Read and validate params.yaml.
+
+    Raises ParamsError with one line a fault: `params.yaml: train.lr: Input should be a valid number
+    (got 'abc')`.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            loader = _Loader(stream)
+            loader.name = str(path)
+            try:
+                raw = loader.get_single_data()
+            finally:
+                loader.dispose()
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: not found; run from the repository's root") from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: expected a mapping of sections, got {type(raw).__name__}")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError("\n".join(validation_lines(path, error))) from None
+
+
+def validation_lines(path: Path | str, error: ValidationError) -> list[str]:
+    """One line a fault: `file: key.path: message (got value)`."""
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"]) or "(top level)"
+        got = "" if fault["type"] == "missing" else f" (got {fault['input']!r:.80})"
+        lines.append(f"{path}: {key}: {fault['msg']}{got}")
+    return lines
