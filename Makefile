@@ -1,6 +1,8 @@
 # Targets are small and print what they run. `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
+# dvc runs each stage as `python -m stages.NAME`: that python must be the one of .venv.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 

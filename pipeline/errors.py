@@ -21,6 +21,14 @@ class DecodeError(PipelineError, OSError):
     """A picture or a video cannot be decoded."""
 
 
+class UnknownFormatError(DecodeError):
+    """The content is of no known picture or video format."""
+
+
+class TooLargeError(DecodeError):
+    """A picture or a video is beyond a limit on pixels, duration or count."""
+
+
 class DetectorError(PipelineError, RuntimeError):
     """A face detector cannot be loaded or is unknown."""
 
@@ -41,9 +49,17 @@ class WeightsError(PipelineError, RuntimeError):
     """Pretrained weights or a checkpoint cannot be had, or do not fit the model."""
 
 
+class TrainingError(PipelineError, RuntimeError):
+    """Training diverged."""
+
+
 class ResumeError(PipelineError, RuntimeError):
     """A saved training state belongs to another run."""
 
 
 class BundleError(PipelineError, RuntimeError):
     """An exported bundle is incomplete, altered or does not reproduce its golden outputs."""
+
+
+class SettingsError(PipelineError, ValueError):
+    """An environment variable of the service has a value that makes no sense."""

@@ -24,7 +24,7 @@ Pixels = Annotated[float, Field(allow_inf_nan=False)]
 class Row(BaseModel):
     """A frozen manifest row; unknown columns are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Origin(Row):
@@ -132,36 +132,42 @@ def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
     """Read a CSV manifest; every fault is reported at once as `file: row N: column: message`.
 
     Row numbers are those of a spreadsheet: the header is row 1.
-    Raises ManifestError when the file is missing, a column is missing or unknown, or a value is
-    wrong.
+    Raises ManifestError when the file is missing, has other columns, or a value is wrong.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, restkey="(extra)")
-            header = list(reader.fieldnames or [])
-            _check_header(path, header, model)
-            numeric = _numeric_columns(model)
-            rows, faults = [], []
-            for number, record in enumerate(reader, start=2):
-                if "(extra)" in record or None in record.values():
-                    faults.append(f"{path}: row {number}: expected {len(header)} columns")
-                    continue
-                values = {k: _cell(v, k in numeric) for k, v in record.items()}
-                try:
-                    rows.append(model.model_validate(values))
-                except ValidationError as error:
-                    faults += [
-                        f"{path}: row {number}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-                        f" (got {record.get(str(fault['loc'][0]))!r})"
-                        for fault in error.errors()
-                    ]
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: not found") from None
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: expected UTF-8 text ({error.reason})") from None
+    rows, faults = parse_rows(path, model)
     if faults:
         raise ManifestError("\n".join(faults))
-    return rows
+    return list(rows.values())
+
+
+def parse_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], list[str]]:
+    """As read_rows, for a caller with more to check: the good rows by number, the others' faults.
+
+    Raises ManifestError when the file is missing, is no CSV text, or has the wrong columns.
+    """
+    header, records = _read_csv(path)
+    _check_header(path, header, model)
+    numeric = _numeric_columns(model)
+    rows: dict[int, RowT] = {}
+    faults: list[str] = []
+    for number, cells in enumerate(records, start=2):
+        if not cells:  # a blank line
+            continue
+        if len(cells) != len(header):
+            faults.append(f"{path}: row {number}: expected {len(header)} cells, got {len(cells)}")
+            continue
+        record = dict(zip(header, cells, strict=True))
+        try:
+            rows[number] = model.model_validate(
+                {name: _cell(text, name in numeric) for name, text in record.items()}
+            )
+        except ValidationError as error:
+            faults += [
+                f"{path}: row {number}: {fault['loc'][0]}: {fault['msg']}"
+                f" (got {record.get(str(fault['loc'][0]))!r})"
+                for fault in error.errors()
+            ]
+    return rows, faults
 
 
 def write_rows(path: Path, rows: Sequence[Row], model: type[Row]) -> None:
@@ -191,13 +197,29 @@ def require_unique(path: Path, column: str, values: Iterable[str]) -> None:
         raise ManifestError("\n".join(faults))
 
 
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header's cells and those of every other line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = list(csv.reader(stream, strict=True))
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: not found") from None
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: expected UTF-8 text ({error.reason})") from None
+    except (OSError, csv.Error) as error:
+        raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
+    return (lines[0], lines[1:]) if lines else ([], [])
+
+
 def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
     if not header:
         raise ManifestError(f"{path}: empty file; expected a header line")
     required = {name for name, field in model.model_fields.items() if field.is_required()}
     missing = sorted(required - set(header))
     unknown = sorted(set(header) - set(model.model_fields))
-    faults = [f"{path}: column {name!r} is missing" for name in missing]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    faults = [f"{path}: column {name!r} stands twice" for name in twice]
+    faults += [f"{path}: column {name!r} is missing" for name in missing]
     faults += [f"{path}: column {name!r} is unknown" for name in unknown]
     if faults:
         raise ManifestError("\n".join(faults))

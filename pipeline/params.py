@@ -27,7 +27,7 @@ JpegQuality = Annotated[int, Field(ge=1, le=100)]
 class Section(BaseModel):
     """A frozen section of params.yaml; unknown keys and other types are refused."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataParams(Section):
@@ -51,8 +51,7 @@ class BuildSampleParams(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> "BuildSampleParams":
-        if self.scenes_min > self.scenes_max:
-            raise ValueError(f"scenes_min {self.scenes_min} is above scenes_max {self.scenes_max}")
+        _require_ordered(self, "scenes_min", "scenes_max")
         return self
 
 
@@ -87,6 +86,13 @@ class CropFacesParams(Section):
     boundary_min_sigma: Positive
     quality_quantiles: Annotated[list[OpenFraction], Field(min_length=2, max_length=2)]
     max_skip_frac: Fraction
+
+    @model_validator(mode="after")
+    def _descending(self) -> "CropFacesParams":
+        moderate, heavy = self.quality_quantiles
+        if heavy >= moderate:
+            raise ValueError(f"quality_quantiles must descend, got {self.quality_quantiles}")
+        return self
 
 
 class SplitGroupsParams(Section):
@@ -125,9 +131,19 @@ class PseudoSwapParams(Section):
     box_frac: Fraction
     restorer_frac: Fraction
     occlusion_frac: Fraction
+    boost_frac: Fraction
+    black_border_frac: Fraction
+    low_pass_frac: Fraction
     low_pass_min_px: Annotated[int, Field(ge=16, le=128)]
     low_pass_max_px: Annotated[int, Field(ge=16, le=128)]
     soften_real_frac: Fraction
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PseudoSwapParams":
+        _require_ordered(self, "low_pass_min_px", "low_pass_max_px")
+        if self.hull_frac + self.box_frac > 1:
+            raise ValueError("hull_frac + box_frac must not exceed 1; the rest are squares")
+        return self
 
 
 class AugmentParams(Section):
@@ -142,6 +158,11 @@ class AugmentParams(Section):
     motion_blur_frac: Fraction
     colour_jitter_frac: Fraction
     sharpen_frac: Fraction
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "AugmentParams":
+        _require_ordered(self, "jpeg_min", "jpeg_max")
+        return self
 
 
 class TrainParams(Section):
@@ -163,12 +184,19 @@ class TrainParams(Section):
     frozen_epochs: Annotated[int, Field(ge=0)]
     last_stages_until_epoch: Annotated[int, Field(ge=0)]
     patience: Count
+    val_faces: Annotated[int, Field(ge=2)]
     focal_gamma: NonNegative
     loss_real_fake: NonNegative
     loss_inswapper: NonNegative
     loss_boundary: NonNegative
     loss_quality: NonNegative
     loss_seam_map: NonNegative
+
+    @model_validator(mode="after")
+    def _phases_in_order(self) -> "TrainParams":
+        _require_ordered(self, "frozen_epochs", "last_stages_until_epoch")
+        _require_ordered(self, "warmup_epochs", "epochs")
+        return self
 
 
 class FusionParams(Section):
@@ -185,9 +213,11 @@ class FusionParams(Section):
 
 
 class CalibrateParams(Section):
+    fusion: Literal["fixed", "learned"]
     low_fpr: OpenFraction
     sweep_steps: Annotated[int, Field(ge=19)]
     min_face_px: Annotated[int, Field(ge=16)]
+    min_inside_frac: OpenFraction
 
 
 class EvaluateParams(Section):
@@ -195,12 +225,19 @@ class EvaluateParams(Section):
     bootstrap: Annotated[int, Field(ge=100)]
     compressed_jpeg: JpegQuality
     low_quality_px: Annotated[int, Field(ge=16)]
+    ladder_faces: Annotated[int, Field(ge=4)]
 
 
 class ExportParams(Section):
     opset: Annotated[int, Field(ge=18)]
     int8: bool
     golden_crops: Count
+
+
+def _require_ordered(section: Section, lower: str, upper: str) -> None:
+    low, high = getattr(section, lower), getattr(section, upper)
+    if low > high:
+        raise ValueError(f"{lower} {low} is above {upper} {high}")
 
 
 class Params(Section):
@@ -230,11 +267,11 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            at = f"{node.start_mark.name}: line {key_node.start_mark.line + 1}"
+            if not isinstance(key, str):
+                raise ParamsError(f"{at}: expected a name as key, got {key!r}")
             if key in seen:
-                line = key_node.start_mark.line + 1
-                raise ParamsError(
-                    f"{node.start_mark.name}: line {line}: key {key!r} is given twice"
-                )
+                raise ParamsError(f"{at}: key {key!r} is given twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -263,14 +300,35 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
                 loader.dispose()
     except FileNotFoundError:
         raise ParamsError(f"{path}: not found; run from the repository's root") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     except yaml.YAMLError as error:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: expected a mapping of sections, got {type(raw).__name__}")
     try:
-        return Params.model_validate(raw)
+        params = Params.model_validate(raw)
     except ValidationError as error:
         raise ParamsError("\n".join(validation_lines(path, error))) from None
+    if faults := _contradictions(params):
+        raise ParamsError("\n".join(f"{path}: {fault}" for fault in faults))
+    return params
+
+
+def _contradictions(params: Params) -> list[str]:
+    """What no section can see alone, as `key: message`."""
+    faults = []
+    crop_faces, scales = params.crop_faces, params.preprocess.scales
+    if crop_faces.context_scale < scales[-1]:
+        faults.append(
+            "crop_faces.context_scale: the context crop must hold the largest of"
+            f" preprocess.scales, {scales[-1]:g} (got {crop_faces.context_scale:g})"
+        )
+    if crop_faces.detector in ("mediapipe", "yolo_face") and not crop_faces.model_file:
+        faults.append(f"crop_faces.model_file: {crop_faces.detector} needs the path of its model")
+    if params.model.weights == "file" and not params.model.weights_file:
+        faults.append("model.weights_file: expected a path, because model.weights is file")
+    return faults
 
 
 def validation_lines(path: Path | str, error: ValidationError) -> list[str]:
@@ -278,6 +336,8 @@ def validation_lines(path: Path | str, error: ValidationError) -> list[str]:
     lines = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"]) or "(top level)"
-        got = "" if fault["type"] == "missing" else f" (got {fault['input']!r:.80})"
-        lines.append(f"{path}: {key}: {fault['msg']}{got}")
+        # A rule of ours ("value_error") tells the values itself.
+        quiet = fault["type"] in ("missing", "value_error")
+        got = "" if quiet else f" (got {fault['input']!r:.80})"
+        lines.append(f"{path}: {key}: {fault['msg'].removeprefix('Value error, ')}{got}")
     return lines

@@ -1,0 +1,46 @@
+"""Face detectors by the names that params.yaml uses."""
+
+from pipeline.errors import DetectorError
+from pipeline.faces.detector import FaceDetector
+from pipeline.faces.retinaface_pack import PACK_NAME
+
+
+def load_detector(
+    name: str,
+    *,
+    pack: str = PACK_NAME,
+    model_file: str = "",
+    min_score: float = 0.5,
+    threads: int = 1,
+) -> FaceDetector:
+    """Open a face detector; its libraries are imported only now.
+
+    name: insightface | retinaface | mediapipe | yolo_face | opencv_haar. pack: model pack of
+    insightface. model_file: model of mediapipe (.tflite) and yolo_face (.onnx). min_score: in [0,
+    1], what the detector itself drops. threads: threads of one ONNX Runtime call; changes speed
+    only. Raises DetectorError for an unknown name or a model that cannot be had.
+    """
+    if name == "insightface":
+        from pipeline.faces.scrfd_pack import ScrfdPackDetector
+
+        return ScrfdPackDetector(pack, min_score, threads)
+    if name == "retinaface":
+        from pipeline.faces.retinaface import RetinaFaceDetector
+
+        return RetinaFaceDetector(min_score, threads)
+    if name == "mediapipe":
+        from pipeline.faces.mediapipe_face import MediapipeDetector
+
+        return MediapipeDetector(model_file, min_score)
+    if name == "yolo_face":
+        from pipeline.faces.yolo_face import YoloFaceDetector
+
+        return YoloFaceDetector(model_file, min_score, threads)
+    if name == "opencv_haar":
+        from pipeline.faces.opencv_haar import HaarDetector
+
+        return HaarDetector()
+    raise DetectorError(
+        f"crop_faces.detector: {name!r} is unknown; expected insightface, retinaface, mediapipe,"
+        " yolo_face or opencv_haar"
+    )

@@ -1,0 +1,47 @@
+"""OpenCV's frontal-face cascade, for development: coarse and without keypoints (Viola & Jones)."""
+
+from pathlib import Path
+
+import cv2
+import cv2.data
+import numpy as np
+
+from pipeline.errors import DetectorError
+from pipeline.faces.detector import Face
+from pipeline.preprocess import ImageU8
+
+CASCADE = "haarcascade_frontalface_default.xml"
+# The cascade's last-stage weights have no upper bound; typical faces reach 3 to 8.
+HALF_SCORE_WEIGHT = 3.0
+
+
+class HaarDetector:
+    """The cascade that OpenCV 4 ships."""
+
+    name = "opencv_haar"
+
+    def __init__(self) -> None:
+        path = Path(cv2.data.haarcascades) / CASCADE
+        self._cascade = cv2.CascadeClassifier(str(path))
+        if self._cascade.empty():
+            raise DetectorError(f"{path}: cannot be loaded; OpenCV 4 brings it, OpenCV 5 does not")
+
+    def detect(self, rgb: ImageU8) -> list[Face]:
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        boxes, _, weights = self._cascade.detectMultiScale3(
+            grey, scaleFactor=1.1, minNeighbors=4, outputRejectLevels=True
+        )
+        return [
+            Face(
+                box_xyxy=np.array([x, y, x + width, y + height], np.float32),
+                keypoints=None,
+                score=pseudo_score(float(weight)),
+            )
+            for (x, y, width, height), weight in zip(boxes, np.ravel(weights), strict=True)
+        ]
+
+
+def pseudo_score(weight: float) -> float:
+    """A rank in [0, 1) that grows with the last stage's weight; not a probability."""
+    positive = max(weight, 0.0)
+    return positive / (positive + HALF_SCORE_WEIGHT)

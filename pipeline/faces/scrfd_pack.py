@@ -1,0 +1,89 @@
+"""InsightFace's FaceAnalysis on a pack folder: the embedded RetinaFace one or any other."""
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.errors import DetectorError
+from pipeline.faces.detector import Face, input_side, letterbox
+from pipeline.faces.retinaface_pack import PACK_NAME, build_pack
+from pipeline.faces.sessions import PROVIDERS, session_options
+from pipeline.preprocess import ImageU8
+
+INPUT_SIDES = (320, 640)
+
+
+class ScrfdPackDetector:
+    """SCRFD through `insightface.app.FaceAnalysis`, detection only."""
+
+    name = "insightface"
+
+    def __init__(self, pack: str, min_score: float, threads: int = 1) -> None:
+        """pack: the embedded pack's name, or what `pack_folder` understands.
+
+        Raises DetectorError when the pack is missing or holds no detector; never downloads one.
+        """
+        folder = build_pack() if pack == PACK_NAME else pack_folder(pack)
+        self._model = _load_detection(folder, threads)
+        self._model.prepare(-1, det_thresh=min_score)
+
+    def detect(self, rgb: ImageU8) -> list[Face]:
+        side = input_side(rgb.shape, INPUT_SIDES)
+        # insightface would resize without area averaging, and fails on very long pictures.
+        boxed, scale = letterbox(rgb, side, side)
+        bgr = cv2.cvtColor(boxed, cv2.COLOR_RGB2BGR)
+        boxes, keypoints = self._model.detect(bgr, input_size=(side, side))
+        points = [None] * len(boxes) if keypoints is None else keypoints / np.float32(scale)
+        return [
+            Face(box[:4] / np.float32(scale), kps, float(np.clip(box[4], 0, 1)))
+            for box, kps in zip(boxes, points, strict=True)
+        ]
+
+
+def pack_folder(pack: str) -> Path:
+    """An existing folder: `pack` itself, $INSWAPPER_PACKS/pack or ~/.insightface/models/pack.
+
+    Raises DetectorError naming every place that was looked at.
+    """
+    configured = os.environ.get("INSWAPPER_PACKS", "")
+    places = [Path(configured) / pack] if configured else []
+    places += [Path.home() / ".insightface" / "models" / pack, Path(pack).expanduser()]
+    for place in places:
+        if any(place.glob("*.onnx")):
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise DetectorError(
+        f"crop_faces.pack: no folder with ONNX files for pack {pack!r}; looked at {looked}."
+        f" Use {PACK_NAME!r} (embedded, MIT), or unpack an InsightFace pack there yourself and set"
+        " INSWAPPER_PACKS to its parent folder; nothing is downloaded, and the buffalo_* packs are"
+        " for non-commercial research only"
+    )
+
+
+def _load_detection(folder: Path, threads: int) -> Any:
+    """The detection model of a pack. insightface prints while it loads: that is dropped."""
+    # Without this entry insightface imports its mask renderer, and with it albumentations and torch
+    # where they are installed: 1.7 s and some 300 MB a process for nothing. It copes with the
+    # absence.
+    sys.modules.setdefault("insightface.app.mask_renderer", None)  # type: ignore[arg-type]
+    from insightface.app import FaceAnalysis
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            analysis = FaceAnalysis(
+                name=str(folder),
+                allowed_modules=["detection"],
+                providers=PROVIDERS,
+                sess_options=session_options(threads),
+            )
+    except AssertionError:
+        raise DetectorError(
+            f"{folder}: holds no face detector; a SCRFD or RetinaFace ONNX is needed"
+        ) from None
+    return analysis.det_model

@@ -1,0 +1,65 @@
+"""Whether the quantised detector may replace the exact one: measured on validation, not assumed."""
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+
+from pipeline.bundle import Int8Check
+from pipeline.decision import DecisionSpec
+from pipeline.preprocess import Preprocess
+from pipeline.session import run_session
+from pipeline.training.metrics import area_under_roc
+from pipeline.training.model import HEADS
+from pipeline.training.scoring import FaceLogits, decided, inside_fracs, rows_of_faces
+from pipeline.training.store import FaceStore
+
+MAX_AUC_CHANGE = 0.002
+MAX_FLIPS_FRAC = 0.005
+
+
+def judge_int8(
+    exact: onnxruntime.InferenceSession,
+    quantised: onnxruntime.InferenceSession,
+    store: FaceStore,
+    preprocess: Preprocess,
+    decision: DecisionSpec,
+) -> Int8Check:
+    """Compare AUC and verdicts of the two sessions on every face of a split."""
+    inside = inside_fracs(store)
+    before, after = (
+        decided(store.faces, session_logits(session, store, preprocess), decision, inside)
+        for session in (exact, quantised)
+    )
+    return compare(before, after)
+
+
+def compare(before: pd.DataFrame, after: pd.DataFrame) -> Int8Check:
+    """before, after: one row a face with label, score and verdict, in the same order."""
+    if before["label"].nunique() < 2:
+        return Int8Check(written=False, reason="validation lacks a class: AUC is not defined")
+    change = area_under_roc(after["label"], after["score"]) - area_under_roc(
+        before["label"], before["score"]
+    )
+    flips = float((before["verdict"] != after["verdict"]).mean())
+    passed = abs(change) <= MAX_AUC_CHANGE and flips <= MAX_FLIPS_FRAC
+    return Int8Check(
+        written=passed,
+        reason=(
+            f"{'passed' if passed else 'refused'} on {len(before)} faces: AUC changes by "
+            f"{change:+.4f} (at most {MAX_AUC_CHANGE}), {flips:.2%} of the verdicts flip "
+            f"(at most {MAX_FLIPS_FRAC:.1%})"
+        ),
+        auc_change=float(change),
+        verdict_flips_frac=flips,
+    )
+
+
+def session_logits(
+    session: onnxruntime.InferenceSession, store: FaceStore, preprocess: Preprocess
+) -> FaceLogits:
+    """Logits of the stored crops through onnxruntime: (faces, crops, ...) a head."""
+    parts = []
+    for rows in rows_of_faces(store, len(preprocess.scales)):
+        crops = np.stack([store.crops(int(row)) for row in rows])
+        parts.append(run_session(session, preprocess.to_input(crops), list(HEADS)))
+    return {head: np.stack([part[head] for part in parts]) for head in HEADS}

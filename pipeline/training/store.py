@@ -1,0 +1,279 @@
+"""Crops and faces of one split, from a Zarr group or straight from a CSV manifest.
+
+Zarr keeps one chunk an item and many items a shard, so that a split is a few files and any crop is
+one read. Both sources answer alike, and training cannot tell them apart.
+"""
+
+import io
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, get_args
+
+import numpy as np
+import pandas as pd
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+from zarr.codecs import ZstdCodec
+
+from pipeline.errors import DecodeError, ManifestError
+from pipeline.manifest import SplitRow, read_rows
+from pipeline.preprocess import FloatArray, ImageU8
+
+TEXT_COLUMNS = [
+    name
+    for name, field in SplitRow.model_fields.items()
+    if field.annotation is str or any(isinstance(part, str) for part in get_args(field.annotation))
+]
+NUMBER_COLUMNS = [name for name in SplitRow.model_fields if name not in TEXT_COLUMNS]
+KEYPOINT_COLUMNS = [f"kp{i}_{axis}" for i in range(5) for axis in "xy"]
+BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
+
+
+class Pictures(Protocol):
+    """Where a split's pictures come from."""
+
+    def crop(self, row: int) -> ImageU8: ...
+
+    def context(self, face: int) -> ImageU8: ...
+
+    def mask(self, face: int) -> ImageU8 | None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class FaceStore:
+    """Read access to one split; can be sent to other processes.
+
+    table: one row a crop, the columns of SplitRow, in the manifest's order. faces: one row a face
+    (that of its first crop), in order of first appearance; its index is the face's number.
+    face_of_crop: (n,) face number of each crop.
+    """
+
+    table: pd.DataFrame
+    faces: pd.DataFrame
+    face_of_crop: NDArray[np.int64]
+    pictures: Pictures
+
+    def crops(self, row: int) -> ImageU8:
+        """(size, size, 3) uint8: the stored crop of one row of `table`."""
+        return self.pictures.crop(row)
+
+    def context(self, face: int) -> ImageU8:
+        """(H, W, 3) uint8: the face's surroundings at native resolution."""
+        return self.pictures.context(face)
+
+    def mask(self, face: int) -> FloatArray | None:
+        """(H, W) float32 in [0, 1]: opacity of the paste over the context; None when not known."""
+        mask = self.pictures.mask(face)
+        return None if mask is None else mask.astype(np.float32) / np.float32(255)
+
+    def box(self, face: int) -> FloatArray:
+        """(4,) float32: the face's box in pixels of its context."""
+        return self._in_context[face, :2].reshape(4)
+
+    def keypoints(self, face: int) -> FloatArray | None:
+        """(5, 2) float32 in pixels of the context; None when the detector gave none."""
+        points = self._in_context[face, 2:]
+        return None if np.isnan(points).any() else points
+
+    @cached_property
+    def _in_context(self) -> FloatArray:
+        """(faces, 7, 2): two corners and five keypoints of every face, in pixels of its context."""
+        points = self.faces[BOX_COLUMNS + KEYPOINT_COLUMNS].to_numpy(np.float64).reshape(-1, 7, 2)
+        offsets = self.faces[["context_x", "context_y"]].to_numpy(np.float64)[:, None]
+        scales = self.faces["context_scale"].to_numpy(np.float64)[:, None, None]
+        return np.asarray((points - offsets) * scales, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class FilePictures:
+    """The pictures that a manifest names, decoded when asked for."""
+
+    image_path: list[str]
+    context_path: list[str]
+    mask_path: list[str]
+
+    def crop(self, row: int) -> ImageU8:
+        return _decode(Path(self.image_path[row]), "RGB")
+
+    def context(self, face: int) -> ImageU8:
+        return _decode(Path(self.context_path[face]), "RGB")
+
+    def mask(self, face: int) -> ImageU8 | None:
+        return _decode(Path(self.mask_path[face]), "L") if self.mask_path[face] else None
+
+
+@dataclass(frozen=True, eq=False)
+class ZarrPictures:
+    """The arrays that `pack` wrote."""
+
+    crops: Any
+    contexts: Any
+    context_hw: NDArray[np.int32]
+    masks: Any
+    has_mask: NDArray[np.bool_]
+
+    def crop(self, row: int) -> ImageU8:
+        return np.asarray(self.crops[row], np.uint8)
+
+    def context(self, face: int) -> ImageU8:
+        height, width = self.context_hw[face]
+        return np.asarray(self.contexts[face, :height, :width], np.uint8)
+
+    def mask(self, face: int) -> ImageU8 | None:
+        height, width = self.context_hw[face]
+        whole = self.masks[face, :height, :width] if self.has_mask[face] else None
+        return None if whole is None else np.asarray(whole, np.uint8)
+
+
+def open_manifest(path: Path) -> FaceStore:
+    """Read a split from its CSV.
+
+    Raises ManifestError for a malformed CSV or files that are missing, all at once.
+    """
+    read_rows(path, SplitRow)
+    table = _read_table(path.read_bytes())
+    _require_files(path, table)
+    faces, face_of_crop = _faces_of(table)
+    pictures = FilePictures(
+        list(table["image_path"]), list(faces["context_path"]), list(faces["mask_path"])
+    )
+    return FaceStore(table, faces, face_of_crop, pictures)
+
+
+def open_zarr(path: Path) -> FaceStore:
+    """Read a split that `pack` wrote. Raises ManifestError when it is missing or not complete."""
+    try:
+        group = zarr.open_group(path, mode="r")
+        names = ("manifest", "crops", "context", "context_hw", "mask", "has_mask")
+        manifest, crops, contexts, sizes, masks, has_mask = (_array(group, name) for name in names)
+    except (FileNotFoundError, KeyError) as error:
+        raise ManifestError(f"{path}: not a packed split ({error}); run pack_zarr") from None
+    table = _read_table(manifest[:].tobytes())
+    faces, face_of_crop = _faces_of(table)
+    pictures = ZarrPictures(crops, contexts, sizes[:], masks, has_mask[:])
+    return FaceStore(table, faces, face_of_crop, pictures)
+
+
+def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
+    """Write a split's CSV and pictures as a Zarr 3 group, the same bytes each time.
+
+    Arrays: manifest (bytes of the CSV), crops (n, size, size, 3), and per face context (m, S, S, 3)
+    padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). A finished group replaces
+    an older one at once. Returns what was packed. Raises ManifestError as `open_manifest`.
+    """
+    source = open_manifest(manifest)
+    temporary = target.with_name(target.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    group = zarr.create_group(temporary, zarr_format=3)
+    _put(group, "manifest", np.frombuffer(manifest.read_bytes(), np.uint8))
+    n_crops, n_faces = len(source.table), len(source.faces)
+    crops = (source.crops(row) for row in range(n_crops))
+    _put_each(group, "crops", crops, n_crops, crops_per_shard)
+    sizes, has_mask = _put_faces(group, source, max(1, crops_per_shard * n_faces // n_crops))
+    _put(group, "context_hw", sizes)
+    _put(group, "has_mask", has_mask)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.replace(target)
+    return source
+
+
+def _put_faces(
+    group: zarr.Group, source: FaceStore, per_shard: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Write context and mask; return the contexts' heights and widths, and which masks exist."""
+    count = len(source.faces)
+    sizes = np.array([source.context(face).shape[:2] for face in range(count)], np.int32)
+    side = int(sizes.max())
+    contexts = (_padded(source.context(face), side) for face in range(count))
+    _put_each(group, "context", contexts, count, per_shard)
+    masks = [source.pictures.mask(face) for face in range(count)]
+    faults = [
+        f"{source.faces['mask_path'][face]!s}: is {mask.shape}, its context is {tuple(size)}"
+        for face, (mask, size) in enumerate(zip(masks, sizes, strict=True))
+        if mask is not None and mask.shape != tuple(size)
+    ]
+    if faults:
+        raise ManifestError("\n".join(faults))
+    empty = np.zeros((side, side), np.uint8)
+    padded = (empty if mask is None else _padded(mask, side) for mask in masks)
+    _put_each(group, "mask", padded, count, per_shard)
+    return sizes, np.array([mask is not None for mask in masks])
+
+
+def _put(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
+    array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=values.shape)
+    array[...] = values
+
+
+def _put_each(
+    group: zarr.Group, name: str, items: Iterable[ImageU8], count: int, per_shard: int
+) -> None:
+    """One chunk an item, `per_shard` items a file; a shard is written whole."""
+    stream = iter(items)
+    first = next(stream)
+    array = group.create_array(
+        name,
+        shape=(count, *first.shape),
+        dtype=first.dtype,
+        chunks=(1, *first.shape),
+        shards=(per_shard, *first.shape),
+        compressors=[ZstdCodec(level=3)],
+    )
+    for start in range(0, count, per_shard):
+        size = min(per_shard, count - start)
+        taken = [first] if start == 0 else []
+        taken += [next(stream) for _ in range(size - len(taken))]
+        array[start : start + size] = np.stack(taken)
+
+
+def _padded(picture: ImageU8, side: int) -> ImageU8:
+    canvas = np.zeros((side, side, *picture.shape[2:]), np.uint8)
+    canvas[: picture.shape[0], : picture.shape[1]] = picture
+    return canvas
+
+
+def _read_table(csv_bytes: bytes) -> pd.DataFrame:
+    """A split's CSV; text stays text: an empty cell is "", an identity "007" keeps its zeros."""
+    table = pd.read_csv(
+        io.BytesIO(csv_bytes),
+        dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
+        keep_default_na=False,
+        na_values={name: [""] for name in NUMBER_COLUMNS},
+    )
+    if table.empty:
+        raise ManifestError("a split without rows; see split_groups")
+    return table
+
+
+def _faces_of(table: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    face_of_crop, _ = pd.factorize(table["face_id"])
+    faces = table.drop_duplicates("face_id").reset_index(drop=True)
+    return faces, np.asarray(face_of_crop, np.int64)
+
+
+def _require_files(manifest: Path, table: pd.DataFrame) -> None:
+    columns = ("image_path", "context_path", "mask_path")
+    faults = [
+        f"{manifest}: row {row + 2}: {column}: {name!r} not found"
+        for column in columns
+        for row, name in enumerate(table[column])
+        if name and not Path(name).is_file()
+    ]
+    if faults:
+        raise ManifestError("\n".join(faults))
+
+
+def _array(group: zarr.Group, name: str) -> Any:
+    return group[name]
+
+
+def _decode(path: Path, mode: str) -> ImageU8:
+    try:
+        with Image.open(path) as picture:
+            return np.array(picture.convert(mode), dtype=np.uint8)
+    except OSError as error:
+        raise DecodeError(f"{path}: cannot be decoded ({error})") from error

@@ -1,0 +1,326 @@
+"""Reading and writing video with PyAV: one file, one video stream, frames in presentation order.
+
+Only local files in the container formats below are opened, so a playlist, a concat script or an SDP
+description that calls itself .mp4 cannot make the reader follow an address or open a second file.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from pipeline.errors import DecodeError, TooLargeError
+
+ImageU8 = NDArray[np.uint8]
+PixelFormat = Literal["rgb24", "bgr24", "gray"]
+
+READ_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg",
+}
+MAX_SIDE_PX = 8192
+# A file that ends before this share of the length it declares counts as truncated.
+COMPLETE_FRAC = 0.9
+# swscale's fast paths differ between processors; these flags make the same pixels everywhere.
+# Without full chroma interpolation, accurate rounding darkens every RGB pixel by 2 (measured).
+EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
+# x264's vector code is not exact: one of 16 writes of the same frames had other bytes (AVX-512).
+X264_PARAMS = "cpu-independent=1"
+# H.273 code points: BT.709 primaries, transfer and matrix are all 1.
+BT709 = 1
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video is, as shown: sizes in pixels after rotation.
+
+    fps: average frames a second, 0 when not known. duration_s and frame_count: as the file declares
+    them, 0 when it does not.
+    """
+
+    width_px: int
+    height_px: int
+    fps: float
+    duration_s: float
+    frame_count: int
+    codec: str
+
+
+@dataclass(frozen=True)
+class _Frame:
+    index: int
+    timestamp_s: float
+    decoded: av.VideoFrame
+
+
+def probe(path: Path) -> VideoInfo:
+    """Open a video and decode its first frame.
+
+    Raises DecodeError, naming the file, when it is not a video that can be read.
+    """
+    with _opened(path, threads=1) as (container, stream):
+        first = next(_decoded(path, container, stream))
+        height, width = _pixels(VideoReformatter(), first.decoded, "gray", None).shape
+        return VideoInfo(
+            width_px=width,
+            height_px=height,
+            fps=float(stream.average_rate or 0),
+            duration_s=_declared_s(container, stream),
+            frame_count=stream.frames,
+            codec=stream.codec_context.name,
+        )
+
+
+def read_frames(
+    path: Path,
+    indices: Iterable[int] | None = None,
+    *,
+    pixel_format: PixelFormat = "rgb24",
+    max_side_px: int | None = None,
+    threads: int = 1,
+) -> Iterator[tuple[int, float, ImageU8]]:
+    """Decode in order; yield (frame index, timestamp in seconds, pixels) of the frames asked for.
+
+    indices: only those frames are converted, and reading ends after the last one; None means all.
+    Indices past the end of the video are left out. Timestamps come from the file and start at 0.
+    pixels: (H, W, 3) uint8, or (H, W) for "gray"; rotated as the file says. max_side_px: shrink, by
+    area averaging, until no side is longer. threads: of the decoder; they change speed alone.
+    Raises DecodeError, naming the file, when it cannot be opened, decoded, or ends too early.
+    """
+    wanted = None if indices is None else frozenset(indices)
+    if wanted is not None and not wanted:
+        return
+    last = None if wanted is None else max(wanted)
+    converter = VideoReformatter()  # one for all frames: setting one up takes time
+    with _opened(path, threads) as (container, stream):
+        for frame in _decoded(path, container, stream):
+            if wanted is None or frame.index in wanted:
+                pixels = _pixels(converter, frame.decoded, pixel_format, max_side_px)
+                yield frame.index, frame.timestamp_s, pixels
+            if frame.index == last:
+                return
+
+
+def write_video(
+    path: Path, frames_rgb: Iterable[ImageU8], fps: int | Fraction, *, crf: int = 20
+) -> int:
+    """Write (H, W, 3) uint8 frames as H.264 in yuv420p, BT.709, limited range; return their number.
+
+    The container follows the suffix (.mp4, .mkv, .mov). One thread and no metadata: the same frames
+    give the same bytes. crf: x264's quality, 0 (best) to 51.
+    Raises ValueError for no frames, frames of several sizes, or an odd side (4:2:0 has none).
+    """
+
+    def convert(rgb: ImageU8) -> av.VideoFrame:
+        height, width = rgb.shape[:2]
+        if width % 2 or height % 2:
+            raise ValueError(f"{path.name}: {width}x{height}: both sides must be even for yuv420p")
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BICUBIC | EXACT,
+            threads=1,
+        )
+
+    options = {"crf": str(crf), "x264-params": X264_PARAMS}
+    return _write(path, frames_rgb, fps, "libx264", "yuv420p", options, convert)
+
+
+def write_mask_video(path: Path, masks: Iterable[ImageU8], fps: int | Fraction) -> int:
+    """Write (H, W) uint8 masks without loss as gray FFV1 (.mkv); return their number.
+
+    Raises ValueError for no frames or frames of several sizes.
+    """
+
+    def convert(mask: ImageU8) -> av.VideoFrame:
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(mask), format="gray")
+
+    return _write(path, masks, fps, "ffv1", "gray", {}, convert)
+
+
+@contextmanager
+def _opened(path: Path, threads: int) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its first moving pictures; every libav error becomes a DecodeError."""
+    try:
+        # An absolute path cannot be taken for an address such as "concat:a|b".
+        with av.open(
+            str(path.absolute()), options=dict(READ_OPTIONS), metadata_errors="replace"
+        ) as container:
+            stream = _first_stream(path, container)
+            stream.codec_context.thread_count = threads
+            stream.codec_context.thread_type = "AUTO" if threads > 1 else "NONE"
+            yield container, stream
+    except av.FFmpegError as error:
+        raise DecodeError(f"{path}: cannot be decoded as a video ({error.strerror})") from error
+
+
+def _first_stream(path: Path, container: InputContainer) -> VideoStream:
+    attached = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & attached]
+    if not streams:
+        raise DecodeError(f"{path}: holds no video stream")
+    context = streams[0].codec_context
+    if max(context.width, context.height) > MAX_SIDE_PX:
+        raise TooLargeError(
+            f"{path}: {context.width}x{context.height} px; at most {MAX_SIDE_PX} px a side are read"
+        )
+    return streams[0]
+
+
+def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[_Frame]:
+    """All frames in presentation order, numbered from 0."""
+    index = 0
+    first_s = end_s = 0.0
+    period_s = 1 / float(stream.average_rate or 25)
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise DecodeError(f"{path}: damaged or truncated after frame {index}")
+        for frame in stream.decode(packet):
+            if frame.is_corrupt:
+                raise DecodeError(f"{path}: frame {index} is damaged")
+            time_s = frame.time if frame.time is not None else end_s + period_s
+            first_s = time_s if index == 0 else first_s
+            yield _Frame(index, max(0.0, time_s - first_s), frame)
+            index += 1
+            end_s = time_s
+    if index == 0:
+        raise DecodeError(f"{path}: holds no frame that can be decoded")
+    _check_complete(path, container, stream, first_s, end_s + period_s)
+
+
+def _check_complete(
+    path: Path, container: InputContainer, stream: VideoStream, first_s: float, end_s: float
+) -> None:
+    """Refuse a video that ends well before the end that its header declares."""
+    declared_s = _declared_s(container, stream)
+    start_s = float((stream.start_time or 0) * (stream.time_base or 0))
+    # Matroska's tag tells the end of the stream, MP4's header its length.
+    declared_end_s = declared_s + (0 if "DURATION" in stream.metadata else start_s)
+    if end_s < declared_end_s - (1 - COMPLETE_FRAC) * declared_s:
+        raise DecodeError(
+            f"{path}: truncated: ends after {end_s - first_s:.3g} s of {declared_s:.3g} s declared"
+        )
+
+
+def _declared_s(container: InputContainer, stream: VideoStream) -> float:
+    """Length of the video stream as an MP4 or Matroska header tells it; 0 when nothing does.
+
+    Of other formats libav guesses the length from the bit rate, which proves nothing.
+    """
+    if not container.format.name.startswith(("mov", "matroska")):
+        return 0.0
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    parts = stream.metadata.get("DURATION", "").split(":")
+    try:
+        hours, minutes, seconds = (float(part) for part in parts)
+    except ValueError:
+        return 0.0
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _pixels(
+    converter: VideoReformatter,
+    frame: av.VideoFrame,
+    pixel_format: PixelFormat,
+    max_side_px: int | None,
+) -> ImageU8:
+    shrink = min(1.0, (max_side_px or MAX_SIDE_PX) / max(frame.width, frame.height))
+    converted = converter.reformat(
+        frame,
+        width=max(1, round(shrink * frame.width)),
+        height=max(1, round(shrink * frame.height)),
+        format=pixel_format,
+        interpolation=(Interpolation.AREA if shrink < 1 else Interpolation.BILINEAR) | EXACT,
+        threads=1,
+    )
+    pixels: Any = converted.to_ndarray()
+    return _upright(pixels, frame)
+
+
+def _upright(pixels: ImageU8, frame: av.VideoFrame) -> ImageU8:
+    """Apply the display matrix: x' = a*x + c*y, y' = b*x + d*y, with a, b, c, d in {-1, 0, 1}."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32)[:5].tolist()
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        pixels = pixels.swapaxes(0, 1)
+        flip_x, flip_y = c < 0, b < 0
+    else:
+        flip_x, flip_y = a < 0, d < 0
+    return np.ascontiguousarray(pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+
+def _write(
+    path: Path,
+    images: Iterable[ImageU8],
+    fps: int | Fraction,
+    codec: str,
+    pixel_format: str,
+    options: dict[str, str],
+    convert: Callable[[ImageU8], av.VideoFrame],
+) -> int:
+    """Encode to a temporary sibling, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    container_format = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}.get(path.suffix)
+    if container_format is None:
+        raise ValueError(f"{path.name}: expected a name that ends with .mp4, .mov or .mkv")
+    try:
+        # bitexact leaves out the writer's version and Matroska's random identifiers.
+        with av.open(
+            str(temporary.absolute()), "w", format=container_format, options={"fflags": "+bitexact"}
+        ) as container:
+            stream: Any = container.add_stream(codec, rate=fps, options=options)
+            count = _encode(path, stream, container, images, pixel_format, convert)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _encode(
+    path: Path,
+    stream: Any,
+    container: Any,
+    images: Iterable[ImageU8],
+    pixel_format: str,
+    convert: Callable[[ImageU8], av.VideoFrame],
+) -> int:
+    size: tuple[int, ...] | None = None
+    count = 0
+    for image in images:
+        frame = convert(image)
+        if size is None:
+            size = image.shape[:2]
+            stream.height, stream.width = size
+            _configure(stream.codec_context, pixel_format)
+        if image.shape[:2] != size:
+            raise ValueError(f"{path.name}: frame {count} is {image.shape[:2]}, expected {size}")
+        frame.pts = count
+        frame.time_base = 1 / Fraction(stream.codec_context.framerate)
+        container.mux(stream.encode(frame))
+        count += 1
+    if count == 0:
+        raise ValueError(f"{path.name}: there are no frames to write")
+    container.mux(stream.encode())
+    return count
+
+
+def _configure(context: Any, pixel_format: str) -> None:
+    context.pix_fmt = pixel_format
+    context.thread_count = 1
+    if pixel_format == "yuv420p":
+        context.color_range = ColorRange.MPEG
+        context.colorspace = context.color_primaries = context.color_trc = BT709

@@ -1,0 +1,171 @@
+"""One record an input: which files are examined, of what kind they are, what is said of them."""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import DecodeError
+from pipeline.preprocess import ImageU8
+from pipeline.video import read_frames
+from serve.heatmaps import draw_heatmap, write_png
+from serve.images import FORMATS, decode_picture, is_picture
+from serve.inference import FaceResult, SwapDetector
+from serve.parallel import map_in_order
+from serve.settings import Settings
+from serve.videos import VideoResult, is_video, judge_video
+
+PICTURES = (".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VIDEOS = (".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv")
+SUFFIXES = frozenset((*PICTURES, *VIDEOS, ".m2ts", ".mts", ".webm", ".wmv"))
+
+Kind = Literal["image", "video"]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to examine. number: its position in the run. kind: by content; None if unknown."""
+
+    path: Path
+    number: int
+    kind: Kind | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Judges inputs one after another, `workers` pictures or frames at the same time."""
+
+    detector: SwapDetector
+    settings: Settings
+    pool: Executor
+    workers: int
+    heatmap_folder: Path | None = None
+
+    def records(self, paths: Iterable[Path]) -> Iterator[Record]:
+        """One record a path, in their order; an input that cannot be judged has an `error`."""
+        inputs = (identify(path, number) for number, path in enumerate(paths))
+        for kind, group in groupby(inputs, key=lambda item: item.kind):
+            if kind == "image":
+                yield from map_in_order(self.pool, self._picture, group, ahead=2 * self.workers)
+            elif kind == "video":
+                yield from map(self._video, group)
+            else:
+                yield from (self._record(item, error=item.error) for item in group)
+
+    def _picture(self, item: Input) -> Record:
+        try:
+            picture = decode_picture(item.path, self.settings.max_image_pixels)
+        except DecodeError as error:
+            return self._record(item, error=str(error))
+        result = self.detector.judge_picture(picture.rgb)
+        faces = [face.to_dict() for face in result.faces]
+        if self.heatmap_folder is not None:
+            for number, face in enumerate(result.faces):
+                faces[number]["heatmap"] = self._heatmap(item, f"face{number}", picture.rgb, face)
+        return self._record(
+            item,
+            verdict=result.verdict,
+            score=result.score,
+            evidence={"faces": faces},
+            warnings=(*picture.warnings, *result.warnings),
+        )
+
+    def _video(self, item: Input) -> Record:
+        try:
+            result = judge_video(self.detector, item.path, self.settings, self.pool, self.workers)
+        except DecodeError as error:
+            return self._record(item, error=str(error))
+        evidence: dict[str, Any] = {
+            "frames": [frame.to_dict() for frame in result.frames],
+            "scenes": [scene.to_dict() for scene in result.scenes],
+            "highest_scene": result.highest_scene,
+        }
+        if self.heatmap_folder is not None:
+            evidence["heatmap"] = self._video_heatmap(item, result)
+        return self._record(
+            item,
+            verdict=result.verdict,
+            score=result.score,
+            evidence=evidence,
+            warnings=result.warnings,
+        )
+
+    def _video_heatmap(self, item: Input, result: VideoResult) -> str | None:
+        """The highest face of the highest frame."""
+        scored = [frame for frame in result.frames if frame.result.score is not None]
+        if not scored:
+            return None
+        frame = max(scored, key=lambda frame: frame.result.score or 0.0)
+        face = max(frame.result.faces, key=lambda face: face.score)
+        (_, _, rgb) = next(read_frames(item.path, [frame.frame_index], threads=self.workers))
+        return self._heatmap(item, f"frame{frame.frame_index}", rgb, face)
+
+    def _heatmap(self, item: Input, part: str, rgb: ImageU8, face: FaceResult) -> str:
+        # Pictures of several folders may share a name; the number keeps them apart.
+        name = f"{item.number:05d}_{item.path.stem}_{part}.png"
+        path = (self.heatmap_folder or Path()) / name
+        write_png(path, draw_heatmap(self.detector, rgb, face))
+        return str(path)
+
+    def _record(
+        self,
+        item: Input,
+        *,
+        verdict: str | None = None,
+        score: float | None = None,
+        evidence: dict[str, Any] | None = None,
+        error: str | None = None,
+        warnings: Iterable[str] = (),
+    ) -> Record:
+        empty: dict[str, Any] = {"frames": []} if item.kind == "video" else {"faces": []}
+        return {
+            "path": str(item.path),
+            "kind": item.kind,
+            "verdict": verdict,
+            "score": None if score is None else round(score, 6),
+            **(evidence or empty),
+            "error": error,
+            "warnings": [*self.detector.warnings, *warnings],
+        }
+
+
+def identify(path: Path, number: int = 0) -> Input:
+    """Find out by content what a file is."""
+    make = partial(Input, path, number)
+    try:
+        if path.is_dir():
+            return make(None, "this folder holds no pictures or videos")
+        if path.exists() and not path.is_file():
+            return make(None, "not a regular file")
+        if is_picture(path):
+            return make("image")
+        if is_video(path):
+            return make("video")
+    except (DecodeError, OSError) as error:
+        return make(None, getattr(error, "strerror", None) or str(error))
+    return make(None, f"neither a picture ({', '.join(FORMATS)}) nor a video")
+
+
+def find_inputs(paths: Iterable[Path]) -> list[Path]:
+    """Files as named; folders become the pictures and videos below them, by suffix, sorted.
+
+    A folder without any stays in the list itself, so that it is not passed over in silence.
+    """
+    found: list[Path] = []
+    for path in paths:
+        found += (sorted(_below(path)) or [path]) if path.is_dir() else [path]
+    return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent) / name
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path

@@ -1,0 +1,67 @@
+"""What a user may set, by environment variables or a `.env` file; `.env.example` documents each."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import SettingsError
+
+PREFIX = "INSWAPPER_"
+
+
+class Settings(BaseSettings):
+    """Frozen; an empty variable counts as unset.
+
+    threshold: the score from which a face is called fake, instead of the bundle's own.
+    precision: which of the bundle's models runs; auto takes fp32 where there is one.
+    face_pack: model pack of insightface. detector_model: model file of mediapipe and yolo_face.
+    threads: None counts the cores this process may use. max_video_s: longest video that is read.
+    max_video_frames: most frames sampled from one video.
+
+    Of the service alone: admin_token opens the admin routes, which stay shut without it.
+    max_upload_mb, max_batch_mb, max_video_mb: largest request body of each route, in 10^6 bytes.
+    sync_video_s: longest video that is answered at once. queue_length: requests that may wait.
+    deadline_s: longest wait for a turn. body_timeout_s: longest silence within a request's body.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    model_path: Path | None = None
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+    face_detector: Literal["insightface", "retinaface", "mediapipe", "yolo_face", "opencv_haar"] = (
+        "insightface"
+    )
+    face_pack: Annotated[str, Field(min_length=1)] = "retinaface_mnet025"
+    detector_model: str = ""
+    max_faces: Annotated[int, Field(ge=1, le=1000)] = 16
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    max_image_pixels: Annotated[int, Field(ge=4096)] = 50_000_000
+    max_video_s: Annotated[float, Field(gt=0)] = 3600
+    max_video_frames: Annotated[int, Field(ge=1)] = 600
+
+    admin_token: SecretStr | None = None
+    max_upload_mb: Annotated[float, Field(gt=0)] = 25
+    max_batch_mb: Annotated[float, Field(gt=0)] = 100
+    max_batch_files: Annotated[int, Field(ge=1, le=1000)] = 16
+    max_video_mb: Annotated[float, Field(gt=0)] = 200
+    sync_video_s: Annotated[float, Field(gt=0)] = 60
+    queue_length: Annotated[int, Field(ge=1, le=10_000)] = 32
+    deadline_s: Annotated[float, Field(gt=0)] = 30
+    body_timeout_s: Annotated[float, Field(gt=0)] = 10
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises SettingsError, one line a fault, naming the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']} (got {fault['input']!r:.80})"
+            for fault in error.errors()
+        ]
+        raise SettingsError("\n".join(lines)) from None

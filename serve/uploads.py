@@ -1,0 +1,69 @@
+"""Files of a multipart request; every temporary file is gone when the request ends."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from serve.problems import Problem
+
+MULTIPART = "multipart/form-data"
+MAX_FIELDS = 16
+
+
+@asynccontextmanager
+async def uploaded(request: Request, field: str, max_files: int) -> AsyncIterator[list[BinaryIO]]:
+    """The files sent under `field`, in their order: at least one, at most `max_files`.
+
+    File names are not even looked at. Raises the problems 400, 413, 415 and 422.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != MULTIPART:
+        raise Problem(415, f"expected {MULTIPART} with the part {field!r}")
+    form = await _parsed(request, max_files)
+    try:
+        files = [v.file for v in form.getlist(field) if isinstance(v, UploadFile)]
+        if not files:
+            raise Problem(422, f"expected a file in the part {field!r}")
+        yield files
+    finally:
+        await form.close()
+
+
+async def _parsed(request: Request, max_files: int) -> FormData:
+    try:
+        return await request.form(max_files=max_files, max_fields=MAX_FIELDS)
+    except Problem:
+        raise
+    except HTTPException as error:  # Starlette's own, which says 400 to everything
+        if error.detail.startswith("Too many"):
+            raise Problem(413, f"at most {max_files} files and {MAX_FIELDS} fields") from None
+        raise Problem(400, "the multipart body is malformed") from None
+
+
+@contextmanager
+def on_disk(stream: BinaryIO) -> Iterator[Path]:
+    """An upload as a file of its own, under a name of ours, for as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix="inswapper-") as folder:
+        path = Path(folder) / "upload"
+        stream.seek(0)
+        with path.open("wb") as target:
+            shutil.copyfileobj(stream, target)
+        yield path
+
+
+def documented_upload(field: str, *, several: bool = False) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its multipart body itself."""
+    one = {"type": "string", "format": "binary"}
+    schema = {
+        "type": "object",
+        "required": [field],
+        "properties": {field: {"type": "array", "items": one} if several else one},
+    }
+    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": schema}}}}

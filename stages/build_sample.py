@@ -1,0 +1,23 @@
+"""Build the embedded sample from photographs inside pinned packages: clips, stills, pseudo-swaps.
+
+params: build_sample   outs: data/sample
+"""
+
+from pathlib import Path
+
+from pipeline.cli import run_stage, worker_count
+from pipeline.params import load_params
+from pipeline.training.sample import build_sample
+from pipeline.training.sample_sources import CAST
+
+SAMPLE = Path("data/sample")
+
+
+def main() -> None:
+    made = build_sample(SAMPLE, CAST, load_params().build_sample, worker_count())
+    print(f"build_sample: {made.people} people, {made.clips} clips, {made.frames} frames")
+    print(f"build_sample: {len(made.images)} stills, half of them pseudo-swaps")
+
+
+if __name__ == "__main__":
+    run_stage(main)

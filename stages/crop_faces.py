@@ -1,0 +1,39 @@
+"""Find the face of every frame and still, cut it at several scales and label the cuts.
+
+deps: data/manifests/{raw,images}.csv, data/frames   params: preprocess, crop_faces
+outs: data/crops, data/manifests/{crops,skipped_faces}.csv, data/manifests/quality.json
+"""
+
+import shutil
+from pathlib import Path
+
+from pipeline.cli import run_stage, worker_count
+from pipeline.crops import CropJob, crop_frames, reasons, require_few_skipped, stills_as_frames
+from pipeline.jsonfile import write_json
+from pipeline.manifest import CropRow, FrameRow, InputRow, SkipRow, read_rows, write_rows
+from pipeline.params import load_params
+from pipeline.preprocess import Preprocess
+
+MANIFESTS = Path("data/manifests")
+CROPS = Path("data/crops")
+
+
+def main() -> None:
+    params = load_params()
+    frames = read_rows(MANIFESTS / "raw.csv", FrameRow)
+    frames += stills_as_frames(read_rows(MANIFESTS / "images.csv", InputRow))
+    shutil.rmtree(CROPS, ignore_errors=True)
+    CROPS.mkdir(parents=True)
+    job = CropJob(params.crop_faces, Preprocess.from_params(params.preprocess), CROPS)
+    result = crop_frames(frames, job, worker_count())
+    write_rows(MANIFESTS / "crops.csv", result.rows, CropRow)
+    write_rows(MANIFESTS / "skipped_faces.csv", result.skipped, SkipRow)
+    write_json(MANIFESTS / "quality.json", result.thresholds.to_dict())
+    faces = len({row.face_id for row in result.rows})
+    print(f"crop_faces: {len(frames)} frames, {faces} faces, {len(result.rows)} crops")
+    print(f"crop_faces: skipped {len(result.skipped)} frames: {reasons(result)}")
+    require_few_skipped(result, params.crop_faces.max_skip_frac)
+
+
+if __name__ == "__main__":
+    run_stage(main)

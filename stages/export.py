@@ -1,0 +1,42 @@
+"""Write the bundle that the service loads, after checking it against torch.
+
+deps: data/checkpoints/best_model.pt, data/calibration.json, metrics/test.json, data/zarr/val.zarr,
+data/splits/{train,val,test}.csv   params: all   outs: data/export
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+from pipeline.cli import run_stage
+from pipeline.params import load_params
+from pipeline.training.bundle_writer import Trained, loaded_modules, provenance_of, write_bundle
+from pipeline.training.calibration import read_calibration
+from pipeline.training.checkpoint import load_detector
+from pipeline.training.store import open_zarr
+
+CHECKPOINT = Path("data/checkpoints/best_model.pt")
+CALIBRATION = Path("data/calibration.json")
+REPORT = Path("metrics/test.json")
+SPLITS = {
+    f"splits/{name}.csv": Path(f"data/splits/{name}.csv") for name in ("train", "val", "test")
+}
+
+
+def main() -> None:
+    params = load_params()
+    torch.set_num_threads(params.train.threads)
+    model, meta = load_detector(CHECKPOINT)
+    store = open_zarr(Path("data/zarr/val.zarr"))
+    report = json.loads(REPORT.read_text(encoding="utf-8"))
+    trained = Trained(model, meta, read_calibration(CALIBRATION).decision, store, report)
+    data = {"best_model.pt": CHECKPOINT, "calibration.json": CALIBRATION, **SPLITS}
+    provenance = provenance_of(params.data.root, meta.epoch, params, loaded_modules(), data)
+    spec = write_bundle(Path("data/export"), trained, params, provenance)
+    print(f"export: version {spec.version}, {', '.join(sorted(spec.files))}")
+    print(f"export: int8 {spec.int8.reason}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,30 @@
+"""List the videos and pictures of the data root.
+
+deps: ${data.root}/inswapper, ${data.root}/images.csv, ${data.root}/images   params: data
+outs: data/manifests/videos.csv, data/manifests/images.csv
+"""
+
+from pathlib import Path
+
+from pipeline.cli import run_stage
+from pipeline.inputs import list_inputs
+from pipeline.labels import FAKE, REAL
+from pipeline.manifest import InputRow, write_rows
+from pipeline.params import load_params
+
+VIDEOS = Path("data/manifests/videos.csv")
+IMAGES = Path("data/manifests/images.csv")
+
+
+def main() -> None:
+    inputs = list_inputs(Path(load_params().data.root))
+    for warning in inputs.warnings:
+        print(f"list_inputs: warning: {warning}")
+    for path, rows, name in ((VIDEOS, inputs.videos, "videos"), (IMAGES, inputs.images, "images")):
+        write_rows(path, rows, InputRow)
+        real, fake = (sum(row.label == label for row in rows) for label in (REAL, FAKE))
+        print(f"list_inputs: {len(rows)} {name}, {real} real, {fake} fake")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,29 @@
+"""Pack one split's crops, contexts and masks; `python -m stages.pack_zarr train`.
+
+deps: data/splits/{split}.csv, data/crops   params: pack_zarr   outs: data/zarr/{split}.zarr
+"""
+
+import sys
+from pathlib import Path
+
+from pipeline.cli import run_stage
+from pipeline.errors import PipelineError
+from pipeline.labels import SPLITS
+from pipeline.params import load_params
+from pipeline.training.store import pack
+
+DATA = Path("data")
+
+
+def main() -> None:
+    if len(sys.argv) != 2 or sys.argv[1] not in SPLITS:
+        raise PipelineError(f"pack_zarr: expected one of {', '.join(SPLITS)}, got {sys.argv[1:]}")
+    split = sys.argv[1]
+    params = load_params().pack_zarr
+    source = DATA / "splits" / f"{split}.csv"
+    store = pack(source, DATA / "zarr" / f"{split}.zarr", params.crops_per_shard)
+    print(f"pack_zarr: {split:5} {len(store.table):6d} crops  {len(store.faces):5d} faces")
+
+
+if __name__ == "__main__":
+    run_stage(main)

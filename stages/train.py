@@ -1,0 +1,41 @@
+"""Train the detector on pairs of real faces and their swaps.
+
+deps: data/zarr/{train,val}.zarr, data/manifests/quality.json
+params: preprocess, crop_faces, model, pseudo_swap, augment, train, fusion, evaluate.compressed_jpeg
+outs: data/checkpoints, metrics/train
+"""
+
+import json
+from pathlib import Path
+
+from pipeline.cli import run_stage
+from pipeline.params import load_params
+from pipeline.quality import QualityThresholds
+from pipeline.training.loop import Inputs, best_row, train, training_params
+from pipeline.training.resume import ResumeFile, fingerprint
+from pipeline.training.store import open_zarr
+
+TRAIN = Path("data/zarr/train.zarr")
+VAL = Path("data/zarr/val.zarr")
+QUALITY = Path("data/manifests/quality.json")
+
+
+def main() -> None:
+    params = load_params()
+    thresholds = QualityThresholds.from_dict(json.loads(QUALITY.read_text(encoding="utf-8")))
+    inputs = Inputs(open_zarr(TRAIN), open_zarr(VAL), thresholds)
+    run = fingerprint(training_params(params), [TRAIN, VAL, QUALITY])
+    history = train(
+        params,
+        inputs,
+        checkpoints=Path("data/checkpoints"),
+        live_dir=Path("metrics/train"),
+        resume=ResumeFile(run),
+        log=lambda line: print(f"train: {line}", flush=True),
+    )
+    best = best_row(history)
+    print(f"train: best is epoch {best['epoch']}, product {best['val_product']:.4f}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

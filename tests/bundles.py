@@ -1,0 +1,127 @@
+"""A real bundle around a tiny ONNX graph whose answers can be worked out by hand.
+
+The graph looks at brightness alone: with m the mean of a normalised crop,
+real_fake = gain * m + bias, inswapper = half of it, boundary = a quarter of it.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.bundle import SCHEMA_VERSION, SPEC_FILE, DetectorSpec
+from pipeline.preprocess import Preprocess
+from pipeline.session import INPUT, golden_outputs, open_session
+
+MODEL_FILE = "detector.onnx"
+HEADS: dict[str, list[int]] = {
+    "boundary": [],
+    "inswapper": [],
+    "quality": [3],
+    "real_fake": [],
+    "seam_map": [32, 32],
+}
+OPSET = 18
+NOWHERE = "0" * 64
+
+
+def tiny_graph(size_px: int, gain: float = 1.0, bias: float = 0.0) -> bytes:
+    """crops (n, 3, size, size) -> the five heads; size is a multiple of 32."""
+    constants = {
+        "pixels": np.array([1, 2, 3], np.int64),
+        "sides": np.array([2, 3], np.int64),
+        "colours": np.array([1], np.int64),
+        "gain": np.array(gain, np.float32),
+        "bias": np.array(bias, np.float32),
+        "half": np.array(0.5, np.float32),
+    }
+    cell = size_px // 32
+    nodes = [
+        helper.make_node("ReduceMean", [INPUT, "pixels"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "gain"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "bias"], ["real_fake"]),
+        helper.make_node("Mul", ["real_fake", "half"], ["inswapper"]),
+        helper.make_node("Mul", ["inswapper", "half"], ["boundary"]),
+        helper.make_node("ReduceMean", [INPUT, "sides"], ["quality"], keepdims=0),
+        helper.make_node("ReduceMean", [INPUT, "colours"], ["grey"], keepdims=1),
+        helper.make_node(
+            "AveragePool", ["grey"], ["pooled"], kernel_shape=[cell] * 2, strides=[cell] * 2
+        ),
+        helper.make_node("Squeeze", ["pooled", "colours"], ["seam_map"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, size_px, size_px])],
+        [
+            helper.make_tensor_value_info(head, TensorProto.FLOAT, ["n", *shape])
+            for head, shape in HEADS.items()
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    size_px: int = 64,
+    gain: float = 1.0,
+    bias: float = 0.0,
+    thresholds: tuple[float, float] = (0.5, 0.8),
+    min_face_px: int = 60,
+    trained_on: str = "data",
+    **changes: Any,
+) -> Path:
+    """Write a bundle that `load_bundle` accepts and return its folder.
+
+    thresholds: where suspicious and where fake begins. changes: other top-level fields of
+    detector.json, as JSON values.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = tiny_graph(size_px, gain, bias)
+    (folder / MODEL_FILE).write_bytes(model)
+    preprocess = Preprocess(size_px=size_px)
+    session = open_session(model, 1, ["CPUExecutionProvider"], MODEL_FILE)
+    golden = golden_outputs(session, preprocess, 2, list(HEADS))
+    suspicious, fake = thresholds
+    raw = {
+        "schema_version": SCHEMA_VERSION,
+        "name": "tiny",
+        "version": "test",
+        "opset": OPSET,
+        "preprocess": preprocess.to_dict(),
+        "decision": {
+            "temperature": 1.0,
+            "fusion": {"real_fake": 0.55, "inswapper": 0.3, "boundary": 0.15},
+            "thresholds": {"best_f1": suspicious, "low_fpr": fake, "balanced": suspicious},
+            "min_face_px": min_face_px,
+        },
+        "heads": HEADS,
+        "quality": {},
+        "face_finder": {"detector": "insightface", "pack": "retinaface_mnet025", "min_score": 0.5},
+        "models": {"fp32": MODEL_FILE},
+        "files": {
+            MODEL_FILE: {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model)}
+        },
+        "int8": {"written": False, "reason": "not asked for"},
+        "golden": {"count": 2, "outputs": {"fp32": golden.model_dump()}},
+        "provenance": {
+            "code_sha256": NOWHERE,
+            "params_sha256": NOWHERE,
+            "data_sha256": {},
+            "trained_on": trained_on,
+            "epoch": 0,
+        },
+        "metrics": {},
+    } | changes
+    text = json.dumps(raw, indent=2, sort_keys=True) + "\n"
+    DetectorSpec.model_validate_json(text)
+    (folder / SPEC_FILE).write_text(text)
+    return folder

@@ -1,0 +1,434 @@
+"""Drawn faces, clips and manifests: every picture the tests need, made from a seed.
+
+A drawn face is a function of the person's seed and a pose: its five keypoints lie on INSwapper's
+(ArcFace's) template under a known similarity, so keypoints and the paste square are exact. Real
+detectors find these faces, with boxes and keypoints within a few pixels of the drawn ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.manifest import CropRow, FrameRow, InputRow
+from pipeline.video import write_mask_video, write_video
+
+ImageU8 = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+
+# ArcFace's five points in its 112-px square: eyes, nose, mouth corners, left to right as seen.
+TEMPLATE_112 = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ],
+    dtype=np.float32,
+)
+# Where a detector sees the drawn head, in the same square.
+BOX_112 = (22.0, 22.0, 90.0, 110.0)
+SHA256 = "0" * 64
+
+
+@dataclass(frozen=True)
+class DrawnFace:
+    """rgb (H, W, 3) uint8, box_xyxy (4,) and keypoints (5, 2) float32 in pixels of it."""
+
+    rgb: ImageU8
+    box_xyxy: FloatArray
+    keypoints: FloatArray
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(2, 3) similarity from the picture to the 112-px square."""
+        matrix, _ = cv2.estimateAffinePartial2D(self.keypoints, TEMPLATE_112)
+        return np.asarray(matrix, dtype=np.float64)
+
+
+def draw_face(
+    person: int = 0,
+    *,
+    height: int = 240,
+    width: int = 320,
+    face_px: float = 100,
+    centre: tuple[float, float] | None = None,
+    roll_deg: float = 0,
+    scenery: int | None = None,
+    pan_px: tuple[int, int] = (0, 0),
+) -> DrawnFace:
+    """A person in front of a textured wall.
+
+    person: seed of the looks. face_px: longer side of the face box. centre: of the box, default the
+    picture's. scenery: seed of the background, default the person. pan_px: shift of the background.
+    """
+    backdrop = draw_scenery(person if scenery is None else scenery, height, width, pan_px)
+    cx, cy = centre if centre is not None else (width / 2, height / 2)
+    to_picture = _pose(face_px, cx, cy, roll_deg)
+    rgb = _paint(backdrop, to_picture, person)
+    corners = _transform(
+        np.array(BOX_112, dtype=np.float64).reshape(2, 2), _pose(face_px, cx, cy, 0)
+    )
+    return DrawnFace(
+        rgb=np.clip(rgb + 0.5, 0, 255).astype(np.uint8),
+        box_xyxy=corners.reshape(4).astype(np.float32),
+        keypoints=_transform(TEMPLATE_112.astype(np.float64), to_picture).astype(np.float32),
+    )
+
+
+def draw_scenery(
+    seed: int, height: int = 240, width: int = 320, pan_px: tuple[int, int] = (0, 0)
+) -> ImageU8:
+    """A textured wall without a face: (H, W, 3) uint8. pan_px: (x, y) of the camera, modulo 256."""
+    left, top = pan_px[0] % 256, pan_px[1] % 256
+    return _texture(seed, height, width)[top : top + height, left : left + width].copy()
+
+
+@lru_cache(maxsize=32)
+def _texture(seed: int, height: int, width: int) -> ImageU8:
+    """A wall that is 256 px wider and higher than the picture, for the camera to pan over."""
+    rng = np.random.default_rng([seed, 1])
+    # One hue to a seed, spread by the golden ratio, so that a cut changes the colours.
+    hue = np.array(
+        [[[int(seed * 111.246) % 180, 90 + seed * 37 % 90, 80 + seed * 53 % 110]]], np.uint8
+    )
+    tone = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
+    size = (width + 256, height + 256)
+    coarse = cv2.resize(rng.normal(0, 14, (9, 12)), size, interpolation=cv2.INTER_CUBIC)
+    middle = cv2.resize(rng.normal(0, 9, (60, 80)), size, interpolation=cv2.INTER_CUBIC)
+    fine = rng.normal(0, 9, size[::-1])
+    texture = (coarse + middle + fine)[..., None] + tone
+    return np.asarray(np.clip(texture, 0, 255), dtype=np.uint8)
+
+
+def draw_scene(
+    person: int,
+    frames: int,
+    *,
+    height: int = 240,
+    width: int = 320,
+    face_px: float = 100,
+    scenery: int = 0,
+) -> list[DrawnFace]:
+    """One shot: the camera pans and the head sways, smoothly, by a few pixels a frame."""
+    scene = []
+    for index in range(frames):
+        sway = np.sin(index / 5 + person)
+        centre = (width / 2 + 8 * sway - 0.5 * index, height / 2 + 4 * np.cos(index / 7))
+        scene.append(
+            draw_face(
+                person,
+                height=height,
+                width=width,
+                face_px=face_px * (1 + 0.004 * index),
+                centre=centre,
+                roll_deg=4 * sway,
+                scenery=scenery,
+                pan_px=(2 * index, index),
+            )
+        )
+    return scene
+
+
+def draw_clip(
+    person: int,
+    *,
+    scenes: int = 2,
+    frames_per_scene: int = 12,
+    height: int = 160,
+    width: int = 208,
+    face_px: float = 70,
+) -> list[DrawnFace]:
+    """Shots of one person in front of different walls, with hard cuts between them."""
+    return [
+        face
+        for scene in range(scenes)
+        for face in draw_scene(
+            person,
+            frames_per_scene,
+            height=height,
+            width=width,
+            face_px=face_px,
+            scenery=10 * person + 3 * scene,
+        )
+    ]
+
+
+def paste_alpha(face: DrawnFace) -> FloatArray:
+    """(H, W) float32 in [0, 1]: a soft square where INSwapper pastes; not its exact arithmetic."""
+    height, width = face.rgb.shape[:2]
+    white = np.ones((112, 112), np.float32)
+    back = cv2.invertAffineTransform(face.matrix)
+    square = cv2.warpAffine(white, back, (width, height))
+    size = np.sqrt(np.count_nonzero(square > 0.5))
+    eroded = cv2.erode(square, np.ones((int(max(size // 10, 3)),) * 2, np.uint8))
+    blur = 2 * int(max(size // 20, 2)) + 1
+    return np.asarray(cv2.GaussianBlur(eroded, (blur, blur), 0), dtype=np.float32)
+
+
+def swap_face(face: DrawnFace, source_person: int) -> tuple[ImageU8, FloatArray]:
+    """Paste another drawn person's 128-px face into the picture: (fake rgb, alpha)."""
+    height, width = face.rgb.shape[:2]
+    back = cv2.invertAffineTransform(128 / 112 * face.matrix)
+    pasted = cv2.warpAffine(_aligned_128(source_person), back, (width, height))
+    alpha = paste_alpha(face)
+    mixed = alpha[..., None] * pasted + (1 - alpha[..., None]) * face.rgb
+    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8), alpha
+
+
+@cache
+def _aligned_128(person: int) -> ImageU8:
+    donor = draw_face(person, height=192, width=192, face_px=100)
+    return np.asarray(
+        cv2.warpAffine(donor.rgb, 128 / 112 * donor.matrix, (128, 128)), dtype=np.uint8
+    )
+
+
+def alpha_u8(alpha: FloatArray) -> ImageU8:
+    """[0, 1] float -> [0, 255] uint8, as masks are stored."""
+    return np.round(255 * alpha).astype(np.uint8)
+
+
+def write_clip(path: Path, faces: Sequence[DrawnFace], fps: int = 25, crf: int = 18) -> None:
+    write_video(path, (face.rgb for face in faces), fps, crf=crf)
+
+
+def write_swapped_clip(
+    path: Path, faces: Sequence[DrawnFace], source_person: int, fps: int = 25, crf: int = 18
+) -> None:
+    """Write a fake and, in the folder masks/ beside it, the video of its paste mask."""
+    swaps = [swap_face(face, source_person) for face in faces]
+    write_video(path, (rgb for rgb, _ in swaps), fps, crf=crf)
+    masks = (alpha_u8(alpha) for _, alpha in swaps)
+    write_mask_video(path.parent / "masks" / f"{path.stem}.mkv", masks, fps)
+
+
+def write_rgb(path: Path, rgb: ImageU8) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), rgb[..., ::-1]):
+        raise OSError(f"{path} cannot be written")
+
+
+def write_data_root(root: Path, *, people: int = 4, stills: bool = True, **clip: Any) -> None:
+    """A tiny data root: `people` clips, an INSwapper fake of each, a UniFace one of p0, stills.
+
+    Person p<i> is swapped with nobody else of the root (source seeds start at 100), so that every
+    person is a group of its own. clip: keywords of draw_clip.
+    """
+    videos = root / "inswapper"
+    for person in range(people):
+        faces = draw_clip(person, **clip)
+        write_clip(videos / "original_videos" / f"p{person}.mp4", faces)
+        write_swapped_clip(videos / "inswapper" / f"p{person}.mp4", faces, 100 + person)
+        if person == 0:
+            write_swapped_clip(videos / "uniface" / "p0.mp4", faces, 100)
+    lines = ["path,label,source,identity_id"]
+    for person in range(people if stills else 0):
+        write_rgb(root / "images" / f"p{person}.png", draw_face(person, face_px=120).rgb)
+        lines.append(f"images/p{person}.png,0,drawn,p{person}")
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    (root / "images.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def input_row(**changes: Any) -> InputRow:
+    values: dict[str, Any] = {
+        "video_id": "p0",
+        "source": "videos",
+        "label": 0,
+        "fake_type": "real",
+        "is_inswapper": 0,
+        "identity_id": "p0",
+        "path": "data/sample/inswapper/original_videos/p0.mp4",
+        "sha256": SHA256,
+    }
+    return InputRow.model_validate(values | changes)
+
+
+def frame_row(**changes: Any) -> FrameRow:
+    values: dict[str, Any] = {
+        "video_id": "p0",
+        "source": "videos",
+        "label": 0,
+        "fake_type": "real",
+        "is_inswapper": 0,
+        "identity_id": "p0",
+        "frame_path": "data/frames/p0/000_000004.png",
+        "scene": 0,
+        "frame_index": 4,
+        "timestamp_s": 0.16,
+    }
+    return FrameRow.model_validate(values | changes)
+
+
+def crop_row(**changes: Any) -> CropRow:
+    values: dict[str, Any] = {
+        "video_id": "p0",
+        "source": "videos",
+        "label": 0,
+        "fake_type": "real",
+        "is_inswapper": 0,
+        "identity_id": "p0",
+        "face_id": "p0/000_000004_0",
+        "crop_scale": 1.5,
+        "image_path": "data/crops/p0/000_000004_0_150.png",
+        "context_path": "data/crops/p0/000_000004_0_context.png",
+        "context_x": 10,
+        "context_y": 20,
+        "context_scale": 1.0,
+        "boundary_label": 0,
+        "boundary_source": "none",
+        "quality_label": 0,
+        "face_px": 80.0,
+        "sharpness": 100.0,
+        "blockiness": 1.0,
+        "noise_level": 2.0,
+        "scene": 0,
+        "frame_index": 4,
+        "timestamp_s": 0.16,
+        "detector": "drawn",
+        "detector_score": 0.9,
+        "box_x0": 30.0,
+        "box_y0": 40.0,
+        "box_x1": 100.0,
+        "box_y1": 120.0,
+    }
+    for point, (x, y) in enumerate(TEMPLATE_112.tolist()):
+        values |= {f"kp{point}_x": round(9 + x, 1), f"kp{point}_y": round(20 + y * 0.8, 1)}
+    return CropRow.model_validate(values | changes)
+
+
+def crop_rows(
+    people: int = 6, *, frames: int = 3, scales: Sequence[float] = (1.1, 1.5, 2.0)
+) -> list[CropRow]:
+    """Rows of a real video and an INSwapper fake a person, in crops.csv's order; no files."""
+    return list(_crop_rows(people, frames, scales))
+
+
+def _crop_rows(people: int, frames: int, scales: Sequence[float]) -> Iterator[CropRow]:
+    for person in range(people):
+        name = f"p{person:02d}"
+        kinds: list[dict[str, Any]] = [
+            {"video_id": name},
+            {
+                "video_id": f"inswapper/{name}",
+                "label": 1,
+                "fake_type": "inswapper",
+                "is_inswapper": 1,
+                "original_video_id": name,
+                "source_identity_id": f"donor{person:02d}",
+                "boundary_label": 1,
+                "boundary_source": "exact",
+            },
+        ]
+        for kind in kinds:
+            for frame in range(frames):
+                face_id = f"{kind['video_id']}/000_{frame:06d}_0"
+                for scale in scales:
+                    yield crop_row(
+                        **kind,
+                        identity_id=name,
+                        face_id=face_id,
+                        frame_index=frame,
+                        timestamp_s=frame / 25,
+                        crop_scale=scale,
+                        image_path=f"data/crops/{face_id}_{round(100 * scale)}.png",
+                        context_path=f"data/crops/{face_id}_context.png",
+                    )
+
+
+def _pose(face_px: float, cx: float, cy: float, roll_deg: float) -> NDArray[np.float64]:
+    """(2, 3) similarity from the 112-px square to the picture; the box's centre to (cx, cy)."""
+    x0, y0, x1, y1 = BOX_112
+    scale = face_px / max(x1 - x0, y1 - y0)
+    angle = np.deg2rad(roll_deg)
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    offset = np.array([cx, cy]) - linear @ np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+    return np.column_stack([linear, offset])
+
+
+def _transform(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+class _Canvas:
+    """Soft ellipses given in the 112-px square, drawn where they fall in the picture."""
+
+    def __init__(self, rgb: ImageU8, to_picture: NDArray[np.float64]) -> None:
+        self.rgb = rgb.astype(np.float32)
+        self.to_picture = to_picture
+        back = cv2.invertAffineTransform(to_picture)
+        height, width = rgb.shape[:2]
+        x, y = np.meshgrid(np.arange(width), np.arange(height))
+        self.u = (back[0, 0] * x + back[0, 1] * y + back[0, 2]).astype(np.float32)
+        self.v = (back[1, 0] * x + back[1, 1] * y + back[1, 2]).astype(np.float32)
+        self.softness = float(abs(back[0, 0]) + abs(back[0, 1]))
+
+    def disc(self, colour: Any, opacity: float, ellipse: tuple[float, ...], edge: float) -> None:
+        """ellipse: centre u, v and radii; edge: width of its blur. colour: (3,) or (H, W, 3)."""
+        cu, cv, ru, rv = ellipse
+        reach = max(ru, rv) + 2 * (edge + self.softness)
+        scale = float(np.hypot(*self.to_picture[0, :2]))
+        px, py = _transform(np.array([[cu, cv]]), self.to_picture)[0]
+        height, width = self.u.shape
+        left, right = np.clip([px - scale * reach, px + scale * reach + 1], 0, width).astype(int)
+        top, bottom = np.clip([py - scale * reach, py + scale * reach + 1], 0, height).astype(int)
+        at = np.s_[top:bottom, left:right]
+        distance = np.hypot((self.u[at] - cu) / ru, (self.v[at] - cv) / rv)
+        blur = (self.softness + edge) / min(ru, rv)
+        alpha = opacity * np.clip((1 - distance) / blur + 0.5, 0, 1)[..., None]
+        painted = colour if np.ndim(colour) == 1 else colour[at]
+        self.rgb[at] += alpha * (np.asarray(painted, dtype=np.float32) - self.rgb[at])
+
+
+def _paint(rgb: ImageU8, to_picture: NDArray[np.float64], person: int) -> NDArray[np.float32]:
+    """Draw a head over `rgb`; the looks come from the person's seed."""
+    rng = np.random.default_rng([person, 2])
+    skin = np.array([150, 108, 84]) + rng.uniform(-30, 60) * np.array([1.0, 0.9, 0.8])
+    hair = rng.uniform(15, 90) * np.array([1.0, 0.75, 0.5])
+    iris = rng.uniform(20, 90, 3)
+    lips = skin * np.array([0.78, 0.5, 0.52])
+    wide = rng.uniform(0.95, 1.06)
+    canvas = _Canvas(rgb, to_picture)
+    draw, u, v = canvas.disc, canvas.u, canvas.v
+    pores = _sampled(rng.normal(0, 7, (256, 256)), u, v)[..., None]
+    shade = 1.06 - 0.004 * np.abs(u - 52) - 0.0012 * np.maximum(v - 60, 0)
+    body = skin.astype(np.float32) * shade[..., None] + pores
+    locks = hair.astype(np.float32) + 2 * pores
+    draw(locks, 1, (56, 52, 44 * wide, 52), 2)
+    draw(body * 0.8, 1, (56, 122, 19 * wide, 34), 3)
+    draw(body, 1, (56, 68, 35 * wide, 45), 1.5)
+    draw(locks, 1, (56, 22, 30 * wide, 9), 6)
+    for eye_u, eye_v in TEMPLATE_112[:2].tolist():
+        draw(body * 0.78, 0.6, (eye_u, eye_v, 11, 7.5), 4)
+        draw(hair * 0.8, 0.85, (eye_u, eye_v - 10, 9.5, 2), 1.5)
+        draw([228, 224, 218], 1, (eye_u, eye_v, 7, 3.5), 0.8)
+        draw(iris, 1, (eye_u, eye_v, 3.3, 3.4), 0.6)
+        draw([12, 10, 10], 1, (eye_u, eye_v, 1.6, 1.6), 0.5)
+        draw(hair * 0.5, 0.8, (eye_u, eye_v - 3.4, 7.5, 1.2), 0.8)
+    draw(body * 1.1, 0.5, (55, 62, 3.5, 15), 4)
+    draw(body * 0.72, 0.6, (56, 75.5, 9, 4), 3)
+    draw(body * 0.35, 0.8, (52, 76, 2.2, 1.4), 1)
+    draw(body * 0.35, 0.8, (60, 76, 2.2, 1.4), 1)
+    draw(lips.astype(np.float32) + 0.5 * pores, 1, (56.1, 92.3, 15.5, 4.6), 1.2)
+    draw(lips * 0.35, 0.9, (56.1, 92.0, 13.5, 0.9), 0.9)
+    return canvas.rgb
+
+
+def _sampled(
+    texture: NDArray[np.float64], u: NDArray[np.float32], v: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Texture that is fixed to the face: one texel to half a unit of the 112-px square."""
+    sampled = cv2.remap(
+        texture.astype(np.float32),
+        2 * u,
+        2 * v,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return np.asarray(sampled, dtype=np.float32)

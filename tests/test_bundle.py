@@ -1,0 +1,265 @@
+"""Bundles around tiny ONNX graphs: every way in which one can be wrong is refused by name."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.bundle import Bundle, load_bundle, read_spec
+from pipeline.errors import BundleError
+from pipeline.preprocess import Preprocess
+from pipeline.session import golden_crops, golden_outputs, open_session
+
+SIZE = 64
+HEADS = {"real_fake": [], "inswapper": [], "boundary": [], "quality": [3], "seam_map": [32, 32]}
+PREPROCESS = Preprocess(size_px=SIZE, scales=(1.1, 1.5))
+
+
+def tiny_graph(scale: float = 1.0, *, quality_classes: int = 3) -> bytes:
+    """A detector of one average and one product a head: mean colour of the crop times weights."""
+    weights = {
+        "w_flat": np.array([[0.5], [-0.25], [1.0]], dtype=np.float32) * np.float32(scale),
+        "w_quality": np.ones((3, quality_classes), dtype=np.float32),
+        "w_map": np.linspace(-1, 1, 3 * 1024, dtype=np.float32).reshape(3, 1024),
+        "flat": np.array([-1], dtype=np.int64),
+        "map_shape": np.array([-1, 32, 32], dtype=np.int64),
+    }
+    nodes = [helper.make_node("ReduceMean", ["crops", "axes"], ["mean"], keepdims=0)]
+    weights["axes"] = np.array([2, 3], dtype=np.int64)
+    for head in ("real_fake", "inswapper", "boundary"):
+        nodes.append(helper.make_node("MatMul", ["mean", "w_flat"], [f"{head}_column"]))
+        nodes.append(helper.make_node("Reshape", [f"{head}_column", "flat"], [head]))
+    nodes.append(helper.make_node("MatMul", ["mean", "w_quality"], ["quality"]))
+    nodes.append(helper.make_node("MatMul", ["mean", "w_map"], ["map_row"]))
+    nodes.append(helper.make_node("Reshape", ["map_row", "map_shape"], ["seam_map"]))
+    shapes = HEADS | {"quality": [quality_classes]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
+        [
+            helper.make_tensor_value_info(head, TensorProto.FLOAT, ["n", *shape])
+            for head, shape in shapes.items()
+        ],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def spec_of(model: bytes) -> dict[str, Any]:
+    golden = golden_outputs(
+        open_session(model, 1, ["CPUExecutionProvider"], "tiny"), PREPROCESS, 2, list(HEADS)
+    )
+    return {
+        "schema_version": 1,
+        "name": "tiny",
+        "version": "0",
+        "opset": 18,
+        "preprocess": PREPROCESS.to_dict(),
+        "decision": {
+            "temperature": 1.0,
+            "fusion": {"real_fake": 0.55, "inswapper": 0.3, "boundary": 0.15},
+            "thresholds": {"best_f1": 0.5, "low_fpr": 0.7, "balanced": 0.5},
+            "min_face_px": 60,
+        },
+        "heads": HEADS,
+        "quality": {},
+        "face_finder": {"detector": "insightface", "pack": "any", "min_score": 0.5},
+        "models": {"fp32": "detector.onnx"},
+        "files": {"detector.onnx": file_entry(model)},
+        "int8": {"written": False, "reason": "not asked for"},
+        "golden": {"count": 2, "outputs": {"fp32": golden.model_dump()}},
+        "provenance": {
+            "code_sha256": "0" * 64,
+            "params_sha256": "0" * 64,
+            "data_sha256": {},
+            "trained_on": "nothing",
+            "epoch": 0,
+        },
+        "metrics": {"auc": 0.9, "recall": None},
+    }
+
+
+def file_entry(content: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+
+
+def write(folder: Path, model: bytes, spec: dict[str, Any]) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "detector.onnx").write_bytes(model)
+    (folder / "detector.json").write_text(json.dumps(spec), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def model() -> bytes:
+    return tiny_graph()
+
+
+@pytest.fixture
+def spec(model: bytes) -> dict[str, Any]:
+    return spec_of(model)
+
+
+def load(folder: Path) -> Bundle:
+    return load_bundle(folder, threads=1)
+
+
+def test_a_sound_bundle_answers_for_any_number_of_crops(
+    tmp_path: Path, model: bytes, spec: dict[str, Any]
+) -> None:
+    bundle = load(write(tmp_path, model, spec))
+    inputs = PREPROCESS.to_input(golden_crops(9, SIZE))
+    logits = bundle.predict(inputs)
+    assert {head: values.shape for head, values in logits.items()} == {
+        head: (9, *shape) for head, shape in HEADS.items()
+    }
+    expected = inputs.mean(axis=(2, 3)) @ np.array([0.5, -0.25, 1.0], dtype=np.float32)
+    assert logits["real_fake"] == pytest.approx(expected, abs=1e-5)
+    assert bundle.spec.preprocess == PREPROCESS
+    assert bundle.spec.decision.thresholds.fake_from == 0.7
+    assert bundle.sha256 == hashlib.sha256(model).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        np.zeros((1, 3, SIZE, SIZE), dtype=np.float64),
+        np.zeros((1, 3, 32, 32), dtype=np.float32),
+        np.zeros((3, SIZE, SIZE), dtype=np.float32),
+    ],
+)
+def test_inputs_of_another_shape_or_type_are_refused(
+    tmp_path: Path, model: bytes, spec: dict[str, Any], inputs: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match="float32"):
+        load(write(tmp_path, model, spec)).predict(inputs)
+
+
+def test_inputs_that_make_outputs_infinite_are_refused(
+    tmp_path: Path, model: bytes, spec: dict[str, Any]
+) -> None:
+    inputs = np.full((1, 3, SIZE, SIZE), np.nan, dtype=np.float32)
+    with pytest.raises(BundleError, match="not finite: boundary, inswapper"):
+        load(write(tmp_path, model, spec)).predict(inputs)
+
+
+def test_a_flipped_byte_is_noticed(tmp_path: Path, model: bytes, spec: dict[str, Any]) -> None:
+    damaged = bytearray(model)
+    damaged[len(model) // 2] ^= 0x10
+    folder = write(tmp_path, bytes(damaged), spec)
+    with pytest.raises(BundleError, match=r"detector\.onnx: sha256 .* detector\.json says"):
+        load(folder)
+
+
+def test_other_weights_with_a_matching_hash_fail_the_golden_check(
+    tmp_path: Path, spec: dict[str, Any]
+) -> None:
+    other = tiny_graph(scale=1.1)
+    spec["files"]["detector.onnx"] = file_entry(other)
+    with pytest.raises(BundleError, match="real_fake: golden outputs differ by"):
+        load(write(tmp_path, other, spec))
+
+
+def test_nan_weights_are_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
+    broken = tiny_graph(scale=float("nan"))
+    spec["files"]["detector.onnx"] = file_entry(broken)
+    with pytest.raises(BundleError, match=r"detector\.onnx: the model's outputs are not finite"):
+        load(write(tmp_path, broken, spec))
+
+
+def test_a_graph_of_another_shape_is_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
+    other = tiny_graph(quality_classes=4)
+    spec["files"]["detector.onnx"] = file_entry(other)
+    with pytest.raises(BundleError, match=r"outputs: quality: expected \(n, \*\[3\]\), got"):
+        load(write(tmp_path, other, spec))
+
+
+def test_a_graph_for_another_crop_size_is_refused(
+    tmp_path: Path, model: bytes, spec: dict[str, Any]
+) -> None:
+    spec["preprocess"]["size_px"] = 96
+    with pytest.raises(BundleError, match=r"inputs: expected crops \(n, 3, 96, 96\)"):
+        load(write(tmp_path, model, spec))
+
+
+def test_bytes_that_are_no_graph_are_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
+    spec["files"]["detector.onnx"] = file_entry(b"no graph")
+    with pytest.raises(BundleError, match=r"detector\.onnx: onnxruntime cannot load it"):
+        load(write(tmp_path, b"no graph", spec))
+
+
+@pytest.mark.parametrize("name", ["detector.onnx", "detector.json"])
+def test_a_missing_file_is_named(
+    tmp_path: Path, model: bytes, spec: dict[str, Any], name: str
+) -> None:
+    folder = write(tmp_path, model, spec)
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=rf"{name}: cannot be read \(No such file"):
+        load(folder)
+
+
+@pytest.mark.parametrize("version", [2, 0, None, "1"])
+def test_another_schema_is_refused_before_anything_else(
+    tmp_path: Path, model: bytes, spec: dict[str, Any], version: Any
+) -> None:
+    spec = {"schema_version": version, "unknown": 1}
+    with pytest.raises(
+        BundleError, match=rf"schema_version: this program reads 1, got {version!r}"
+    ):
+        load(write(tmp_path, model, spec))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff"])
+def test_text_that_is_no_specification(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "detector.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(BundleError, match=r"detector\.json: (not JSON|expected a JSON object)"):
+        read_spec(path)
+
+
+def test_wrong_values_are_reported_together(
+    tmp_path: Path, model: bytes, spec: dict[str, Any]
+) -> None:
+    spec["decision"]["temperature"] = 0
+    spec["models"]["fp32"] = "../detector.onnx"
+    spec["surprise"] = True
+    with pytest.raises(BundleError) as caught:
+        load(write(tmp_path, model, spec))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert "decision.temperature" in lines[0]
+    assert "models.fp32" in lines[1]
+    assert "surprise" in lines[2]
+
+
+def test_a_model_without_an_entry_is_refused(
+    tmp_path: Path, model: bytes, spec: dict[str, Any]
+) -> None:
+    spec["models"]["int8"] = "detector.int8.onnx"
+    with pytest.raises(BundleError, match=r"files: no entry for detector\.int8\.onnx"):
+        load(write(tmp_path, model, spec))
+
+
+def test_int8_that_did_not_pass_its_gate_is_named_with_the_reason(
+    tmp_path: Path, model: bytes, spec: dict[str, Any]
+) -> None:
+    folder = write(tmp_path, model, spec)
+    with pytest.raises(BundleError, match=r"no int8 model in this bundle .* not asked for"):
+        load_bundle(folder, threads=1, precision="int8")
+
+
+def test_golden_crops_are_fixed_and_have_contrast() -> None:
+    crops = golden_crops(60, SIZE)
+    assert crops.shape == (60, SIZE, SIZE, 3)
+    digest = hashlib.sha256(golden_crops(2, 256).tobytes()).hexdigest()
+    assert digest[:16] == "f0b61343aa6dfdf3"
+    assert len({crop.tobytes() for crop in crops}) == 60
+    assert crops.std(axis=(1, 2, 3)).min() > 8

@@ -1,0 +1,370 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from pipeline.crops import (
+    CropJob,
+    CropResult,
+    crop_frames,
+    read_mask,
+    read_picture,
+    reasons,
+    require_few_skipped,
+    stills_as_frames,
+)
+from pipeline.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
+from pipeline.manifest import CropRow, FrameRow, SkipRow, read_rows, write_rows
+from pipeline.params import load_params
+from pipeline.preprocess import FloatArray, ImageU8, Preprocess
+from stages import crop_faces
+from tests.imports import ROOT
+from tests.synthetic import (
+    DrawnFace,
+    alpha_u8,
+    draw_face,
+    draw_scenery,
+    frame_row,
+    input_row,
+    swap_face,
+    write_rgb,
+)
+
+PARAMS = load_params(ROOT / "params.yaml").crop_faces
+PREPROCESS = Preprocess(size_px=64)
+FAKE: dict[str, Any] = {
+    "video_id": "inswapper/p0",
+    "source": "inswapper",
+    "label": 1,
+    "fake_type": "inswapper",
+    "is_inswapper": 1,
+    "original_video_id": "p0",
+}
+UNIFACE = FAKE | {"fake_type": "uniface", "is_inswapper": 0}
+
+
+@pytest.fixture(autouse=True)
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def crop(frames: list[FrameRow], workers: int = 1, **changes: Any) -> CropResult:
+    params = PARAMS.model_copy(update=changes)
+    return crop_frames(frames, CropJob(params, PREPROCESS, Path("data/crops")), workers)
+
+
+def put(rgb: ImageU8, **changes: Any) -> FrameRow:
+    """Write a frame where its row says."""
+    row = frame_row(**changes)
+    path = f"data/frames/{row.video_id}/{row.frame_index}.png"
+    write_rgb(Path(path), rgb)
+    return row.model_copy(update={"frame_path": path})
+
+
+def put_real(drawn: DrawnFace | None = None, **changes: Any) -> FrameRow:
+    return put((drawn or draw_face(0)).rgb, **changes)
+
+
+def put_fake(drawn: DrawnFace | None = None, *, mask: bool = False, **changes: Any) -> FrameRow:
+    rgb, alpha = swap_face(drawn or draw_face(0), 50)
+    row = put(rgb, **(FAKE | changes))
+    return with_mask(row, alpha_u8(alpha)) if mask else row
+
+
+def with_mask(row: FrameRow, mask: ImageU8) -> FrameRow:
+    path = row.frame_path.replace(".png", ".mask.png")
+    Image.fromarray(mask).save(path)
+    return row.model_copy(update={"mask_path": path})
+
+
+def stored(path: str) -> ImageU8:
+    return read_picture(Path(path))
+
+
+def box_of(row: CropRow) -> FloatArray:
+    return np.array([row.box_x0, row.box_y0, row.box_x1, row.box_y1], np.float32)
+
+
+def fakes(result: CropResult) -> list[CropRow]:
+    return [row for row in result.rows if row.label == 1]
+
+
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_real_face_gives_one_row_and_one_file_a_scale() -> None:
+    drawn = draw_face(0)
+    result = crop([put_real(drawn)])
+    assert [row.crop_scale for row in result.rows] == [1.1, 1.5, 2.0]
+    assert [row.image_path for row in result.rows] == [
+        f"data/crops/p0/000_000004_0_{scale}.png" for scale in (110, 150, 200)
+    ]
+    for row in result.rows:
+        expected = PREPROCESS.crop(drawn.rgb, box_of(row), row.crop_scale)
+        np.testing.assert_array_equal(stored(row.image_path), expected)
+        assert (row.label, row.boundary_label, row.mask_path) == (0, 0, "")
+        assert (row.detector, row.face_id) == ("insightface", "p0/000_000004_0")
+        assert row.face_px == max(row.box_x1 - row.box_x0, row.box_y1 - row.box_y0)
+        assert (row.kp0_x, row.kp0_y) == pytest.approx(tuple(drawn.keypoints[0]), abs=9)
+    assert result.skipped == []
+    assert len(bytes_below(Path("data/crops"))) == 4
+
+
+def test_the_context_holds_every_crop_at_the_frames_resolution() -> None:
+    drawn = draw_face(0, height=400, width=400)
+    for row in crop([put_real(drawn)]).rows:
+        context = stored(row.context_path)
+        assert row.context_scale == 1
+        x, y = int(row.context_x), int(row.context_y)
+        region = drawn.rgb[y : y + context.shape[0], x : x + context.shape[1]]
+        np.testing.assert_array_equal(context, region)
+        moved = box_of(row) - np.tile(np.float32([x, y]), 2)
+        recut = PREPROCESS.crop(context, moved, row.crop_scale)
+        np.testing.assert_array_equal(recut, stored(row.image_path))
+
+
+def test_a_large_context_is_made_smaller_together_with_its_mask() -> None:
+    drawn = draw_face(0, height=400, width=400, face_px=200)
+    frames = [put_real(drawn), put_fake(drawn, mask=True)]
+    row = fakes(crop(frames, context_max_px=256))[0]
+    context, mask = stored(row.context_path), stored(row.mask_path)
+    assert row.context_scale == pytest.approx(256 / 400, abs=0.05)
+    assert max(context.shape) == 256
+    assert mask.shape == context.shape
+    assert mask.max() > 200
+
+
+def test_a_context_is_clipped_where_the_picture_ends() -> None:
+    drawn = draw_face(0, height=200, width=320, centre=(60, 100))
+    row = crop([put_real(drawn)]).rows[0]
+    assert (row.context_x, row.context_y) == (0, 0)
+    assert stored(row.context_path).shape[0] == 200
+
+
+def test_rows_read_back_give_the_same_rows_and_squares(tmp_path: Path) -> None:
+    result = crop([put_real(), put_fake(mask=True)])
+    write_rows(tmp_path / "crops.csv", result.rows, CropRow)
+    again = read_rows(tmp_path / "crops.csv", CropRow)
+    assert again == result.rows
+    for row in again:
+        expected = PREPROCESS.crop(stored(f"data/frames/{row.video_id}/4.png"), box_of(row), 1.5)
+        if row.crop_scale == 1.5:
+            np.testing.assert_array_equal(stored(row.image_path), expected)
+
+
+def wide_mask(drawn: DrawnFace) -> ImageU8:
+    """A soft square of 1.3 times the side of the box that the detector finds here, about 117 px."""
+    x, y = (drawn.box_xyxy[:2] + drawn.box_xyxy[2:]).astype(int) // 2
+    mask = np.zeros(drawn.rgb.shape[:2], np.uint8)
+    mask[y - 76 : y + 76, x - 76 : x + 76] = 255
+    return np.asarray(cv2.GaussianBlur(mask, (11, 11), 0), np.uint8)
+
+
+def test_a_mask_makes_boundary_labels_exact_and_a_tight_crop_misses_the_seam() -> None:
+    drawn = draw_face(0)
+    frames = [put_real(drawn), with_mask(put_fake(drawn), wide_mask(drawn))]
+    rows = fakes(crop(frames, boundary_min_sigma=0.01))
+    assert [row.boundary_label for row in rows] == [0, 1, 1]
+    assert {row.boundary_source for row in rows} == {"exact"}
+    mask = read_mask(Path("data/frames/inswapper/p0/4.mask.png"), drawn.rgb.shape[:2])
+    cut = stored(rows[0].mask_path)[:, :, 0]
+    x, y = int(rows[0].context_x), int(rows[0].context_y)
+    np.testing.assert_array_equal(cut, mask[y : y + cut.shape[0], x : x + cut.shape[1]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "original", "source"),
+    [(FAKE, "p0", "paired"), (FAKE, "", "geometric"), (UNIFACE, "", "none")],
+    ids=["original known", "keypoints only", "nothing known"],
+)
+def test_the_best_known_source_of_the_boundary_is_used(
+    kind: dict[str, Any], original: str, source: str
+) -> None:
+    drawn = draw_face(0)
+    fake = put_fake(drawn, **(kind | {"original_video_id": original}))
+    rows = fakes(crop([put_real(drawn), fake]))
+    assert {row.boundary_source for row in rows} == {source}
+    assert rows[-1].boundary_label == (-1 if source == "none" else 1)
+
+
+def two_people() -> tuple[DrawnFace, ImageU8, ImageU8]:
+    """A swapped small face beside a larger untouched one: (the small one, fake, mask)."""
+    left = draw_face(0, height=240, width=480, face_px=90, centre=(110, 120))
+    right = draw_face(3, height=240, width=240, face_px=130)
+    both = left.rgb.copy()
+    both[:, 240:] = right.rgb
+    drawn = DrawnFace(both, left.box_xyxy, left.keypoints)
+    rgb, alpha = swap_face(drawn, 50)
+    return drawn, rgb, alpha_u8(alpha)
+
+
+@pytest.mark.parametrize("known_by", ["mask", "original"])
+def test_a_bystander_in_a_fake_is_not_called_fake(known_by: str) -> None:
+    drawn, rgb, mask = two_people()
+    fake = put(rgb, **FAKE)
+    frames = [put_real(drawn), with_mask(fake, mask) if known_by == "mask" else fake]
+    result = crop(frames, max_faces=2)
+    assert len({row.face_id for row in result.rows if row.label == 0}) == 2
+    assert {row.face_id for row in fakes(result)} == {"inswapper/p0/000_000004_0"}
+    assert abs(box_of(fakes(result)[0]) - drawn.box_xyxy).max() < 20
+
+
+def test_a_fake_whose_mask_covers_no_face_is_skipped() -> None:
+    fake = put_fake()
+    result = crop([put_real(), with_mask(fake, np.zeros((240, 320), np.uint8))])
+    assert [(row.reason, row.detail) for row in result.skipped] == [
+        ("no_face", "faces: 1, none of them under the paste mask")
+    ]
+
+
+def test_every_skipped_frame_has_a_row_with_its_reason() -> None:
+    broken = put_real(video_id="broken")
+    Path(broken.frame_path).write_bytes(b"no picture")
+    unmasked = put_fake(video_id="unmasked").model_copy(update={"mask_path": "nowhere.png"})
+    misfit = with_mask(put_fake(video_id="misfit"), np.zeros((10, 20), np.uint8))
+    frames = [
+        put_real(),
+        put(draw_scenery(5), video_id="empty"),
+        put_real(draw_face(0, face_px=65), video_id="small"),
+        broken,
+        unmasked,
+        misfit,
+    ]
+    skipped = crop(frames, min_face_px=80).skipped
+    assert [(row.video_id, row.reason) for row in skipped] == [
+        ("empty", "no_face"),
+        ("small", "face_too_small"),
+        ("broken", "decode_error"),
+        ("unmasked", "decode_error"),
+        ("misfit", "decode_error"),
+    ]
+    assert "min_face_px 80" in skipped[1].detail
+    assert "mask of (10, 20), expected (240, 320)" in skipped[4].detail
+    assert {row.stage for row in skipped} == {"crop_faces"}
+
+
+def test_too_many_skipped_frames_stop_the_stage() -> None:
+    def skip(path: str, reason: Any) -> SkipRow:
+        return SkipRow(path=path, video_id="v", stage="crop_faces", reason=reason)
+
+    skipped = [skip("a.png", "no_face"), skip("b.png", "decode_error"), skip("c.png", "no_face")]
+    result = CropResult(
+        rows=[], skipped=skipped, thresholds=crop([put_real()]).thresholds, frames=12
+    )
+    require_few_skipped(result, 0.25)
+    expected = (
+        r"3 of 12 frames were skipped \(no_face 2, decode_error 1\), above.*0\.2; first: a\.png"
+    )
+    with pytest.raises(SkipLimitError, match=expected):
+        require_few_skipped(result, 0.2)
+    assert reasons(CropResult([], [], result.thresholds, 1)) == "none"
+
+
+def test_faults_of_the_input_are_named() -> None:
+    real = put_real()
+    with pytest.raises(ManifestError, match="'p0', frame 4: 2 rows"):
+        crop([real, real])
+    with pytest.raises(ManifestError, match="no face was found in a real frame"):
+        crop([put_fake()])
+    with pytest.raises(ParamsError, match=r"context_scale: 1\.8 is below.* 2;"):
+        crop([real], context_scale=1.8)
+
+
+def test_a_video_id_cannot_lead_out_of_the_folder() -> None:
+    drawn = draw_face(0)
+    write_rgb(Path("frame.png"), drawn.rgb)
+    names = ["../../p 0", "..", "p_0", "p 0"]
+    frames = [frame_row(video_id=name, frame_path="frame.png") for name in names]
+    rows = crop(frames).rows
+    paths = {row.image_path for row in rows}
+    assert len(paths) == 4 * 3
+    assert all(".." not in path and path.startswith("data/crops/") for path in paths)
+    assert [row.video_id for row in rows[::3]] == names
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_bytes_of_one() -> None:
+    frames = [put_real(draw_face(n), video_id=f"p{n}") for n in range(3)]
+    frames += [put_fake(draw_face(0), mask=True), put(draw_scenery(5), video_id="empty")]
+    alone = crop(frames, workers=1)
+    files = bytes_below(Path("data/crops"))
+    shutil.rmtree("data/crops")
+    together = crop(frames, workers=2)
+    assert (together.rows, together.skipped) == (alone.rows, alone.skipped)
+    assert bytes_below(Path("data/crops")) == files
+
+
+def test_a_detector_without_keypoints_leaves_their_columns_empty() -> None:
+    photo = np.asarray(skimage.data.astronaut(), np.uint8)
+    row = crop([put(photo)], detector="opencv_haar").rows[0]
+    assert row.detector == "opencv_haar"
+    assert {value for name, value in row if name.startswith("kp")} == {None}
+
+
+def test_a_still_is_a_video_of_one_frame() -> None:
+    still = input_row(video_id="images/p1", path="data/own/images/p1.png", mask_path="m.png")
+    (frame,) = stills_as_frames([still])
+    assert (frame.frame_path, frame.mask_path) == ("data/own/images/p1.png", "m.png")
+    assert (frame.scene, frame.frame_index, frame.timestamp_s) == (0, 0, 0)
+    assert (frame.video_id, frame.identity_id) == ("images/p1", "p0")
+
+
+def test_pictures_are_turned_upright_and_become_rgb(tmp_path: Path) -> None:
+    upright = draw_face(0).rgb
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = Image.fromarray(np.rot90(upright))
+    turned.save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), upright)
+    Image.fromarray(upright[:, :, 0]).save(tmp_path / "grey.png")
+    grey = read_picture(tmp_path / "grey.png")
+    np.testing.assert_array_equal(grey, np.repeat(upright[:, :, :1], 3, axis=2))
+
+
+def test_unreadable_pictures_are_decode_errors(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    whole = tmp_path / "whole.png"
+    Image.fromarray(draw_face(0).rgb).save(whole)
+    (tmp_path / "half.png").write_bytes(whole.read_bytes()[:2000])
+    for name, message in {
+        "deep.png": "expected 8 bits",
+        "text.jpg": "not a readable picture",
+        "half.png": "not a readable picture",
+        "absent.png": "not a readable picture",
+    }.items():
+        with pytest.raises(DecodeError, match=f"{name}.*{message}"):
+            read_picture(tmp_path / name)
+
+
+def test_the_stage_writes_the_same_bytes_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INSWAPPER_WORKERS", "1")
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    drawn = draw_face(0)
+    manifests = Path("data/manifests")
+    write_rows(manifests / "raw.csv", [put_real(drawn), put_fake(drawn, mask=True)], FrameRow)
+    write_rgb(Path("still.png"), draw_face(1).rgb)
+    still = input_row(video_id="still", path="still.png")
+    write_rows(manifests / "images.csv", [still], type(still))
+    crop_faces.main()
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        "crop_faces: 3 frames, 3 faces, 9 crops",
+        "crop_faces: skipped 0 frames: none",
+    ]
+    first = bytes_below(Path("data"))
+    Path("data/crops/left_over.png").touch()
+    crop_faces.main()
+    assert bytes_below(Path("data")) == first
+    assert {"manifests/crops.csv", "manifests/skipped_faces.csv", "manifests/quality.json"} <= set(
+        first
+    )

@@ -1,0 +1,193 @@
+"""pipeline.training.dataset: what a training picture and its targets are."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from pipeline.params import AugmentParams, Params, PseudoSwapParams, load_params
+from pipeline.quality import QualityThresholds
+from pipeline.training.dataset import TrainDataset, find_donors, init_worker
+from pipeline.training.sampler import Item, PairSampler, Variant
+from pipeline.training.store import FaceStore
+from tests.packed_split import PREPROCESS, packed_split
+
+QUALITY = QualityThresholds(
+    face_px=(60.0, 40.0), sharpness=(50.0, 10.0), blockiness=(0.1, 0.5), noise_level=(4.0, 12.0)
+)
+REAL_FACE, FAKE_FACE = 0, 1
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
+    return packed_split(tmp_path_factory.mktemp("split"), people=3, frames=1)
+
+
+def params(swap: dict[str, float] | None = None, **augment: float) -> Params:
+    """No degradation and no variety but what is asked for."""
+    loaded = load_params()
+    plain_swap = {name: 0.0 for name in PseudoSwapParams.model_fields if name.endswith("_frac")}
+    plain = {name: 0.0 for name in AugmentParams.model_fields if name.endswith("_frac")}
+    return loaded.model_copy(
+        update={
+            "pseudo_swap": loaded.pseudo_swap.model_copy(update=plain_swap | (swap or {})),
+            "augment": loaded.augment.model_copy(update=plain | augment),
+        }
+    )
+
+
+def dataset(store: FaceStore, chosen: Params) -> TrainDataset:
+    return TrainDataset(store, chosen, PREPROCESS, QUALITY)
+
+
+def items(face: int, variant: Variant, count: int = 12) -> list[Item]:
+    return [Item(epoch=1, pair=pair, face=face, variant=variant) for pair in range(count)]
+
+
+def to_crop(image: torch.Tensor) -> np.ndarray:
+    mean, std = (np.array(v)[:, None, None] for v in (PREPROCESS.mean, PREPROCESS.std))
+    return np.moveaxis(np.rint((image.numpy() * std + mean) * 255), 0, -1).astype(np.uint8)
+
+
+def test_an_undegraded_real_face_is_its_stored_crop(store: FaceStore) -> None:
+    stored = {store.crops(row).tobytes() for row in np.flatnonzero(store.face_of_crop == REAL_FACE)}
+    seen = set()
+    for item in items(REAL_FACE, "real"):
+        target = dataset(store, params())[item]
+        seen.add(to_crop(target["image"]).tobytes())
+        assert target["real_fake"] == target["inswapper"] == target["boundary"] == 0
+        assert target["seam_known"] == 1
+        assert not target["seam_map"].any()
+    assert seen == stored  # all three scales are drawn, and nothing else
+
+
+def test_a_swap_differs_from_its_pair_only_in_the_paste(store: FaceStore) -> None:
+    data = dataset(store, params())
+    for real_item in items(REAL_FACE, "real", 6):
+        swap = data[replace(real_item, variant="pseudo")]
+        real = data[real_item]
+        changed = (swap["image"] != real["image"]).any(dim=0)
+        assert 0.02 < changed.float().mean() < 1
+        assert swap["real_fake"] == swap["inswapper"] == 1
+        seam = swap["seam_map"]
+        assert seam.min() >= 0
+        assert seam.max() <= 1
+        assert seam.shape == (32, 32)
+
+
+def test_the_boundary_is_seen_in_wide_crops_only(store: FaceStore) -> None:
+    data = dataset(store, params())
+    by_boundary: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for item in items(REAL_FACE, "pseudo", 20):
+        target = data[item]
+        by_boundary[float(target["boundary"])].append(float(target["seam_map"].mean()))
+    assert by_boundary[0.0]
+    assert by_boundary[1.0]
+    assert max(by_boundary[0.0]) < min(by_boundary[1.0])
+
+
+def test_degradations_are_the_same_for_both_of_a_pair(store: FaceStore) -> None:
+    data = dataset(store, params(colour_jitter_frac=1.0, noise_frac=1.0, flip_frac=0.5))
+    for real_item in items(REAL_FACE, "real", 6):
+        real, swap = data[real_item], data[replace(real_item, variant="pseudo")]
+        corner = (slice(None), slice(0, 3), slice(0, 3))
+        if swap["boundary"] == 1:  # a wide crop, whose corners the paste does not reach
+            torch.testing.assert_close(real["image"][corner], swap["image"][corner])
+
+
+def test_a_flip_turns_picture_and_seam_alike(store: FaceStore) -> None:
+    plain, flipped = (dataset(store, params(flip_frac=frac)) for frac in (0.0, 1.0))
+    item = items(REAL_FACE, "pseudo")[0]
+    for name in ("image", "seam_map"):
+        assert torch.equal(plain[item][name].flip(-1), flipped[item][name])
+
+
+def test_a_listed_fake_has_its_own_labels_and_mask(store: FaceStore) -> None:
+    data = dataset(store, params())
+    for item in items(FAKE_FACE, "fake", 8):
+        target = data[item]
+        assert target["real_fake"] == target["inswapper"] == 1
+        assert target["seam_known"] == 1
+        assert target["boundary"] == float(target["seam_map"].mean() > 0.02)
+
+
+def test_a_fake_without_a_mask_has_no_known_seam(store: FaceStore) -> None:
+    pictures = replace(store.pictures, has_mask=np.zeros(len(store.faces), bool))  # type: ignore[type-var]
+    target = dataset(replace(store, pictures=pictures), params())[items(FAKE_FACE, "fake")[0]]
+    assert target["seam_known"] == 0
+    assert not target["seam_map"].any()
+
+
+def test_a_hull_is_a_fake_but_not_inswappers(store: FaceStore) -> None:
+    target = dataset(store, params({"hull_frac": 1.0}))[items(REAL_FACE, "pseudo")[0]]
+    assert (target["real_fake"], target["inswapper"]) == (1, 0)
+
+
+def test_only_reals_are_softened(store: FaceStore) -> None:
+    plain, soft = dataset(store, params()), dataset(store, params({"soften_real_frac": 1.0}))
+    for item in items(REAL_FACE, "real", 4):
+        assert not torch.equal(plain[item]["image"], soft[item]["image"])
+        assert soft[item]["real_fake"] == 0
+    for item in items(REAL_FACE, "pseudo", 4):
+        assert torch.equal(plain[item]["image"], soft[item]["image"])
+
+
+def test_quality_is_that_of_the_degraded_picture(store: FaceStore) -> None:
+    strong = load_params().augment.model_copy(update={"jpeg_min": 5, "jpeg_max": 6})
+    clean = params()
+    degraded = clean.model_copy(
+        update={"augment": strong.model_copy(update=clean.augment.model_dump(include=set()))}
+    )
+    item = items(REAL_FACE, "real")[0]
+    off = {name: 0.0 for name in AugmentParams.model_fields if name.endswith("_frac")}
+    degraded = degraded.model_copy(
+        update={"augment": strong.model_copy(update=off | {"jpeg_frac": 1.0})}
+    )
+    assert dataset(store, degraded)[item]["quality"] > dataset(store, clean)[item]["quality"]
+
+
+def test_donors_are_other_people_in_a_like_pose(store: FaceStore) -> None:
+    donors = find_donors(store)
+    groups = np.array(store.faces["group"])
+    for face in range(len(store.faces)):
+        others = donors.of_other_groups(face)
+        assert len(others) == 2
+        assert (groups[others] != groups[face]).all()
+    assert np.isfinite(donors.poses).all()
+
+
+def test_a_donor_changes_the_swap(store: FaceStore) -> None:
+    own, other = (dataset(store, params({"cross_identity_frac": frac})) for frac in (0.0, 1.0))
+    item = items(REAL_FACE, "pseudo")[3]
+    assert not torch.equal(own[item]["image"], other[item]["image"])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_the_number_of_processes_changes_nothing(store: FaceStore) -> None:
+    chosen = load_params()
+    data = dataset(store, chosen)
+    batches: list[list[dict[str, torch.Tensor]]] = []
+    for workers in (0, 2):
+        sampler = PairSampler(store.faces, pseudo_frac=0.5, pairs=8, batch_size=4, seed=1)
+        sampler.set_epoch(3)
+        loader: DataLoader[Any] = DataLoader(
+            data, batch_sampler=sampler, num_workers=workers, worker_init_fn=init_worker
+        )
+        batches.append(list(loader))
+    assert len(batches[0]) == len(batches[1]) == 4
+    for one, two in zip(*batches, strict=True):
+        assert one.keys() == two.keys()
+        for name in one:
+            assert torch.equal(one[name], two[name]), name
+
+
+def test_the_same_item_twice(store: FaceStore, tmp_path: Path) -> None:
+    del tmp_path
+    data, again = dataset(store, load_params()), dataset(store, load_params())
+    for item in [*items(REAL_FACE, "pseudo", 3), *items(REAL_FACE, "real", 3)]:
+        first, second = data[item], again[item]
+        assert all(torch.equal(first[name], second[name]) for name in first)

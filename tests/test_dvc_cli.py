@@ -1,0 +1,231 @@
+"""The documented DVC commands, run for real in a temporary clone with a small recipe."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import load_params
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+STAGES = [
+    "build_sample",
+    "list_inputs",
+    "extract_frames",
+    "crop_faces",
+    "split_groups",
+    "pack_zarr@train",
+    "pack_zarr@val",
+    "pack_zarr@test",
+    "train",
+    "calibrate",
+    "evaluate",
+    "export",
+]
+
+# Small enough for a test: fewer people and frames, two epochs of a few pairs, random weights.
+SMALL = {
+    "max_people": 8,
+    "stills_per_person": 1,
+    "frames_per_scene": 2,
+    "epochs": 2,
+    "pairs_per_epoch": 8,
+    "bootstrap": 100,
+    "weights": "none",
+    "golden_crops": 2,
+    "int8": "false",
+    "size_px": 64,
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
+]
+
+
+def run(repo: Path, *command: str, ok: bool = True, timeout_s: int = 600) -> str:
+    """Run a command in the clone; return both streams together."""
+    done = subprocess.run(
+        command,
+        cwd=repo,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout_s,
+    )
+    assert (done.returncode == 0) == ok, f"{command}: exit {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@example.org",
+    }
+
+
+def clone_working_tree(target: Path) -> None:
+    """Clone HEAD, then lay the uncommitted changes of the tracked and new files over it."""
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(target)], check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source, copy = ROOT / name, target / name
+        if source.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+        else:
+            copy.unlink(missing_ok=True)
+
+
+def shrink_params(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for key, value in SMALL.items():
+        text, changes = re.subn(rf"(?m)^(  {key}:).*$", rf"\1 {value}", text)
+        assert changes == 1, f"{key} stands {changes} times in params.yaml"
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the small recipe has been reproduced and committed once."""
+    target = tmp_path_factory.mktemp("clone") / "repo"
+    clone_working_tree(target)
+    shrink_params(target / "params.yaml")
+    run(target, "dvc", "repro")
+    run(target, "git", "add", "-A")
+    run(target, "git", "commit", "-qm", "small recipe")
+    return target
+
+
+def test_every_stage_ran_and_nothing_large_reached_git(repo: Path) -> None:
+    tracked = run(repo, "git", "ls-files").splitlines()
+    assert not [name for name in tracked if name.endswith((".png", ".mp4", ".pt", ".onnx", ".mkv"))]
+    assert json.loads((repo / "metrics/test.json").read_text(encoding="utf-8"))
+    assert (repo / "data/export/detector.onnx").is_file()
+
+
+def test_second_repro_skips_every_stage(repo: Path) -> None:
+    output = run(repo, "dvc", "repro")
+    for stage in STAGES:
+        assert f"Stage '{stage}' didn't change, skipping" in output
+    assert run(repo, "git", "status", "--porcelain") == ""
+    assert "up to date" in run(repo, "dvc", "status")
+
+
+def test_unknown_and_mistyped_params_are_refused_by_name(repo: Path) -> None:
+    assert "nope" in run(repo, "dvc", "exp", "run", "-S", "train.nope=1", ok=False)
+    added = run(repo, "dvc", "exp", "run", "-S", "+train.nope=1", ok=False)
+    assert "params.yaml: train.nope: Extra inputs are not permitted (got 1)" in added
+    typed = run(repo, "dvc", "exp", "run", "-S", "train.lr=abc", ok=False)
+    assert "params.yaml: train.lr: Input should be a valid number (got 'abc')" in typed
+    assert "Traceback" not in added + typed
+    run(repo, "git", "checkout", "-q", ".")
+    run(repo, "dvc", "checkout", "-q")
+
+
+def test_experiment_with_an_exponent_float(repo: Path) -> None:
+    run(repo, "dvc", "exp", "run", "-n", "tiny-lr", "-S", "train.lr=1e-05")
+    assert load_params(repo / "params.yaml").train.lr == 1e-05
+    diff = run(repo, "dvc", "params", "diff", "--targets", "params.yaml")
+    assert "train.lr" in diff
+    assert "metrics/test.json" in run(repo, "dvc", "metrics", "diff", "--all")
+    assert "tiny-lr" in run(repo, "dvc", "exp", "show", "--only-changed", "--no-pager", "--csv")
+    run(repo, "git", "checkout", "-q", ".")
+    run(repo, "dvc", "checkout", "-q")
+
+
+def test_queued_experiment(repo: Path) -> None:
+    run(repo, "dvc", "exp", "run", "--queue", "-n", "queued", "-S", "train.seed=2")
+    run(repo, "dvc", "queue", "start")
+    for _ in range(120):
+        status = run(repo, "dvc", "queue", "status")
+        if not re.search(r"queued\s.*(Queued|Running)", status):
+            break
+        time.sleep(3)
+    assert re.search(r"queued\s.*Success", status), run(repo, "dvc", "queue", "logs", "queued")
+    assert run(repo, "git", "status", "--porcelain") == ""
+
+
+def test_plots_open_as_titled_page(repo: Path) -> None:
+    run(repo, "dvc", "plots", "show", "-o", "dvc_plots")
+    page = (repo / "dvc_plots/index.html").read_text(encoding="utf-8")
+    plots = page.count('"$schema"')
+    assert 5 <= plots <= 8
+    shutil.rmtree(repo / "dvc_plots")
+
+
+def test_push_wipe_pull(repo: Path, tmp_path: Path) -> None:
+    run(repo, "dvc", "remote", "add", "--local", "-f", "-d", "store", str(tmp_path / "store"))
+    run(repo, "dvc", "push")
+    shutil.rmtree(repo / ".dvc/cache")
+    run(repo, "git", "clean", "-qfdX", "data", "metrics", "plots")
+    assert not (repo / "data/zarr").exists()
+    run(repo, "dvc", "pull")
+    output = run(repo, "dvc", "repro")
+    assert all(f"Stage '{stage}' didn't change, skipping" in output for stage in STAGES)
+
+
+def test_interrupted_training_resumes(repo: Path) -> None:
+    """Ctrl-C after the first epoch; the next repro ends as an uninterrupted run does."""
+    params = repo / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(re.sub(r"(?m)^(  epochs:).*$", r"\1 5", text), encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=repo,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(r"epoch\s+1\b", line):
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert list((repo / ".resume").glob("*.pt"))
+    resumed = run(repo, "dvc", "repro", "train")
+    assert "resum" in resumed
+    digest = (repo / "data/checkpoints/best_model.pt").read_bytes()
+    run(repo, "dvc", "repro", "--force", "--single-item", "--no-run-cache", "train")
+    assert (repo / "data/checkpoints/best_model.pt").read_bytes() == digest
+    assert not list((repo / ".resume").glob("*.pt"))
+    run(repo, "git", "checkout", "-q", ".")
+    run(repo, "dvc", "checkout", "-q")
+
+
+def test_one_broken_video_is_a_skipped_row(repo: Path) -> None:
+    """The user's own data root with one file that is no video: it is listed, the rest goes on."""
+    root = repo / "data" / "own"
+    shutil.copytree(repo / "data/sample", root)
+    (root / "inswapper/original_videos/broken.mp4").write_bytes(b"this is no video" * 100)
+    params = repo / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(text.replace("root: data/sample", "root: data/own"), encoding="utf-8")
+    run(repo, "dvc", "repro", "extract_frames")
+    skipped = (repo / "data/manifests/skipped_videos.csv").read_text(encoding="utf-8")
+    assert "original_videos/broken.mp4" in skipped
+    assert "decode_error" in skipped
+    run(repo, "git", "checkout", "-q", ".")

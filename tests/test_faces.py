@@ -1,0 +1,416 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import insightface
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import skimage.data
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.errors import DetectorError
+from pipeline.faces import retinaface_pack
+from pipeline.faces.detector import Face, find_faces, input_side, letterbox
+from pipeline.faces.load import load_detector
+from pipeline.faces.opencv_haar import pseudo_score
+from pipeline.preprocess import ImageU8
+from tests.synthetic import draw_face, draw_scenery
+
+T1 = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
+
+
+def astronaut() -> ImageU8:
+    return np.asarray(skimage.data.astronaut(), np.uint8)
+
+
+def group_photo() -> ImageU8:
+    return np.asarray(cv2.imread(str(T1))[:, :, ::-1], np.uint8)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSWAPPER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("INSWAPPER_PACKS", raising=False)
+        yield
+
+
+def reference_faces(rgb: ImageU8, side: int) -> NDArray[np.float64]:
+    """(n, 14): box and keypoints by RetinaFace's own recipe from the original graph.
+
+    Written from the paper's formulas in relative coordinates; shares nothing with the pipeline but
+    the weights.
+    """
+    scale = side / max(rgb.shape[:2])
+    inner = cv2.resize(
+        rgb,
+        (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)),
+        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
+    )
+    boxed = np.zeros((side, side, 3), np.float32)
+    boxed[: inner.shape[0], : inner.shape[1]] = inner
+    blob = (boxed[:, :, ::-1] - [104, 117, 127]).astype(np.float32).transpose(2, 0, 1)[None]
+    session = onnxruntime.InferenceSession(retinaface_pack.read_retinaface())
+    loc, conf, landmarks = session.run(["loc", "conf", "landmarks"], {"input": blob})
+    priors = [
+        ((x + 0.5) * step / side, (y + 0.5) * step / side, size / side)
+        for step, sizes in ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
+        for y in range(side // step)
+        for x in range(side // step)
+        for size in sizes
+    ]
+    faces = []
+    for row in np.flatnonzero(conf[0, :, 1] >= 0.5):
+        px, py, size = priors[row]
+        dx, dy, dw, dh = loc[0, row].astype(float)
+        cx, cy = px + dx * 0.1 * size, py + dy * 0.1 * size
+        w, h = size * np.exp(0.2 * dw), size * np.exp(0.2 * dh)
+        box = [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
+        points = [
+            (px, py)[i % 2] + v * 0.1 * size for i, v in enumerate(landmarks[0, row].astype(float))
+        ]
+        faces.append([conf[0, row, 1], *np.array(box + points) * side / scale])
+    return suppressed(np.array(sorted(faces, reverse=True)))[:, 1:]
+
+
+def suppressed(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Greedy suppression of score-sorted rows at an overlap of 0.4."""
+    kept: list[NDArray[np.float64]] = []
+    for row in rows:
+        if all(overlap(row[1:5], other[1:5]) <= 0.4 for other in kept):
+            kept.append(row)
+    return np.array(kept)
+
+
+def overlap(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    inner = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inner
+    return float(inner / union)
+
+
+def by_position(rows: NDArray[np.floating]) -> NDArray[np.floating]:
+    return rows[np.argsort(rows[:, 0])]
+
+
+@pytest.mark.parametrize("name", ["insightface", "retinaface"])
+@pytest.mark.parametrize(
+    ("picture", "people"), [(astronaut, 1), (group_photo, 6)], ids=["one person", "six people"]
+)
+def test_boxes_and_keypoints_equal_the_original_network(
+    name: str, picture: Callable[[], ImageU8], people: int
+) -> None:
+    rgb = picture()
+    expected = by_position(reference_faces(rgb, 640))
+    found = load_detector(name).detect(rgb)
+    rows = by_position(
+        np.array([[*face.box_xyxy, *np.asarray(face.keypoints).ravel()] for face in found])
+    )
+    assert rows.shape == expected.shape == (people, 14)
+    np.testing.assert_allclose(rows, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["insightface", "retinaface"])
+def test_keypoints_are_in_arcface_order_and_lie_where_they_were_drawn(name: str) -> None:
+    drawn = draw_face(3, height=240, width=320, face_px=120)
+    faces = find_faces(load_detector(name), drawn.rgb, min_score=0.5, min_face_px=40, max_faces=3)
+    assert len(faces) == 1
+    assert overlap(faces[0].box_xyxy, drawn.box_xyxy) > 0.6
+    assert faces[0].keypoints is not None
+    np.testing.assert_allclose(faces[0].keypoints, drawn.keypoints, atol=9)
+
+
+def test_the_pack_has_scrfds_nine_outputs_and_the_same_bytes_each_time() -> None:
+    weights = retinaface_pack.read_retinaface()
+    built = retinaface_pack.scrfd_layout(weights)
+    assert built == retinaface_pack.scrfd_layout(weights)
+    graph = onnx.load_model_from_string(built).graph
+    assert [value.name for value in graph.output] == [
+        f"{kind}_{stride}" for kind in ("score", "bbox", "kps") for stride in (8, 16, 32)
+    ]
+
+
+def test_processes_that_build_the_pack_at_once_find_one_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSWAPPER_CACHE", str(tmp_path))
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: retinaface_pack.build_pack(), range(4)))
+    assert len(folders) == 1
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.parent for path in files] == list(folders)
+    onnx.checker.check_model(str(files[0]))
+
+
+def test_altered_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retinaface_pack, "WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(DetectorError, match=f"expected {'0' * 64}"):
+        retinaface_pack.read_retinaface()
+
+
+def test_loading_prints_nothing_and_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; from pipeline.faces.load import load_detector; load_detector('insightface');"
+        "sys.exit(','.join({'retinaface', 'torch', 'albumentations'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_any_pack_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "det.onnx").write_bytes(
+        (retinaface_pack.build_pack() / "det_retinaface.onnx").read_bytes()
+    )
+    monkeypatch.setenv("INSWAPPER_PACKS", str(tmp_path))
+    by_name, by_path = (
+        load_detector("insightface", pack="mine"),
+        load_detector("insightface", pack=str(folder)),
+    )
+    assert len(by_name.detect(astronaut())) == len(by_path.detect(astronaut())) == 1
+
+
+def test_a_missing_pack_is_never_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSWAPPER_PACKS", str(tmp_path))
+    with pytest.raises(DetectorError, match=r"buffalo_l.*looked at.*non-commercial") as error:
+        load_detector("insightface", pack="buffalo_l")
+    assert str(tmp_path / "buffalo_l") in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pack_without_a_detector_is_refused(tmp_path: Path) -> None:
+    save_graph(tmp_path / "other.onnx", [1, 3, 48, 48], np.zeros((1, 2), np.float32))
+    with pytest.raises(DetectorError, match="holds no face detector"):
+        load_detector("insightface", pack=str(tmp_path))
+
+
+def test_an_unknown_detector_is_refused() -> None:
+    with pytest.raises(DetectorError, match="'dlib' is unknown; expected insightface"):
+        load_detector("dlib")
+
+
+def test_haar_finds_the_astronaut_without_keypoints() -> None:
+    faces = load_detector("opencv_haar").detect(astronaut())
+    best = max(faces, key=lambda face: face.score)
+    true = load_detector("retinaface").detect(astronaut())[0]
+    assert overlap(best.box_xyxy, true.box_xyxy) > 0.5
+    assert best.keypoints is None
+    assert 0.5 < best.score < 1
+
+
+def test_haar_pseudo_scores() -> None:
+    assert [pseudo_score(weight) for weight in (-2.0, 0.0, 3.0, 9.0)] == [0, 0, 0.5, 0.75]
+
+
+def test_mediapipe_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(DetectorError, match=r"pip install '\.\[mediapipe\]'"):
+        load_detector("mediapipe")
+
+
+def save_graph(path: Path, shape: list[int], output: NDArray[np.float32]) -> None:
+    """An ONNX file that answers every input with the same output."""
+    node = helper.make_node("Constant", [], ["output"], value=numpy_helper.from_array(output))
+    save_nodes(path, shape, [node], list(output.shape), [])
+
+
+def save_nodes(
+    path: Path,
+    shape: list[int],
+    nodes: list[onnx.NodeProto],
+    output_shape: list[int],
+    constants: list[onnx.TensorProto],
+) -> None:
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, output_shape)],
+        constants,
+    )
+    opset = [helper.make_opsetid("", 17)]
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    )
+
+
+def yolo_rows() -> NDArray[np.float32]:
+    """Two overlapping candidates of one face, a second face, and one below the threshold."""
+    rows = np.zeros((1, 20, 8400), np.float32)
+    points = [v for i in range(5) for v in (100 + 10 * i, 200 + 10 * i, 0.9)]
+    rows[0, :, 7] = [120, 220, 80, 100, 0.8, *points]
+    rows[0, :5, 8] = [122, 221, 80, 100, 0.7]
+    rows[0, :5, 4000] = [400, 100, 40, 60, 0.6]
+    rows[0, :5, 8399] = [300, 300, 40, 60, 0.4]
+    return rows
+
+
+def test_yolo_boxes_and_keypoints_are_scaled_back_to_the_picture(tmp_path: Path) -> None:
+    save_graph(tmp_path / "yolo.onnx", [1, 3, 640, 640], yolo_rows())
+    detector = load_detector("yolo_face", model_file=str(tmp_path / "yolo.onnx"))
+    faces = find_faces(
+        detector, np.zeros((200, 320, 3), np.uint8), min_score=0.5, min_face_px=1, max_faces=9
+    )
+    assert [face.box_xyxy.tolist() for face in faces] == [[40, 85, 80, 135], [190, 35, 210, 65]]
+    assert [round(face.score, 6) for face in faces] == [0.8, 0.6]
+    expected = [[50 + 5 * i, 100 + 5 * i] for i in range(5)]
+    np.testing.assert_allclose(np.asarray(faces[0].keypoints), expected)
+
+
+def test_yolo_models_without_keypoints_are_understood(tmp_path: Path) -> None:
+    save_graph(tmp_path / "yolo.onnx", [1, 3, 640, 640], yolo_rows()[:, :5])
+    faces = load_detector("yolo_face", model_file=str(tmp_path / "yolo.onnx")).detect(
+        np.zeros((640, 640, 3), np.uint8)
+    )
+    assert [face.keypoints for face in faces] == [None, None]
+
+
+def test_yolo_gets_red_green_blue_from_0_to_1(tmp_path: Path) -> None:
+    """This graph answers with the picture's brightest red, green and blue as cx, cy and width."""
+    constants = [
+        numpy_helper.from_array(np.array([1, 3, 1], np.int64), "shape"),
+        numpy_helper.from_array(np.array([[[100], [0.9]]], np.float32), "rest"),
+        numpy_helper.from_array(np.array(255, np.float32), "gain"),
+    ]
+    nodes = [
+        helper.make_node("GlobalMaxPool", ["images"], ["brightest"]),
+        helper.make_node("Reshape", ["brightest", "shape"], ["rows"]),
+        helper.make_node("Mul", ["rows", "gain"], ["scaled"]),
+        helper.make_node("Concat", ["scaled", "rest"], ["output"], axis=1),
+    ]
+    save_nodes(tmp_path / "yolo.onnx", [1, 3, 64, 64], nodes, [1, 5, 1], constants)
+    rgb = np.full((64, 64, 3), (200, 100, 50), np.uint8)
+    (face,) = load_detector("yolo_face", model_file=str(tmp_path / "yolo.onnx")).detect(rgb)
+    np.testing.assert_allclose(face.box_xyxy, [175, 50, 225, 150], atol=1e-3)
+
+
+@pytest.mark.parametrize("model_file", ["", "nowhere/yolo.onnx"])
+def test_yolo_without_a_model_says_what_is_needed(model_file: str) -> None:
+    with pytest.raises(DetectorError, match=r"model_file: yolo_face needs.*\.onnx"):
+        load_detector("yolo_face", model_file=model_file)
+
+
+def test_another_onnx_model_than_yolo_is_refused(tmp_path: Path) -> None:
+    save_graph(tmp_path / "net.onnx", [1, 3, 64, 64], np.zeros((1, 84, 10), np.float32))
+    with pytest.raises(DetectorError, match="has 84 rows"):
+        load_detector("yolo_face", model_file=str(tmp_path / "net.onnx"))
+
+
+class ListDetector:
+    """Knows its faces beforehand; those of `padded` only on pictures larger than 100 px."""
+
+    name = "list"
+
+    def __init__(self, faces: list[Face], padded: list[Face] | None = None) -> None:
+        self.faces, self.padded = faces, padded or []
+
+    def detect(self, rgb: ImageU8) -> list[Face]:
+        return self.faces if rgb.shape[1] <= 100 else self.padded
+
+
+def face(x: float, y: float, width: float, height: float, score: float = 0.9) -> Face:
+    box = np.array([x, y, x + width, y + height], np.float32)
+    return Face(box, None, score)
+
+
+PICTURE = np.zeros((80, 100, 3), np.uint8)
+
+
+def boxes(detector: ListDetector, min_face_px: float = 10, max_faces: int = 9) -> list[list[float]]:
+    found = find_faces(
+        detector, PICTURE, min_score=0.5, min_face_px=min_face_px, max_faces=max_faces
+    )
+    return [found_face.box_xyxy.tolist() for found_face in found]
+
+
+def test_faces_are_ordered_by_area_and_then_by_position() -> None:
+    detector = ListDetector([face(9, 0, 20, 10), face(2, 1, 20, 10), face(0, 0, 30, 30)])
+    expected = [[0, 0, 30, 30], [2, 1, 22, 11], [9, 0, 29, 10]]
+    assert boxes(detector) == expected
+    assert boxes(ListDetector(detector.faces[::-1])) == expected
+    assert boxes(detector, max_faces=1) == expected[:1]
+
+
+def test_weak_and_small_faces_are_left_out() -> None:
+    detector = ListDetector([face(0, 0, 20, 29), face(5, 5, 40, 40, score=0.49), face(1, 1, 9, 30)])
+    assert boxes(detector, min_face_px=30) == [[1, 1, 10, 31]]
+
+
+def test_a_face_that_fills_the_picture_is_found_with_a_border_around_it() -> None:
+    filling = face(45, 45, 110, 90)
+    assert boxes(ListDetector([], [filling])) == [[-5, -5, 105, 85]]
+
+
+class CoarseDetector:
+    """Finds the bright square of a picture, but only to whole multiples of 8 px."""
+
+    name = "coarse"
+
+    def detect(self, rgb: ImageU8) -> list[Face]:
+        rows, columns = np.nonzero(rgb[:, :, 0] > 127)
+        if not rows.size:
+            return []
+        edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        box = np.round(np.array(edges) / 8).astype(np.float32) * 8
+        return [Face(box, np.tile(box[:2], (5, 1)), 0.9)]
+
+
+@pytest.mark.parametrize(("left", "top"), [(123, 61), (-9, 170)])
+def test_small_faces_are_measured_again_in_a_larger_view(left: int, top: int) -> None:
+    rgb = np.zeros((200, 300, 3), np.uint8)
+    rgb[top : top + 26, max(0, left) : left + 26] = 255
+    (found,) = find_faces(CoarseDetector(), rgb, min_score=0.5, min_face_px=10, max_faces=1)
+    true = [max(0, left), top, left + 26, top + 26]
+    np.testing.assert_allclose(found.box_xyxy, true, atol=1)
+    np.testing.assert_allclose(np.asarray(found.keypoints), [true[:2]] * 5, atol=1)
+    assert found.score == 0.9
+
+
+def test_what_is_found_in_the_border_itself_is_no_face() -> None:
+    assert boxes(ListDetector([], [face(0, 0, 40, 40)])) == []
+    assert boxes(ListDetector([], [face(20, 20, 160, 150)])) == []
+
+
+def test_walls_without_a_face_give_none() -> None:
+    detector = load_detector("insightface")
+    for seed in range(12):
+        wall = draw_scenery(seed)
+        assert find_faces(detector, wall, min_score=0.5, min_face_px=40, max_faces=1) == []
+
+
+def test_a_frame_filling_drawn_face_is_found_by_the_default_detector() -> None:
+    drawn = draw_face(2, height=300, width=300, face_px=330)
+    (found,) = find_faces(
+        load_detector("insightface"), drawn.rgb, min_score=0.5, min_face_px=40, max_faces=1
+    )
+    assert overlap(found.box_xyxy, drawn.box_xyxy) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("longer", "expected"), [(64, 320), (320, 320), (321, 640), (640, 640), (4000, 640)]
+)
+def test_the_network_input_holds_the_picture(longer: int, expected: int) -> None:
+    assert input_side((10, longer), (320, 640)) == expected
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.sampled_from([32, 320]))
+def test_letterboxing_keeps_the_proportions(height: int, width: int, side: int) -> None:
+    boxed, scale = letterbox(np.full((height, width, 3), 255, np.uint8), side, side)
+    assert boxed.shape == (side, side, 3)
+    inner_height = np.count_nonzero(boxed[:, 0, 0])
+    inner_width = np.count_nonzero(boxed[0, :, 0])
+    assert max(inner_height, inner_width) == side
+    assert abs(inner_height - max(1, scale * height)) <= 0.5
+    assert abs(inner_width - max(1, scale * width)) <= 0.5

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from pipeline.training.metrics import (
+    area_under_roc,
+    binary_metrics,
+    bootstrap_interval,
+    equal_error_rate,
+    product_metric,
+    rates_at,
+    recall_at_fpr,
+    reliability,
+)
+
+LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
+SCORES = [0.1, 0.2, 0.3, 0.7, 0.4, 0.6, 0.8, 0.9]
+
+
+def test_metrics_of_eight_faces() -> None:
+    found = binary_metrics(LABELS, SCORES, threshold=0.5)
+    assert (found["n_real"], found["n_fake"]) == (4, 4)
+    assert found["auc"] == pytest.approx(14 / 16)
+    assert found["accuracy"] == 6 / 8
+    assert found["precision"] == 3 / 4
+    assert found["recall"] == 3 / 4
+    assert found["f1"] == pytest.approx(0.75)
+    assert found["fpr"] == 1 / 4
+    assert found["fnr"] == 1 / 4
+    assert found["eer"] == pytest.approx(0.25)
+    assert found["recall_at_fpr_1pct"] == 0.5
+    assert found["brier"] == pytest.approx(np.mean((np.array(SCORES) - LABELS) ** 2))
+
+
+def test_a_missing_class_leaves_its_metrics_undefined() -> None:
+    reals = binary_metrics([0, 0], [0.2, 0.8], threshold=0.5)
+    assert reals["fpr"] == 0.5
+    undefined = ("auc", "ap", "eer", "recall", "fnr", "f1", "recall_at_fpr_0_1pct")
+    assert [reals[name] for name in undefined] == [None] * len(undefined)
+    fakes = binary_metrics([1, 1], [0.2, 0.8], threshold=0.5)
+    assert fakes["recall"] == 0.5
+    assert fakes["fpr"] is None
+
+
+def test_an_empty_set_defines_nothing_and_warns_about_nothing() -> None:
+    found = binary_metrics([], [], threshold=0.5)
+    assert {key: value for key, value in found.items() if value is not None} == {
+        "n_real": 0,
+        "n_fake": 0,
+    }
+
+
+def test_no_call_leaves_the_precision_undefined() -> None:
+    found = rates_at([0, 1], [0.1, 0.2], 0.9)
+    assert found["precision"] is None
+    assert found["recall"] == 0.0
+    assert found["f1"] == 0.0
+
+
+def test_equal_error_rate_is_interpolated() -> None:
+    # ROC points (0, 0), (0, .5), (1, .5), (1, 1): FPR meets FNR = .5 on the way from (0, .5).
+    assert equal_error_rate([1, 0, 1], [0.9, 0.5, 0.1]) == pytest.approx(0.5)
+    assert equal_error_rate([0, 1], [0.1, 0.9]) == 0.0
+    assert equal_error_rate([1, 0], [0.1, 0.9]) == 1.0
+
+
+def test_recall_at_fpr_does_not_interpolate() -> None:
+    assert recall_at_fpr([0, 0, 1, 1], [0.5, 0.1, 0.4, 0.9], 0.49) == 0.5
+    assert recall_at_fpr([0, 0, 1, 1], [0.5, 0.1, 0.4, 0.9], 0.5) == 1.0
+
+
+def test_reliability_bins() -> None:
+    rows = reliability([0, 1, 1, 1], [0.05, 0.45, 0.41, 1.0], bins=10)
+    assert [row["count"] for row in rows] == [1, 2, 1]
+    assert rows[1]["score"] == pytest.approx(0.43)
+    assert [row["fake_frac"] for row in rows] == [0.0, 1.0, 1.0]
+
+
+def test_perfectly_calibrated_scores_have_no_calibration_error() -> None:
+    labels = [0] * 3 + [1] + [0] + [1] * 3
+    found = binary_metrics(labels, [0.25] * 4 + [0.75] * 4, 0.5)
+    assert found["ece"] == pytest.approx(0.0)
+    assert binary_metrics([1, 1], [0.25, 0.25], 0.5)["ece"] == pytest.approx(0.75)
+
+
+def test_product_metric_multiplies_its_three_parts() -> None:
+    swapped = [0, 0, 0, 0, 1, 1, 0, 0]
+    found = product_metric(LABELS, SCORES, swapped, [0.1, 0.9], threshold=0.5)
+    assert found == pytest.approx(14 / 16 * 0.5 * 0.5)
+
+
+def test_product_metric_without_inswapper_rows_or_compressed_copies() -> None:
+    found = product_metric(LABELS, SCORES, [0] * 8, threshold=0.5)
+    assert found == pytest.approx(14 / 16 * 0.75 * 0.75)
+    assert product_metric([0, 1], [0.1, 0.9], [0, 1]) == 1.0
+
+
+@pytest.mark.parametrize("function", [area_under_roc, equal_error_rate])
+def test_ranking_metrics_need_both_classes(function) -> None:
+    with pytest.raises(ValueError, match="both classes"):
+        function([1, 1], [0.1, 0.2])
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), min_size=1, max_size=40))
+def test_area_under_roc_is_that_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
+    labels, scores = zip(*[(0, 4), (1, 5), *rows], strict=True)
+    assert area_under_roc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_labels_and_scores_must_match() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        binary_metrics([0, 1], [0.1], 0.5)
+
+
+def test_bootstrap_draws_whole_groups() -> None:
+    # Within a group the mean is constant: only the choice of groups can move it.
+    labels, scores = [0] * 6, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+    groups = ["a"] * 3 + ["b"] * 3
+
+    def mean(_: np.ndarray, values: np.ndarray) -> float:
+        return float(values.mean())
+
+    interval = bootstrap_interval(mean, labels, scores, groups, draws=400, seed=1)
+    assert interval == (0.0, 1.0)
+    assert bootstrap_interval(mean, labels, scores, ["a"] * 6, draws=400, seed=1) is None
+
+
+def test_bootstrap_leaves_undefined_draws_out() -> None:
+    groups = list("aabbccdd")
+    interval = bootstrap_interval(area_under_roc, LABELS, SCORES, groups, draws=200, seed=2)
+    assert interval is not None
+    assert 0 <= interval[0] <= 14 / 16 <= interval[1] <= 1
+    one_class = bootstrap_interval(area_under_roc, [1] * 8, SCORES, groups, draws=50, seed=2)
+    assert one_class is None
+
+
+def test_bootstrap_repeats_itself() -> None:
+    first, second = (
+        bootstrap_interval(area_under_roc, LABELS, SCORES, list("aabbccdd"), draws=50, seed=5)
+        for _ in range(2)
+    )
+    assert first == second
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=40))
+def test_rates_stay_in_range(rows: list[tuple[int, float]]) -> None:
+    labels, scores = zip(*rows, strict=True)
+    found = binary_metrics(labels, scores, 0.5)
+    rates = [
+        value for key, value in found.items() if value is not None and not key.startswith("n_")
+    ]
+    assert all(-1e-12 <= value <= 1 + 1e-12 for value in rates)

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.training.plots import (
+    MAX_POINTS,
+    confusion_rows,
+    ladder_rows,
+    precision_recall_points,
+    reliability_points,
+    roc_points,
+    write_plots,
+    write_table,
+)
+
+FACES = pd.DataFrame(
+    {
+        "label": [0, 1, 0, 1],
+        "score": [0.1, 0.9, 0.6, 0.4],
+        "verdict": ["real", "fake", "suspicious", "undecided"],
+    }
+)
+LADDERS = {
+    "jpeg_quality": {"90": {"auc": 0.9}, "10": {"auc": None}},
+    "blur_px": {"1": {"auc": 0.8}, "2": {"auc": 0.7}},
+    "faces_per_class": 4,
+}
+
+
+def test_tables_are_written_short_and_alike(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "t.csv"
+    write_table(path, [{"a": 1 / 3, "b": None}, {"a": 2, "b": "x"}])
+    assert path.read_bytes() == b"a,b\n0.333333,\n2,x\n"
+    assert [entry.name for entry in path.parent.iterdir()] == ["t.csv"]
+
+
+def test_roc_runs_from_corner_to_corner() -> None:
+    points = roc_points(FACES)
+    assert points.iloc[0].tolist() == [0, 0]
+    assert points.iloc[-1].tolist() == [1, 1]
+    assert {"fpr": 0.5, "tpr": 1.0} in points.to_dict("records")
+
+
+def test_precision_and_recall_by_ascending_recall() -> None:
+    points = precision_recall_points(FACES)
+    assert points["recall"].is_monotonic_increasing
+    assert {"recall": 1.0, "precision": pytest.approx(2 / 3)} in points.to_dict("records")
+
+
+def test_long_curves_keep_their_ends() -> None:
+    rng = np.random.default_rng(0)
+    many = pd.DataFrame({"label": rng.integers(0, 2, 5000), "score": rng.random(5000)})
+    points = roc_points(many)
+    assert len(points) == MAX_POINTS
+    assert points.iloc[-1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("points", [roc_points, precision_recall_points])
+def test_one_class_gives_an_empty_curve(points) -> None:
+    assert len(points(FACES[FACES["label"] == 0])) == 0
+
+
+def test_reliability_and_confusion() -> None:
+    assert reliability_points(FACES)["count"].tolist() == [1, 1, 1, 1]
+    assert confusion_rows(FACES).to_dict("records") == [
+        {"actual": "fake", "predicted": "fake"},
+        {"actual": "fake", "predicted": "undecided"},
+        {"actual": "real", "predicted": "real"},
+        {"actual": "real", "predicted": "suspicious"},
+    ]
+
+
+def test_ladders_share_their_steps(tmp_path: Path) -> None:
+    write_table(tmp_path / "ladder.csv", ladder_rows(LADDERS))
+    text = (tmp_path / "ladder.csv").read_text()
+    assert text == "step,jpeg_quality,blur_px\n1,0.9,0.8\n2,,0.7\n"
+
+
+def test_every_declared_file_is_written(tmp_path: Path) -> None:
+    write_plots(tmp_path, FACES, LADDERS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "confusion.csv",
+        "ladder.csv",
+        "precision_recall.csv",
+        "reliability.csv",
+        "roc.csv",
+    ]

@@ -1,0 +1,116 @@
+"""pipeline.training.sampler: pairs, weights and repeatability."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import ManifestError
+from pipeline.training.sampler import PairSampler, generator_weights, person_weights
+from pipeline.training.store import KEYPOINT_COLUMNS
+
+
+def faces(people: int = 4, frames: int = 3, **columns: float) -> pd.DataFrame:
+    """Per person `frames` reals and, of the same frames, as many INSwapper fakes."""
+    rows = [
+        {
+            "video_id": f"{kind}p{person}",
+            "identity_id": f"p{person}",
+            "label": int(kind != ""),
+            "fake_type": "inswapper" if kind else "real",
+            "original_video_id": f"p{person}" if kind else "",
+            "frame_index": frame,
+        }
+        for person in range(people)
+        for kind in ("", "inswapper/")
+        for frame in range(frames)
+    ]
+    return pd.DataFrame(rows).assign(**(dict.fromkeys(KEYPOINT_COLUMNS, 1.0) | columns))
+
+
+def sampler(table: pd.DataFrame, **changes: float) -> PairSampler:
+    options = {"pseudo_frac": 0.5, "pairs": 40, "batch_size": 8, "seed": 3} | changes
+    return PairSampler(table, **options)  # type: ignore[arg-type]
+
+
+def test_every_pair_is_a_real_face_and_its_swap() -> None:
+    table = faces()
+    items = sampler(table).items(epoch=2)
+    assert [item.pair for item in items] == [pair for pair in range(40) for _ in range(2)]
+    for real, swap in zip(items[::2], items[1::2], strict=True):
+        assert real.variant == "real"
+        assert table["label"][real.face] == 0
+        if swap.variant == "pseudo":
+            assert swap.face == real.face
+        else:
+            assert table["original_video_id"][swap.face] == table["video_id"][real.face]
+            assert table["frame_index"][swap.face] == table["frame_index"][real.face]
+    variants = Counter(item.variant for item in items)
+    assert variants["real"] == 40
+    assert 10 < variants["pseudo"] < 30
+
+
+def test_epochs_differ_and_repeat() -> None:
+    table = faces()
+    assert sampler(table).items(1) == sampler(table).items(1)
+    assert sampler(table).items(1) != sampler(table).items(2)
+    assert sampler(table).items(1) != sampler(table, seed=4).items(1)
+
+
+def test_batches_hold_whole_pairs() -> None:
+    batches = sampler(faces(), pairs=10)
+    batches.set_epoch(5)
+    drawn = list(batches)
+    assert [len(batch) for batch in drawn] == [8, 8, 4]
+    assert len(batches) == 3
+    assert [item for batch in drawn for item in batch] == batches.items(5)
+
+
+def test_people_weigh_alike() -> None:
+    table = pd.DataFrame({"identity_id": ["a", "b", "b", "b"]})
+    np.testing.assert_allclose(person_weights(table), [1 / 2, 1 / 6, 1 / 6, 1 / 6])
+
+
+def test_generators_weigh_alike_and_people_within_them() -> None:
+    table = pd.DataFrame(
+        {
+            "identity_id": ["a", "a", "b", "a"],
+            "fake_type": ["inswapper", "inswapper", "inswapper", "uniface"],
+            "label": 1,
+        }
+    )
+    np.testing.assert_allclose(generator_weights(table), [1 / 8, 1 / 8, 1 / 4, 1 / 2])
+
+
+def test_without_listed_fakes_all_are_made() -> None:
+    table = faces()
+    reals = table[table["label"] == 0].reset_index(drop=True)
+    drawn = sampler(reals)
+    assert drawn.pseudo_frac == 1
+    assert {item.variant for item in drawn.items(1)} == {"real", "pseudo"}
+
+
+def test_faces_without_keypoints_are_not_swapped() -> None:
+    table = faces(kp2_y=np.nan)
+    assert {item.variant for item in sampler(table).items(1)} == {"real", "fake"}
+    some = faces()
+    some.loc[some["identity_id"] == "p0", "kp0_x"] = np.nan
+    swapped = {item.face for item in sampler(some).items(1) if item.variant == "pseudo"}
+    assert "p0" not in set(some["identity_id"][list(swapped)])
+
+
+def test_a_fake_without_its_original_is_paired_with_some_real_face() -> None:
+    table = faces()
+    table["original_video_id"] = ""
+    items = sampler(table, pseudo_frac=0.0).items(1)
+    assert all(table["label"][item.face] == 0 for item in items[::2])
+
+
+def test_splits_that_cannot_be_paired_are_refused() -> None:
+    table = faces()
+    with pytest.raises(ManifestError, match="needs real faces"):
+        sampler(table[table["label"] == 1].reset_index(drop=True))
+    reals = faces(kp0_x=np.nan)
+    with pytest.raises(ManifestError, match="keypoints"):
+        sampler(reals[reals["label"] == 0].reset_index(drop=True))

@@ -1,0 +1,358 @@
+"""serve.main: every route through a real application with a real tiny bundle."""
+
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from pipeline.bundle import SPEC_FILE
+from serve.main import create_app
+from serve.settings import Settings
+from serve.state import ServiceState
+from tests.bundles import MODEL_FILE, write_bundle
+from tests.synthetic import draw_clip, draw_face, write_clip
+
+TOKEN = "a-token-of-the-test"
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("bundle"), gain=2.0, version="first")
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[TestClient]:
+    settings = Settings(
+        model_path=folder,
+        admin_token=TOKEN,
+        max_image_pixels=500_000,
+        max_upload_mb=1,
+        max_batch_files=3,
+        max_batch_mb=1,
+        sync_video_s=2,
+    )
+    with TestClient(create_app(settings)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def face_png() -> bytes:
+    return png(draw_face(3, height=260, width=320, face_px=110).rgb)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
+    write_clip(path, draw_clip(2, scenes=2, frames_per_scene=15, face_px=80))
+    return path.read_bytes()
+
+
+def png(rgb: np.ndarray) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def stripped(answer: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key not in ("request_id", "timing_ms")}
+
+
+def check_problem(response: Any, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert {"type", "title", "detail"} <= set(problem)
+    return dict(problem)
+
+
+def detect(client: TestClient, content: bytes, name: str = "face.jpg") -> Any:
+    return client.post("/detect", files={"file": (name, content)})
+
+
+@pytest.mark.parametrize("path", ["/health", "/v2/health/live", "/ready", "/v2/health/ready"])
+def test_health_and_ready(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+def test_detect_answers_what_the_detector_says(client: TestClient, face_png: bytes) -> None:
+    response = detect(client, face_png)
+    assert response.status_code == 200
+    answer = response.json()
+    detector = client.app.state.workplace.state.in_force.detector  # type: ignore[attr-defined]
+    direct = detector.judge_picture(draw_face(3, height=260, width=320, face_px=110).rgb)
+    assert answer["verdict"] == direct.verdict
+    assert answer["score"] == pytest.approx(direct.score, abs=1e-6)
+    assert answer["faces"] == [json.loads(json.dumps(face.to_dict())) for face in direct.faces]
+    assert answer["image"] == {
+        "width_px": 320,
+        "height_px": 260,
+        "format": "PNG",
+        "orientation": 1,
+    }
+    assert answer["threshold"] == {"fake": 0.8, "suspicious": 0.5, "source": "bundle"}
+    assert answer["model"]["version"] == "first"
+    assert set(answer["timing_ms"]) == {"decode", "queue", "inference", "total"}
+    assert answer["request_id"] == response.headers["x-request-id"]
+
+
+def test_no_face_is_an_answer(client: TestClient) -> None:
+    answer = detect(client, png(np.full((100, 120, 3), 90, np.uint8))).json()
+    assert (answer["verdict"], answer["score"], answer["faces"]) == ("no_face", None, [])
+
+
+def test_exif_orientation_is_reported(client: TestClient) -> None:
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[274] = 6
+    Image.new("RGB", (40, 20)).save(stream, "JPEG", exif=exif)
+    image = detect(client, stream.getvalue()).json()["image"]
+    assert (image["width_px"], image["height_px"], image["orientation"]) == (20, 40, 6)
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"plain text, no picture", 415),
+        (b"", 415),
+        (b"\x89PNG\r\n\x1a\n" + b"broken" * 20, 422),
+        (png(np.zeros((1000, 501, 3), np.uint8)), 413),
+    ],
+)
+def test_unusable_pictures(client: TestClient, content: bytes, status: int) -> None:
+    problem = check_problem(detect(client, content, name="../../secret-name.jpg"), status)
+    assert "secret-name" not in json.dumps(problem)
+    assert "plain text" not in json.dumps(problem)
+
+
+def test_a_truncated_picture(client: TestClient, face_png: bytes) -> None:
+    check_problem(detect(client, face_png[: len(face_png) // 2]), 422)
+
+
+def test_wrong_requests(client: TestClient, face_png: bytes) -> None:
+    check_problem(client.post("/detect", content=face_png), 415)
+    check_problem(client.post("/detect", json={"file": "x"}), 415)
+    check_problem(client.post("/detect", files={"picture": face_png}), 422)
+    check_problem(client.post("/detect", files={"other": b""}, data={"file": "text"}), 422)
+    malformed = {"content-type": "multipart/form-data; boundary=abc"}
+    check_problem(client.post("/detect", content=b"no boundary", headers=malformed), 400)
+    check_problem(
+        client.post("/detect", content=b"x", headers={"content-type": "multipart/form-data"}), 400
+    )
+    check_problem(client.post("/detect", files=[("file", b"a")] * 3), 413)
+    check_problem(client.post("/detect", files={"file": bytes(1_000_001)}), 413)
+    check_problem(client.get("/detect"), 405)
+    check_problem(client.get("/nothing"), 404)
+
+
+def test_batch_keeps_the_order(client: TestClient, face_png: bytes) -> None:
+    wall = png(np.full((60, 60, 3), 90, np.uint8))
+    files = [("files", face_png), ("files", b"no picture"), ("files", wall)]
+    response = client.post("/detect/batch", files=files)
+    assert response.status_code == 200
+    items = response.json()["items"]
+    assert [(item["index"], item["status"]) for item in items] == [(0, 200), (1, 415), (2, 200)]
+    alone = detect(client, face_png).json()
+    assert items[0]["result"]["score"] == alone["score"]
+    assert items[1]["result"] is None
+    assert items[1]["error"].startswith("not a picture")
+    assert items[2]["result"]["verdict"] == "no_face"
+
+
+def test_a_batch_of_nothing_usable(client: TestClient) -> None:
+    problem = check_problem(client.post("/detect/batch", files=[("files", b"x")] * 2), 422)
+    assert [item["status"] for item in problem["items"]] == [415, 415]
+
+
+def test_a_batch_of_too_many(client: TestClient) -> None:
+    check_problem(client.post("/detect/batch", files=[("files", b"x")] * 4), 413)
+
+
+def test_video(client: TestClient, clip: bytes) -> None:
+    response = client.post("/detect/video", files={"file": ("c.mp4", clip)})
+    assert response.status_code == 200
+    answer = response.json()
+    assert len(answer["frames"]) == 12
+    assert [scene["stop_frame"] for scene in answer["scenes"]] == [15, 30]
+    scores = [frame["score"] for frame in answer["frames"]]
+    assert answer["score"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert answer["highest_scene"] in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"#EXTM3U\nhttp://127.0.0.1:1/x.ts\n", b"ffconcat version 1.0\nfile /etc/hostname\n"],
+)
+def test_playlists_are_no_videos(client: TestClient, content: bytes) -> None:
+    check_problem(client.post("/detect/video", files={"file": ("a.mp4", content)}), 415)
+
+
+def test_a_damaged_video_does_not_name_our_file(client: TestClient, clip: bytes) -> None:
+    problem = check_problem(client.post("/detect/video", files={"file": clip[:3000]}), 422)
+    assert tempfile.gettempdir() not in problem["detail"]
+    assert "upload" not in problem["detail"]
+
+
+def test_a_long_video_is_413(client: TestClient, tmp_path: Path) -> None:
+    frames = draw_clip(1, scenes=1, frames_per_scene=12, height=96, width=128, face_px=60)
+    write_clip(tmp_path / "long.mp4", frames, fps=4)
+    content = (tmp_path / "long.mp4").read_bytes()
+    problem = check_problem(client.post("/detect/video", files={"file": content}), 413)
+    assert "above the limit of 2 s" in problem["detail"]
+
+
+def test_no_temporary_file_stays(
+    client: TestClient, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    padded = clip + bytes(1_100_000 - len(clip))
+    assert client.post("/detect/video", files={"file": padded}).status_code in (200, 422)
+    assert client.post("/detect/video", files={"file": clip[:3000]}).status_code == 422
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_admin_is_shut_without_a_token(folder: Path) -> None:
+    with TestClient(create_app(Settings(model_path=folder))) as shut:
+        check_problem(shut.post("/admin/reload-model", headers=ADMIN), 403)
+        check_problem(shut.post("/admin/threshold", json={"threshold": 0.1}, headers=ADMIN), 403)
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer \xff"]
+)
+def test_admin_needs_the_token(client: TestClient, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
+    response = client.post("/admin/reload-model", headers=headers)
+    check_problem(response, 401)
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_threshold_changes_the_verdict_until_it_is_taken_back(
+    client: TestClient, face_png: bytes
+) -> None:
+    before = detect(client, face_png).json()
+    low = {"threshold": before["score"] / 2}
+    answer = client.post("/admin/threshold", json=low, headers=ADMIN).json()
+    assert answer["threshold"]["source"] == "admin"
+    assert answer["persisted"] is False
+    assert detect(client, face_png).json()["verdict"] == "fake"
+    client.post("/admin/reload-model", headers=ADMIN)
+    assert detect(client, face_png).json()["verdict"] == "fake"
+    answer = client.post("/admin/threshold", json={"threshold": None}, headers=ADMIN).json()
+    assert (answer["threshold"]["source"], answer["persisted"]) == ("bundle", True)
+    assert stripped(detect(client, face_png).json()) == stripped(before)
+
+
+@pytest.mark.parametrize("body", [{"threshold": 0}, {"threshold": 1.1}, {"threshold": "1"}, {}])
+def test_nonsense_thresholds(client: TestClient, body: dict[str, Any]) -> None:
+    check_problem(client.post("/admin/threshold", json=body, headers=ADMIN), 422)
+
+
+def test_reload_takes_the_new_bundle(tmp_path: Path, face_png: bytes) -> None:
+    write_bundle(tmp_path, gain=2.0, version="first")
+    with TestClient(create_app(Settings(model_path=tmp_path, admin_token=TOKEN))) as client:
+        first = detect(client, face_png).json()
+        write_bundle(tmp_path, gain=-2.0, version="second")
+        assert stripped(detect(client, face_png).json()) == stripped(first)
+        answer = client.post("/admin/reload-model", headers=ADMIN).json()
+        assert answer["model"]["version"] == "second"
+        second = detect(client, face_png).json()
+        assert second["model"]["sha256"] != first["model"]["sha256"]
+        assert second["score"] == pytest.approx(1 - first["score"], abs=1e-5)
+
+
+def truncated(folder: Path) -> None:
+    path = folder / MODEL_FILE
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def random_bytes(folder: Path) -> None:
+    (folder / MODEL_FILE).write_bytes(np.random.default_rng(1).bytes(500))
+
+
+def other_answers(folder: Path) -> None:
+    """A correct file whose golden outputs are those of another model."""
+    spec = json.loads((folder / SPEC_FILE).read_text())
+    outputs = spec["golden"]["outputs"]["fp32"]
+    outputs["real_fake"] = [value + 1 for value in outputs["real_fake"]]
+    (folder / SPEC_FILE).write_text(json.dumps(spec))
+
+
+def not_finite(folder: Path) -> None:
+    spec = json.loads((folder / SPEC_FILE).read_text())
+    spec["decision"]["temperature"] = float("nan")
+    (folder / SPEC_FILE).write_text(json.dumps(spec))
+
+
+def no_spec(folder: Path) -> None:
+    (folder / SPEC_FILE).unlink()
+
+
+@pytest.mark.parametrize("break_it", [truncated, random_bytes, other_answers, not_finite, no_spec])
+def test_a_refused_bundle_changes_nothing(tmp_path: Path, face_png: bytes, break_it: Any) -> None:
+    write_bundle(tmp_path, gain=2.0)
+    with TestClient(create_app(Settings(model_path=tmp_path, admin_token=TOKEN))) as client:
+        before = detect(client, face_png).json()
+        break_it(tmp_path)
+        check_problem(client.post("/admin/reload-model", headers=ADMIN), 422)
+        assert client.get("/ready").status_code == 200
+        assert stripped(detect(client, face_png).json()) == stripped(before)
+
+
+def test_a_second_change_at_the_same_time_is_409(client: TestClient) -> None:
+    state: ServiceState = client.app.state.workplace.state  # type: ignore[attr-defined]
+    with state._change():
+        check_problem(client.post("/admin/reload-model", headers=ADMIN), 409)
+        order = {"threshold": 0.5}
+        check_problem(client.post("/admin/threshold", json=order, headers=ADMIN), 409)
+    assert client.post("/admin/reload-model", headers=ADMIN).status_code == 200
+
+
+def test_without_a_bundle_the_service_says_what_is_missing(tmp_path: Path, face_png: bytes) -> None:
+    settings = Settings(model_path=tmp_path / "absent", admin_token=TOKEN)
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/health").status_code == 200
+        response = client.get("/ready")
+        assert "INSWAPPER_MODEL_PATH" in check_problem(response, 503)["reasons"][0]
+        assert int(response.headers["retry-after"]) > 0
+        check_problem(detect(client, face_png), 503)
+        check_problem(client.post("/admin/reload-model", headers=ADMIN), 422)
+        write_bundle(tmp_path / "absent")
+        assert client.post("/admin/reload-model", headers=ADMIN).status_code == 200
+        assert detect(client, face_png).status_code == 200
+
+
+def test_a_detector_from_the_sample_says_so(tmp_path: Path, face_png: bytes) -> None:
+    write_bundle(tmp_path, trained_on="data/sample")
+    with TestClient(create_app(Settings(model_path=tmp_path))) as client:
+        assert "embedded sample" in detect(client, face_png).json()["warnings"][0]
+
+
+@pytest.mark.slow
+def test_reloads_under_load_disturb_nobody(tmp_path: Path, face_png: bytes) -> None:
+    write_bundle(tmp_path, gain=2.0)
+    settings = Settings(model_path=tmp_path, admin_token=TOKEN)
+    with TestClient(create_app(settings)) as client, ThreadPoolExecutor(4) as pool:
+        requests = [pool.submit(detect, client, face_png) for _ in range(60)]
+        reloads = [client.post("/admin/reload-model", headers=ADMIN) for _ in range(10)]
+        answers = [future.result() for future in requests]
+    assert {response.status_code for response in (*reloads, *answers)} == {200}
+    assert len({response.json()["score"] for response in answers}) == 1
+
+
+def test_openapi_documents_every_route_and_its_problems(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert {"/detect", "/detect/batch", "/detect/video", "/ready"} <= set(document["paths"])
+    for path in ("/detect", "/detect/batch", "/detect/video"):
+        operation = document["paths"][path]["post"]
+        assert {"200", "400", "408", "413", "415", "422", "503"} <= set(operation["responses"])
+        assert "multipart/form-data" in operation["requestBody"]["content"]
+    assert client.get("/docs").status_code == 404

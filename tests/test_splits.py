@@ -1,0 +1,265 @@
+"""pipeline.splits: nobody and no video in two splits, whatever the data; balanced, reproducible."""
+
+import itertools
+import random
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import SplitError
+from pipeline.labels import SPLITS
+from pipeline.manifest import CropRow, SplitRow, read_rows, write_rows
+from pipeline.params import SplitGroupsParams
+from pipeline.splits import assign_groups, find_groups
+from tests.synthetic import crop_row, crop_rows
+
+PARAMS = SplitGroupsParams(seed=7, val_frac=0.22, test_frac=0.22)
+
+
+def row(
+    identity: str, *, video: str = "", fake: str = "", donor: str = "", original: str = ""
+) -> CropRow:
+    """One crop; its video is its person's own unless told."""
+    return crop_row(
+        identity_id=identity,
+        video_id=video or f"video of {identity}",
+        label=int(bool(fake)),
+        fake_type=fake or "real",
+        is_inswapper=int(fake == "inswapper"),
+        source_identity_id=donor,
+        original_video_id=original,
+    )
+
+
+def split_of(divided: dict[str, list[SplitRow]]) -> dict[str, str]:
+    return {r.group: name for name, rows in divided.items() for r in rows}
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> list[CropRow]:
+    """Up to 40 crops of up to 12 people and videos, linked at random."""
+    people = st.sampled_from([f"p{i}" for i in range(12)])
+    videos = st.sampled_from([f"v{i}" for i in range(12)])
+    rows = []
+    for _ in range(draw(st.integers(1, 40))):
+        fake = draw(st.sampled_from(["", "inswapper", "uniface"]))
+        rows.append(
+            row(
+                draw(people),
+                video=draw(videos),
+                fake=fake,
+                donor=draw(st.one_of(st.just(""), people)) if fake else "",
+                original=draw(st.one_of(st.just(""), videos)) if fake else "",
+            )
+        )
+    return rows
+
+
+def keys_of(r: CropRow) -> set[str]:
+    return {
+        f"person {r.identity_id}",
+        f"person {r.source_identity_id}" if r.source_identity_id else "",
+        f"video {r.video_id}",
+        f"video {r.original_video_id}" if r.original_video_id else "",
+    } - {""}
+
+
+def linked_sets(rows: list[CropRow]) -> list[set[str]]:
+    """Connected components the slow way: merge overlapping key sets until none overlap."""
+    sets: list[set[str]] = []
+    for keys in map(keys_of, rows):
+        overlapping = [s for s in sets if s & keys]
+        sets = [s for s in sets if not s & keys] + [keys.union(*overlapping)]
+    return sets
+
+
+def can_be_divided(rows: list[CropRow]) -> bool:
+    """Try every division of the groups."""
+    groups = find_groups(rows)
+    classes: dict[str, set[str]] = defaultdict(set)
+    for r in rows:
+        classes[groups[r.identity_id]] |= {"fake", r.fake_type} if r.label else {"real"}
+    needed = {"real", "fake"} | ({"inswapper"} & set().union(*classes.values()))
+    return any(
+        all(
+            needed
+            <= set().union(
+                *(c for c, s in zip(classes.values(), splits, strict=True) if s == split)
+            )
+            for split in range(3)
+        )
+        for splits in itertools.product(range(3), repeat=len(classes))
+    )
+
+
+@given(manifests())
+def test_groups_are_the_connected_components(rows: list[CropRow]) -> None:
+    groups = find_groups(rows)
+    for keys in linked_sets(rows):
+        people = {key.removeprefix("person ") for key in keys if key.startswith("person ")}
+        members = people & set(groups)
+        assert {groups[name] for name in members} == {min(members)}
+    assert set(groups) == {r.identity_id for r in rows}
+
+
+@settings(max_examples=60)
+@given(manifests(), st.integers(0, 5))
+def test_no_person_and_no_video_in_two_splits(rows: list[CropRow], seed: int) -> None:
+    params = SplitGroupsParams(seed=seed, val_frac=0.3, test_frac=0.2)
+    try:
+        divided = assign_groups(rows, params)
+    except SplitError:
+        return
+    owner: dict[str, str] = {}
+    for name, members in divided.items():
+        for r in members:
+            assert {owner.setdefault(key, name) for key in keys_of(r)} == {name}
+    plain = [CropRow(**r.model_dump(exclude={"group"})) for rs in divided.values() for r in rs]
+    assert Counter(plain) == Counter(rows)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.sets(st.sampled_from(["", "inswapper", "uniface"]), min_size=1), min_size=1, max_size=7
+    )
+)
+def test_split_error_exactly_when_impossible(kinds: list[set[str]]) -> None:
+    """Groups that hold given kinds, in sizes that differ: compared with trying every division."""
+    rows = [
+        row(f"p{i}", fake=kind)
+        for i, group in enumerate(kinds)
+        for kind in sorted(group)
+        for _ in range(1 + 3 * i)
+    ]
+    try:
+        divided = assign_groups(rows, PARAMS)
+    except SplitError:
+        assert not can_be_divided(rows)
+        return
+    for members in divided.values():
+        assert {r.label for r in members} == {0, 1}
+        assert any("inswapper" in group for group in kinds) == any(r.is_inswapper for r in members)
+
+
+@settings(max_examples=20)
+@given(st.randoms(use_true_random=False))
+def test_order_of_rows_does_not_matter(shuffler: random.Random) -> None:
+    rows = crop_rows(9, frames=2, scales=(1.5,))
+    expected = split_of(assign_groups(rows, PARAMS))
+    shuffler.shuffle(rows)
+    divided = assign_groups(rows, PARAMS)
+    assert split_of(divided) == expected
+    for members in divided.values():
+        kept = [r for r in rows if any(r.face_id == m.face_id for m in members)]
+        assert [m.face_id for m in members] == [r.face_id for r in kept]
+
+
+@pytest.mark.parametrize("people", [12, 28, 60])
+@pytest.mark.parametrize("fractions", [(0.22, 0.22), (0.1, 0.3)])
+def test_fractions_are_near(people: int, fractions: tuple[float, float]) -> None:
+    rng = random.Random(people)
+    rows = [
+        row(f"p{i:02d}", fake=fake)
+        for i in range(people)
+        for fake in ("", "inswapper", *(["uniface"] if i % 3 == 0 else []))
+        for _ in range(rng.randint(3, 9))
+    ]
+    params = SplitGroupsParams(seed=1, val_frac=fractions[0], test_frac=fractions[1])
+    divided = assign_groups(rows, params)
+    for kind in ("real", "inswapper", "uniface"):
+        total = sum(r.fake_type == kind for r in rows)
+        for name, fraction in zip(("val", "test"), fractions, strict=True):
+            share = sum(r.fake_type == kind for r in divided[name]) / total
+            assert share == pytest.approx(fraction, abs=1.2 / people + 0.05)
+
+
+def test_the_seed_decides_among_equals() -> None:
+    rows = crop_rows(12, frames=1, scales=(1.5,))
+    divisions = {
+        tuple(
+            sorted(
+                split_of(
+                    assign_groups(rows, SplitGroupsParams(seed=s, val_frac=0.25, test_frac=0.25))
+                ).items()
+            )
+        )
+        for s in (1, 1, 2, 3)
+    }
+    assert 2 <= len(divisions) <= 3
+
+
+def test_a_chain_of_swaps_is_one_group() -> None:
+    rows = [
+        row("c", fake="inswapper", donor="b"),
+        row("b", fake="inswapper", donor="z"),
+        row("d", video="v", fake="uniface", original="video of c"),
+        row("e", video="v"),
+        row("a"),
+    ]
+    assert find_groups(rows) == {"a": "a", "b": "b", "c": "b", "d": "b", "e": "b"}
+
+
+def test_a_name_may_be_a_person_s_and_a_video_s() -> None:
+    rows = [row("x", video="y"), row("y", video="x")]
+    assert find_groups(rows) == {"x": "x", "y": "y"}
+
+
+def test_what_is_missing_is_said() -> None:
+    rows = [row("a"), row("b"), row("c"), row("a", fake="inswapper"), row("b", fake="uniface")]
+    with pytest.raises(SplitError) as raised:
+        assign_groups(rows, PARAMS)
+    first, second, third = str(raised.value).splitlines()
+    assert "would have no fake crops" in first
+    assert "would have no inswapper crops" in first
+    assert "at least 3 groups" in second
+    assert third == (
+        "Groups: a: 1 fake, 1 inswapper, 1 real; b: 1 fake, 1 real, 1 uniface; c: 1 real"
+    )
+
+
+@pytest.mark.parametrize("fake", ["", "uniface"])
+def test_one_label_only(fake: str) -> None:
+    missing = "real" if fake else "fake"
+    with pytest.raises(SplitError, match=f"train would have no {missing} crops; val would have no"):
+        assign_groups([row(f"p{i}", fake=fake) for i in range(9)], PARAMS)
+
+
+def test_no_crops() -> None:
+    with pytest.raises(SplitError, match="there are no crops to split"):
+        assign_groups([], PARAMS)
+
+
+def test_many_groups_are_not_all_listed() -> None:
+    with pytest.raises(SplitError) as raised:
+        assign_groups([row(f"p{i:02d}") for i in range(30)], PARAMS)
+    assert str(raised.value).endswith("p11: 1 real; and 18 more")
+
+
+def test_the_stage(tmp_path: Path) -> None:
+    repository = Path(__file__).parent.parent
+    (tmp_path / "params.yaml").write_text((repository / "params.yaml").read_text())
+    rows = crop_rows(6, frames=2)
+    write_rows(tmp_path / "data/manifests/crops.csv", rows, CropRow)
+    outputs = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "stages.split_groups"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(repository), "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [line.split()[1] for line in done.stdout.splitlines()] == list(SPLITS)
+        outputs.append([(tmp_path / f"data/splits/{n}.csv").read_bytes() for n in SPLITS])
+    assert outputs[0] == outputs[1]
+    read = [r for n in SPLITS for r in read_rows(tmp_path / f"data/splits/{n}.csv", SplitRow)]
+    assert len(read) == len(rows)
+    assert all(r.group == r.identity_id for r in read)
