@@ -42,6 +42,8 @@ PNG_LEVEL = 1
 # A fake may show bystanders: only faces whose middle is pasted over to this share are swapped ones.
 MIN_PASTED = 0.25
 CANDIDATES = 16
+# Containers round the times of the same frame differently, by less than this.
+SAME_MOMENT_S = 0.01
 # 16-bit and floating-point pictures would be clipped silently.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
@@ -101,7 +103,7 @@ def crop_frames(frames: Sequence[FrameRow], job: CropJob, workers: int) -> CropR
     _require_distinct(frames)
     by_place = {(row.video_id, row.frame_index): row for row in frames}
     videos = [list(group) for _, group in groupby(frames, key=lambda row: row.video_id)]
-    tasks = [[(row, by_place.get(_original_place(row))) for row in video] for video in videos]
+    tasks = [[(row, _twin(row, by_place)) for row in video] for video in videos]
     done = _map(partial(_crop_video, job), tasks, workers)
     outcomes = [outcome for video in done for outcome in video]
     faces = [face for outcome in outcomes if isinstance(outcome, list) for face in outcome]
@@ -392,8 +394,12 @@ def _folder(frame: FrameRow) -> str:
     return f"{safe}/{frame.scene:03d}_{frame.frame_index:06d}"
 
 
-def _original_place(frame: FrameRow) -> tuple[str, int]:
-    return frame.original_video_id, frame.frame_index
+def _twin(frame: FrameRow, by_place: dict[tuple[str, int], FrameRow]) -> FrameRow | None:
+    """The same moment of the original: a re-timed copy has the same index at another time."""
+    twin = by_place.get((frame.original_video_id, frame.frame_index))
+    if twin is None or abs(twin.timestamp_s - frame.timestamp_s) > SAME_MOMENT_S:
+        return None
+    return twin
 
 
 def _require_context(job: CropJob) -> None:

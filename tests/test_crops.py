@@ -194,6 +194,14 @@ def test_the_best_known_source_of_the_boundary_is_used(
     assert rows[-1].boundary_label == (-1 if source == "none" else 1)
 
 
+def test_a_retimed_copy_is_not_compared_with_another_moment_of_its_original() -> None:
+    drawn = draw_face(0)
+    fake = put_fake(drawn, **(FAKE | {"original_video_id": "p0"}))
+    later = fake.model_copy(update={"timestamp_s": fake.timestamp_s + 0.5})
+    rows = fakes(crop([put_real(drawn), later]))
+    assert {row.boundary_source for row in rows} == {"geometric"}
+
+
 def two_people() -> tuple[DrawnFace, ImageU8, ImageU8]:
     """A swapped small face beside a larger untouched one: (the small one, fake, mask)."""
     left = draw_face(0, height=240, width=480, face_px=90, centre=(110, 120))
