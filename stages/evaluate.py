@@ -2,33 +2,30 @@
 
 deps: data/checkpoints/best_model.pt, data/calibration.json, data/zarr/test.zarr,
 data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv
-params: data, evaluate, train.threads
+params: data, evaluate, export.opset, train.threads
 outs: metrics/test.json, plots/*.csv, data/reports
 """
 
 from pathlib import Path
 
-import torch
-
 from pipeline.cli import run_stage
 from pipeline.jsonfile import write_json
 from pipeline.params import load_params
 from pipeline.training.calibration import read_calibration
-from pipeline.training.checkpoint import load_detector
 from pipeline.training.evaluation import evaluate, headline_lines, read_surroundings
 from pipeline.training.plots import write_plots
 from pipeline.training.probes import Judge
 from pipeline.training.reports import write_report
+from pipeline.training.served import load_network
 from pipeline.training.store import open_zarr
 
 
 def main() -> None:
     params = load_params()
-    torch.set_num_threads(params.train.threads)
-    model, meta = load_detector(Path("data/checkpoints/best_model.pt"))
     calibration = read_calibration(Path("data/calibration.json"))
+    network, meta = load_network(Path("data/checkpoints/best_model.pt"), params)
     store = open_zarr(Path("data/zarr/test.zarr"))
-    judge = Judge(model, store, meta.preprocess, calibration.decision)
+    judge = Judge(network, store, meta.preprocess, calibration.decision)
     around = read_surroundings(Path("data"), params.data.root)
     evaluation = evaluate(judge, calibration, around, params.evaluate)
     write_json(Path("metrics/test.json"), evaluation.report)

@@ -159,6 +159,8 @@ def test_only_wrong_verdicts_are_shown_as_mistakes(evaluation: Evaluation, judge
     }
     assert found
     assert {(mistake.name, mistake.verdict) for mistake in found} <= wrong
+    videos = [mistake.name.rsplit("/", 1)[0] for mistake in found]
+    assert len(set(videos)) == len(videos)
 
 
 def test_the_page_stands_alone_and_repeats_itself(

@@ -54,6 +54,15 @@ def test_same_colours_in_other_places_are_a_cut(tmp_path: Path) -> None:
     assert scenes_of(frames, tmp_path / "clip.mp4") == [Scene(0, 12), Scene(12, 24)]
 
 
+def test_another_framing_of_the_same_set_is_a_cut(tmp_path: Path) -> None:
+    """The camera jumps nearer: colours alone hardly change, the distance is below the threshold."""
+    wide = [draw_face(3, face_px=90, pan_px=(i, 0)).rgb for i in range(14)]
+    near = [draw_face(3, face_px=150, pan_px=(90 + i, 40)).rgb for i in range(14)]
+    distance = np.abs(hsv_histogram(wide[-1]) - hsv_histogram(near[0])).sum() / 2
+    assert THRESHOLD / 3 < distance < THRESHOLD
+    assert scenes_of([*wide, *near], tmp_path / "near.mp4") == [Scene(0, 14), Scene(14, 28)]
+
+
 @pytest.mark.parametrize("pan_px", [(2, 1), (9, 4)])
 def test_camera_motion_is_no_cut(tmp_path: Path, pan_px: tuple[int, int]) -> None:
     frames = [

@@ -216,6 +216,16 @@ def sweep_rows(
     return sweep(faces.labels, face_scores(faces.logits, decision), steps)
 
 
+def summary_lines(faces: ValidationFaces, calibration: Calibration) -> list[str]:
+    """What was fitted, for a terminal."""
+    decision, limits = calibration.decision, calibration.decision.thresholds
+    return [
+        f"{len(faces.labels)} faces, {fusion_name(decision)} fusion",
+        f"temperature {decision.temperature:.3g}",
+        f"fake from {limits.fake_from:.4f}, suspicious from {limits.suspicious_from:.4f}",
+    ]
+
+
 def fusion_name(spec: DecisionSpec) -> str:
     return "learned" if isinstance(spec.fusion, LearnedFusion) else "fixed"
 

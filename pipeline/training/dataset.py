@@ -174,10 +174,15 @@ class TrainDataset(Dataset[dict[str, Tensor]]):
 
 
 def init_worker(_: int) -> None:
-    """One thread a loader process; Ctrl-C is for the parent, which then ends its workers."""
+    """One thread a loader process; Ctrl-C is for the parent, which then ends its workers.
+
+    A forked process must not touch OpenCV's threads (it waits for the parent's for ever), so the
+    parent is on one thread before it forks: `pipeline.training.hardware.same_bits`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    if cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ FrequencyKind = Literal["highpass", "fft", "dct"]
 LUMA = (0.299, 0.587, 0.114)
 # Residuals below half a grey level are rounding, not detail.
 FLOOR = 0.5 / 255
+CELL_PX = 4
 DCT_SIDE = 8
 DCT_STRIDE = 4
 
@@ -43,10 +44,10 @@ class Luminance(nn.Module):
 
 
 class HighPassMaps(nn.Module):
-    """Three fixed residuals of the luminance, signed and as local log energy.
+    """Three fixed residuals of the luminance, signed and as log energy in cells of 4 px.
 
-    (N, 1, H, W) -> (N, 6, H, W). The kernels are a Laplacian, the 5x5 kernel of the spatial rich
-    models (Fridrich and Kodovsky 2012) and the picture minus its Gaussian blur.
+    (N, 1, H, W) -> (N, 6, H, W), sides multiples of 4. The kernels are a Laplacian, the 5x5 kernel
+    of the spatial rich models (Fridrich and Kodovsky 2012) and the picture minus its Gaussian blur.
     """
 
     channels = 6
@@ -60,8 +61,10 @@ class HighPassMaps(nn.Module):
     def forward(self, luminance: Tensor) -> Tensor:
         padded = functional.pad(luminance, (3, 3, 3, 3), mode="reflect")
         residual = functional.conv2d(padded, self.kernels)  # (N, 3, H, W)
-        energy = functional.avg_pool2d(residual.abs(), 5, stride=1, padding=2)
-        return torch.cat([8 * residual, _relative(energy)], dim=1)
+        # Cells, not a sliding window: that took 7 of the detector's 29 ms a crop on one core.
+        energy = _relative(functional.avg_pool2d(residual.abs(), CELL_PX))
+        wide = functional.interpolate(energy, scale_factor=CELL_PX, mode="nearest")
+        return torch.cat([8 * residual, wide], dim=1)
 
 
 class SpectrumMaps(nn.Module):

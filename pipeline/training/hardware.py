@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import cv2
 import torch
 
 from pipeline.errors import ParamsError
@@ -42,13 +43,15 @@ def same_bits(threads: int) -> Iterator[None]:
     """Deterministic torch on a fixed number of threads, whatever the cores at hand.
 
     The number of threads decides in which order sums are taken, and so the last bits. On a GPU,
-    operations without a deterministic form warn instead of failing.
+    operations without a deterministic form warn instead of failing. OpenCV is on one thread, which
+    loader processes need (`pipeline.training.dataset.init_worker`).
     """
     memory: Any = torch.utils.deterministic
-    before = torch.get_num_threads()
+    before, cv2_before = torch.get_num_threads(), cv2.getNumThreads()
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
+    cv2.setNumThreads(1)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     # Deterministic mode also fills fresh memory with NaN, which takes time and changes no result.
     was_filling, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False
@@ -56,6 +59,7 @@ def same_bits(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+        cv2.setNumThreads(cv2_before)
         torch.use_deterministic_algorithms(was_deterministic)
         memory.fill_uninitialized_memory = was_filling
 

@@ -1,16 +1,14 @@
 """Whether the quantised detector may replace the exact one: measured on validation, not assumed."""
 
-import numpy as np
 import onnxruntime
 import pandas as pd
 
 from pipeline.bundle import Int8Check
 from pipeline.decision import DecisionSpec
 from pipeline.preprocess import Preprocess
-from pipeline.session import run_session
 from pipeline.training.metrics import area_under_roc
-from pipeline.training.model import HEADS
-from pipeline.training.scoring import FaceLogits, decided, inside_fracs, rows_of_faces
+from pipeline.training.scoring import decided, inside_fracs, stored_logits
+from pipeline.training.served import ServedNetwork
 from pipeline.training.store import FaceStore
 
 MAX_AUC_CHANGE = 0.002
@@ -27,7 +25,12 @@ def judge_int8(
     """Compare AUC and verdicts of the two sessions on every face of a split."""
     inside = inside_fracs(store)
     before, after = (
-        decided(store.faces, session_logits(session, store, preprocess), decision, inside)
+        decided(
+            store.faces,
+            stored_logits(ServedNetwork(session), store, preprocess),
+            decision,
+            inside,
+        )
         for session in (exact, quantised)
     )
     return compare(before, after)
@@ -52,14 +55,3 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> Int8Check:
         auc_change=float(change),
         verdict_flips_frac=flips,
     )
-
-
-def session_logits(
-    session: onnxruntime.InferenceSession, store: FaceStore, preprocess: Preprocess
-) -> FaceLogits:
-    """Logits of the stored crops through onnxruntime: (faces, crops, ...) a head."""
-    parts = []
-    for rows in rows_of_faces(store, len(preprocess.scales)):
-        crops = np.stack([store.crops(int(row)) for row in rows])
-        parts.append(run_session(session, preprocess.to_input(crops), list(HEADS)))
-    return {head: np.stack([part[head] for part in parts]) for head in HEADS}

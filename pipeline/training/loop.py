@@ -100,6 +100,7 @@ def train(
             for row in run.epochs():
                 _log_live(live, row)
                 resume.save(run.state())
+                log(_summary(row, params.train.epochs))
         run.save(checkpoints)
     resume.delete()
     return run.history
@@ -154,30 +155,23 @@ class Run:
     def epochs(self) -> Iterator[Row]:
         """Train the epochs that are left, yielding each one's row of history."""
         params = self._params.train
-        phase: Phase | None = None
         while len(self.history) < params.epochs:
             if self._epochs_since_best() >= params.patience:
                 self._log(f"no better epoch in {params.patience}: stopped early")
                 return
             epoch = len(self.history) + 1
-            before = phase
-            phase = phase_of(epoch, params, random_weights=self._random_weights)
-            if phase != before:
-                self._log(f"epoch {epoch}: {phase.name}")
-            row = self._epoch(epoch, phase)
-            self._log(_summary(row, params.epochs))
-            yield row
+            yield self._epoch(epoch, phase_of(epoch, params, random_weights=self._random_weights))
 
     def _epoch(self, epoch: int, phase: Phase) -> Row:
         # All of an epoch's randomness follows from its number, so an interrupted one is run again.
         torch.manual_seed(_mixed_seed(self._params.train.seed, epoch))
         set_phase(self._detector, phase)
         losses = self._train_epoch(epoch, phase)
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise TrainingError(f"epoch {epoch}: a loss is not finite {losses}; lower train.lr")
         values = self._validator.run(self._ema.module.eval())
         lr = self._lr(epoch * self._steps_per_epoch() - 1, phase)
         row: Row = {"epoch": epoch, "phase": phase.name, "lr": lr, **losses, **values}
-        if not all(math.isfinite(value) for value in (*losses.values(), *values.values())):
-            raise TrainingError(f"epoch {epoch}: a loss is not finite {losses}; lower train.lr")
         if not self.history or _merit(row) > _merit(self._best()):
             self._best_state = _copied(self._ema.module.state_dict())
         self.history.append(row)
@@ -294,6 +288,8 @@ def _loader(dataset: TrainDataset, sampler: PairSampler) -> DataLoader[Batch]:
         num_workers=workers,
         worker_init_fn=init_worker,
         persistent_workers=workers > 0,
+        # By default it draws from torch's own generator, as often as its processes need.
+        generator=torch.Generator(),
     )
 
 
@@ -327,7 +323,7 @@ def _match_layouts(optimizer: Any) -> None:
 
 def _summary(row: Row, epochs: int) -> str:
     return (
-        f"epoch {row['epoch']:2d}/{epochs}  loss {row['train_total']:.4f}"
+        f"epoch {row['epoch']:2d}/{epochs}  {row['phase']}  loss {row['train_total']:.4f}"
         f"  val loss {row['val_loss']:.4f}  auc {row['val_auc']:.4f}"
         f"  product {row['val_product']:.4f}  lr {row['lr']:.2e}"
     )

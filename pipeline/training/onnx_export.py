@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from pipeline.errors import BundleError
@@ -81,10 +82,11 @@ def quantise(model: bytes) -> bytes:
     differently from those that have it.
     """
     with TemporaryDirectory() as folder:
-        source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        source, shaped, target = (Path(folder) / name for name in ("fp32", "shaped", "int8"))
         source.write_bytes(model)
+        quant_pre_process(source, shaped, skip_optimization=True, skip_symbolic_shape=True)
         quantize_dynamic(
-            source,
+            shaped,
             target,
             op_types_to_quantize=["MatMul", "Gemm"],
             per_channel=True,

@@ -20,6 +20,7 @@ from pipeline.training.figures import (
     seam_picture,
 )
 from pipeline.training.probes import Judge
+from pipeline.training.slices import VIDEO_KEY
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 WORST = 6
@@ -70,18 +71,24 @@ def render_report(
 
 
 def worst_mistakes(evaluation: Evaluation, judge: Judge, count: int = WORST) -> list[Mistake]:
-    """At most `count` reals with the highest and `count` fakes with the lowest scores, both only
-    where the verdict is wrong."""
+    """At most `count` reals with the highest and `count` fakes with the lowest scores.
+
+    Only where the verdict is wrong, and one face a video: its frames look alike.
+    """
     faces = evaluation.faces
     alarms = faces[(faces["label"] == REAL) & faces["verdict"].isin(["fake", "suspicious"])]
     misses = faces[(faces["label"] == FAKE) & (faces["verdict"] == "real")]
     worst = pd.concat(
         [
-            alarms.sort_values(["score", "face_id"], ascending=[False, True]).head(count),
-            misses.sort_values(["score", "face_id"]).head(count),
+            _one_a_video(alarms.sort_values(["score", "face_id"], ascending=[False, True]), count),
+            _one_a_video(misses.sort_values(["score", "face_id"]), count),
         ]
     )
     return [_mistake(evaluation, judge, int(face)) for face in worst.index]
+
+
+def _one_a_video(faces: pd.DataFrame, count: int) -> pd.DataFrame:
+    return faces.drop_duplicates(VIDEO_KEY).head(count)
 
 
 def _mistake(evaluation: Evaluation, judge: Judge, face: int) -> Mistake:

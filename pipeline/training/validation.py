@@ -74,8 +74,7 @@ class Validator:
         """Weighted loss over the crops, without the seam map."""
         table = self._store.table.loc[self._rows.ravel()]
         targets = {
-            head: torch.tensor(table[column].tolist())
-            for head, column in TARGET_COLUMNS.items()
+            head: torch.tensor(table[column].tolist()) for head, column in TARGET_COLUMNS.items()
         }
         outputs = {head: torch.from_numpy(values) for head, values in logits.items()}
         parts = multitask_loss(outputs, targets, self._params.train, self._balance)

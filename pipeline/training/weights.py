@@ -1,7 +1,6 @@
 """Pretrained weights for the backbone: from timm's hub, a file, a pinned package, or none."""
 
 import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -157,7 +156,7 @@ def _read_packaged(backbone: str) -> tuple[str, StateDict]:
 def _unpickled(content: bytes, source: str) -> StateDict:
     try:
         loaded: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged pickle raises nearly anything
         raise WeightsError(f"{source}: not a file of tensors ({_first_line(error)})") from error
     for key in ("state_dict", "model"):
         loaded = loaded.get(key, loaded) if isinstance(loaded, dict) else loaded

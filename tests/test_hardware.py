@@ -1,0 +1,51 @@
+"""pipeline.training.hardware: settings are made, and undone."""
+
+import cv2
+import pytest
+import torch
+
+from pipeline.errors import ParamsError
+from pipeline.training.hardware import (
+    choose_precision,
+    device_name,
+    keep_freed_memory,
+    same_bits,
+)
+
+
+def test_settings_last_as_long_as_the_run() -> None:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    with same_bits(threads=3):
+        assert torch.get_num_threads() == 3
+        assert cv2.getNumThreads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("wanted", ["32-true", "bf16-mixed"])
+def test_a_named_precision_is_kept(wanted: str) -> None:
+    assert choose_precision(wanted) == wanted
+
+
+def test_auto_is_a_precision_of_this_machine() -> None:
+    allowed = {"32-true", "bf16-mixed"} | ({"16-mixed"} if torch.cuda.is_available() else set())
+    assert choose_precision("auto") in allowed
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_half_precision_needs_a_gpu() -> None:
+    with pytest.raises(ParamsError, match="16-mixed needs a GPU"):
+        choose_precision("16-mixed")
+
+
+def test_the_device_is_a_setting_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INSWAPPER_DEVICE", raising=False)
+    assert device_name() == "auto"
+    monkeypatch.setenv("INSWAPPER_DEVICE", "cpu")
+    assert device_name() == "cpu"
+
+
+def test_memory_settings_are_accepted() -> None:
+    keep_freed_memory()
+    assert torch.ones(1 << 20).sum() == 1 << 20

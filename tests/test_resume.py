@@ -1,0 +1,76 @@
+"""pipeline.training.resume: a state belongs to one run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.errors import ResumeError
+from pipeline.training.resume import ResumeFile, fingerprint
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "train.zarr"
+    (folder / "c").mkdir(parents=True)
+    (folder / "c/0").write_bytes(b"shard")
+    (folder / "zarr.json").write_text("{}")
+    return folder
+
+
+def test_the_fingerprint_follows_params_data_and_code(data: Path, tmp_path: Path) -> None:
+    code = tmp_path / "library"
+    code.mkdir()
+    (code / "model.py").write_text("layers = 2\n")
+
+    def now(lr: float = 0.1) -> str:
+        return fingerprint({"train": {"lr": lr}}, [data], code)
+
+    first = now()
+    assert now() == first
+    assert now(lr=0.2) != first
+    (code / "__pycache__").mkdir()
+    (code / "__pycache__/model.pyc").write_bytes(b"compiled")
+    assert now() == first
+    (data / "c/0").write_bytes(b"other")
+    second = now()
+    assert second != first
+    (code / "model.py").write_text("layers = 3\n")
+    assert now() not in (first, second)
+
+
+def test_the_same_bytes_under_another_name_are_other_data(data: Path) -> None:
+    first = fingerprint({}, [data])
+    (data / "c/0").rename(data / "c/1")
+    assert fingerprint({}, [data]) != first
+
+
+def test_a_state_comes_back(tmp_path: Path) -> None:
+    file = ResumeFile("a" * 64, tmp_path)
+    assert file.load() is None
+    state: dict[str, Any] = {"model": {"weight": torch.arange(3.0)}, "history": [{"epoch": 1}]}
+    file.save(state)
+    loaded = ResumeFile("a" * 64, tmp_path).load()
+    assert loaded is not None
+    assert torch.equal(loaded["model"]["weight"], state["model"]["weight"])
+    assert loaded["history"] == [{"epoch": 1}]
+    file.delete()
+    assert file.load() is None
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    mine, other = ResumeFile("a" * 64, tmp_path), ResumeFile("b" * 64, tmp_path)
+    other.save({"epoch": 3})
+    assert mine.load() is None
+    assert mine.others() == [other.path]
+    other.path.rename(mine.path)
+    with pytest.raises(ResumeError, match=r"belongs to another run.*bbbb.*expected aaaa"):
+        mine.load()
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    file = ResumeFile("a" * 64, tmp_path)
+    file.path.write_bytes(b"half a file")
+    with pytest.raises(ResumeError, match="to start anew"):
+        file.load()

@@ -1,0 +1,77 @@
+"""pipeline.training.validation: the epoch's score from stored faces."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.params import Params, load_params
+from pipeline.training.losses import Balance
+from pipeline.training.model import Detector, build_model
+from pipeline.training.store import FaceStore
+from pipeline.training.validation import Validator
+from tests.packed_split import PREPROCESS, packed_split
+from tests.test_model import params as model_params
+
+BALANCE = Balance(0.5, 0.4, 0.3)
+
+
+def params(val_faces: int) -> Params:
+    loaded = load_params()
+    preprocess = {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)}
+    return loaded.model_copy(
+        update={
+            "train": loaded.train.model_copy(update={"val_faces": val_faces}),
+            "preprocess": loaded.preprocess.model_copy(update=preprocess),
+        }
+    )
+
+
+class Oracle(Detector):
+    """A detector that knows each crop's label by its pixels, up to a factor."""
+
+    def __init__(self, store: FaceStore, factor: float) -> None:
+        super().__init__(model_params(), PREPROCESS)
+        inputs = PREPROCESS.to_input(np.stack([store.crops(r) for r in range(len(store.table))]))
+        self.means = torch.from_numpy(inputs).mean(dim=(1, 2, 3))
+        labels = torch.tensor(store.table["label"].tolist())
+        self.logits = factor * (2.0 * labels - 1)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        nearest = (x.mean(dim=(1, 2, 3))[:, None] - self.means).abs().argmin(dim=1)
+        logit = self.logits[nearest]
+        heads = dict.fromkeys(("real_fake", "inswapper", "boundary"), logit)
+        return {**heads, "quality": torch.zeros(len(x), 3), "seam_map": torch.zeros(len(x), 32, 32)}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
+    return packed_split(tmp_path_factory.mktemp("split"), people=2, frames=2)
+
+
+def test_a_detector_that_knows_scores_one(store: FaceStore) -> None:
+    right = Validator(store, params(99), BALANCE).run(Oracle(store, 4.0).eval())
+    assert right["val_auc"] == 1
+    assert right["val_product"] > 0.7  # recompressed reals may be mistaken for their neighbours
+    wrong = Validator(store, params(99), BALANCE).run(Oracle(store, -4.0).eval())
+    assert wrong["val_auc"] == 0
+    assert wrong["val_product"] == 0
+    assert wrong["val_loss"] > right["val_loss"]
+
+
+def test_the_same_detector_scores_the_same(store: FaceStore) -> None:
+    torch.manual_seed(0)
+    model = build_model(model_params(), PREPROCESS).eval()
+    validator = Validator(store, params(4), BALANCE)
+    assert validator.run(model) == validator.run(model)
+
+
+def test_faces_are_limited_to_half_of_each_class(store: FaceStore) -> None:
+    seen: list[int] = []
+
+    class Counting(Oracle):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            seen.append(len(x))
+            return super().forward(x)
+
+    Validator(store, params(4), BALANCE).run(Counting(store, 1.0).eval())
+    assert sum(seen) == (2 + 2) * 3 + 2 * 3  # stored crops of both classes, recompressed reals
