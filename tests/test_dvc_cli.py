@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.params import load_params
 
@@ -169,8 +170,14 @@ def test_queued_experiment(repo: Path) -> None:
 def test_plots_open_as_titled_page(repo: Path) -> None:
     run(repo, "dvc", "plots", "show", "-o", "dvc_plots")
     page = (repo / "dvc_plots/index.html").read_text(encoding="utf-8")
-    plots = page.count('"$schema"')
-    assert 5 <= plots <= 8
+    declared = [
+        plot
+        for entry in yaml.safe_load((repo / "dvc.yaml").read_text())["plots"]
+        for plot in entry.values()
+    ]
+    assert page.count('"$schema"') == len(declared) <= 8
+    for plot in declared:
+        assert all(plot[text] in page for text in ("title", "x_label", "y_label"))
     shutil.rmtree(repo / "dvc_plots")
 
 
