@@ -236,14 +236,19 @@ def write_data_root(root: Path, *, people: int = 4, stills: bool = True, **clip:
     (root / "images.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+REAL_ORIGIN: dict[str, Any] = {
+    "video_id": "p0",
+    "source": "videos",
+    "label": 0,
+    "fake_type": "real",
+    "is_inswapper": 0,
+    "identity_id": "p0",
+}
+
+
 def input_row(**changes: Any) -> InputRow:
     values: dict[str, Any] = {
-        "video_id": "p0",
-        "source": "videos",
-        "label": 0,
-        "fake_type": "real",
-        "is_inswapper": 0,
-        "identity_id": "p0",
+        **REAL_ORIGIN,
         "path": "data/sample/inswapper/original_videos/p0.mp4",
         "sha256": SHA256,
     }
@@ -252,12 +257,7 @@ def input_row(**changes: Any) -> InputRow:
 
 def frame_row(**changes: Any) -> FrameRow:
     values: dict[str, Any] = {
-        "video_id": "p0",
-        "source": "videos",
-        "label": 0,
-        "fake_type": "real",
-        "is_inswapper": 0,
-        "identity_id": "p0",
+        **REAL_ORIGIN,
         "frame_path": "data/frames/p0/000_000004.png",
         "scene": 0,
         "frame_index": 4,
@@ -268,12 +268,7 @@ def frame_row(**changes: Any) -> FrameRow:
 
 def crop_row(**changes: Any) -> CropRow:
     values: dict[str, Any] = {
-        "video_id": "p0",
-        "source": "videos",
-        "label": 0,
-        "fake_type": "real",
-        "is_inswapper": 0,
-        "identity_id": "p0",
+        **REAL_ORIGIN,
         "face_id": "p0/000_000004_0",
         "crop_scale": 1.5,
         "image_path": "data/crops/p0/000_000004_0_150.png",
