@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-fast lint format production
+.PHONY: help setup repro test test-fast lint format production production-mobile release
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,11 +41,26 @@ format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-PRODUCTION = -S model.backbone=convnext_tiny -S model.weights=hub \
+# What both recipes share: swaps made on the fly, every seam with its surroundings, many pairs.
+DATA = -S pseudo_swap.frac=1.0 -S pseudo_swap.tight_frac=0.45 -S crop_faces.context_max_px=640 \
+	-S split_groups.val_frac=0.15 -S split_groups.test_frac=0.15 \
+	-S seam.pairs=8000 -S 'seam.seeds=[1,2,3]' -S 'model.views=[aligned]' -S model.frequency=off
+
+PRODUCTION = $(DATA) -S model.backbone=convnext_tiny -S model.weights=hub \
 	-S train.precision=auto -S train.epochs=30 -S train.pairs_per_epoch=4000 -S train.batch_size=32 \
 	-S train.accumulate=2 -S train.lr=0.0003 -S train.ema_decay=0.999 -S train.warmup_epochs=2 \
 	-S train.frozen_epochs=3 -S train.last_stages_until_epoch=15 -S train.patience=8
 
 production: $(READY)  ## the user's recipe: ConvNeXt-Tiny, phases 1-3 / 4-15 / 16+ (ROOT=data for your own data)
 	$(BIN)/dvc exp run -n production $(PRODUCTION) $(if $(ROOT),-S data.root=$(ROOT)) $(ARGS)
+
+MOBILE = $(DATA) -S train.epochs=14 -S train.pairs_per_epoch=1200 -S train.last_stages_until_epoch=2 \
+	-S train.backbone_lr_scale=0.4 -S train.full_lr_scale=0.5 -S train.min_lr_frac=0.01 \
+	-S train.ema_decay=0.99 -S train.patience=20 -S train.val_faces=160 -S evaluate.ladder_faces=60
+
+production-mobile: $(READY)  ## the released recipe: MobileNetV2, an hour on 2 cores (ROOT=data/photos)
+	$(BIN)/dvc exp run -n production-mobile $(MOBILE) $(if $(ROOT),-S data.root=$(ROOT)) $(ARGS)
+
+release: $(READY)  ## check data/export and put it into data/release (NOTES=file.md: added to its card)
+	$(BIN)/python -m stages.release $(if $(FROM),--from $(FROM)) $(if $(NOTES),--notes $(NOTES))
 

@@ -17,8 +17,9 @@ from pydantic import Field, ValidationError
 
 from pipeline.decision import DecisionSpec
 from pipeline.errors import BundleError
-from pipeline.params import Section, validation_lines
+from pipeline.params import OpenFraction, Section, validation_lines
 from pipeline.preprocess import FloatArray, Preprocess
+from pipeline.seam_numbers import number_names
 from pipeline.session import (
     INPUT,
     Finite,
@@ -28,12 +29,16 @@ from pipeline.session import (
     open_session,
     run_session,
 )
+from pipeline.trees import TreeEnsemble
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SPEC_FILE: Final = "detector.json"
 # On logits, relative where they exceed 1: processors with other vector units round differently, and
 # int8 kernels more so.
 TOLERANCE: Final = {"fp32": 2e-3, "int8": 1e-1}
+
+# detector.json keeps six significant digits.
+GOLDEN_SEAM_TOLERANCE: Final = 1e-4
 
 Precision = Literal["fp32", "int8"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -48,10 +53,12 @@ class FileSpec(Section):
 
 
 class Golden(Section):
-    """`count` crops of `golden_crops` and what each model file answers to them."""
+    """`count` crops of `golden_crops` and what each model file answers to them; what the trees
+    answer to as many rows of `golden_numbers`."""
 
     count: Annotated[int, Field(ge=1)]
     outputs: dict[Precision, GoldenOutputs]
+    seam: list[Finite]
 
 
 class Int8Check(Section):
@@ -71,6 +78,14 @@ class FaceFinder(Section):
     min_score: Finite
 
 
+class FrameSampling(Section):
+    """How training took frames from videos; a service should take them alike."""
+
+    frames_per_scene: Annotated[int, Field(ge=1)]
+    scene_threshold: OpenFraction
+    min_scene_s: Finite
+
+
 class Provenance(Section):
     """Where the weights come from. Digests instead of a Git revision: a revision would change the
     bundle's bytes with every commit, while these change only when code, params or data do."""
@@ -85,9 +100,10 @@ class Provenance(Section):
 class DetectorSpec(Section):
     """detector.json: all that a service needs beside the ONNX file.
 
-    version: changes with the weights and the decision. models: ONNX file a precision. files: every
-    other file of the bundle by name. heads: output name and its shape without the batch. quality:
-    thresholds of pipeline.quality. metrics: headline numbers of the test split, null if undefined.
+    version: changes with the weights and the decision. models: ONNX file a precision. seam_trees:
+    file of the trees on the seam's numbers. files: every other file of the bundle by name. heads:
+    output name and its shape without the batch. quality: thresholds of pipeline.quality. metrics:
+    headline numbers of the test split, null if undefined.
     """
 
     schema_version: int
@@ -99,7 +115,9 @@ class DetectorSpec(Section):
     heads: dict[str, list[int]]
     quality: dict[str, Any]
     face_finder: FaceFinder
+    sampling: FrameSampling
     models: dict[Precision, FileName]
+    seam_trees: FileName
     files: dict[FileName, FileSpec]
     int8: Int8Check
     golden: Golden
@@ -115,6 +133,7 @@ class Bundle:
     spec: DetectorSpec
     precision: Precision
     session: onnxruntime.InferenceSession
+    trees: TreeEnsemble
 
     @property
     def sha256(self) -> str:
@@ -156,7 +175,10 @@ def load_bundle(
     session = open_session(contents[name], threads, providers, label=str(directory / name))
     _check_graph(directory / name, session, spec)
     check_golden(directory / name, session, spec, precision)
-    return Bundle(directory=directory, spec=spec, precision=precision, session=session)
+    trees_path = directory / spec.seam_trees
+    trees = TreeEnsemble.from_bytes(contents[spec.seam_trees], str(trees_path))
+    _check_trees(trees_path, trees, spec)
+    return Bundle(directory, spec, precision, session, trees)
 
 
 def read_spec(path: Path) -> DetectorSpec:
@@ -180,7 +202,7 @@ def read_spec(path: Path) -> DetectorSpec:
         spec = DetectorSpec.model_validate_json(text)
     except ValidationError as error:
         raise BundleError("\n".join(validation_lines(path, error))) from None
-    unlisted = sorted(set(spec.models.values()) - set(spec.files))
+    unlisted = sorted({*spec.models.values(), spec.seam_trees} - set(spec.files))
     if unlisted:
         raise BundleError(f"{path}: files: no entry for {', '.join(unlisted)}")
     return spec
@@ -210,6 +232,32 @@ def check_golden(
                 f"{path}: {head}: golden outputs differ by {worst:.3g} (tolerance {tolerance:g}); "
                 "the file was altered or this machine computes wrongly"
             )
+
+
+def golden_numbers(count: int) -> FloatArray:
+    """(count, k) float32 numbers as of a seam, some unknown: the same on every machine."""
+    width = len(number_names())
+    mixed = (np.arange(count * width, dtype=np.uint64) * np.uint64(2654435761)) >> np.uint64(12)
+    numbers = (mixed % np.uint64(2001)).astype(np.float32) / np.float32(1000) - np.float32(1)
+    numbers = numbers.reshape(count, width)
+    numbers[:, ::17] = np.nan
+    return numbers
+
+
+def golden_seam(trees: TreeEnsemble, count: int) -> list[float]:
+    """What an ensemble answers to the golden numbers."""
+    return [float(f"{logit:.9g}") for logit in trees.logits(golden_numbers(count))]
+
+
+def _check_trees(path: Path, trees: TreeEnsemble, spec: DetectorSpec) -> None:
+    """Raise BundleError unless the trees read our numbers and answer as they did."""
+    if int(trees.feature.max()) >= len(number_names()):
+        raise BundleError(f"{path}: reads more numbers than the {len(number_names())} of a seam")
+    found = golden_seam(trees, spec.golden.count)
+    if not np.allclose(found, spec.golden.seam, atol=GOLDEN_SEAM_TOLERANCE, rtol=0):
+        raise BundleError(
+            f"{path}: golden outputs differ; the file was altered or this machine computes wrongly"
+        )
 
 
 def _verified(path: Path, entry: FileSpec) -> bytes:

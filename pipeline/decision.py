@@ -11,49 +11,109 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
+from pipeline.aligned import surroundings_frac
 from pipeline.fusion import (
+    DETAIL,
     FUSED_HEADS,
-    LearnedFusion,
+    SEAM,
+    Finite,
+    Fusion,
     apply_temperature,
-    fuse_crops,
-    fuse_heads,
+    fuse_face,
+    fuse_views,
+    sigmoid,
     softmax,
 )
 from pipeline.labels import QUALITY_NAMES
-from pipeline.params import FusionParams, OpenFraction, Section
-from pipeline.preprocess import Preprocess
-from pipeline.thresholds import VERDICTS, Thresholds, Verdict, verdict
+from pipeline.params import Fraction, OpenFraction, Section
+from pipeline.preprocess import FloatArray, Preprocess
+from pipeline.thresholds import VERDICTS, Score, Thresholds, Verdict, verdict
+from pipeline.views import SEAM_SCALE
 
-Reason = Literal["face_too_small", "no_surroundings"]
+Reason = Literal["face_too_small", "too_soft", "no_surroundings"]
+PossibleLabel = Literal["real", "fake"]
 FloatArray64 = NDArray[np.float64]
 
-# The seam lies inside this crop and outside the smaller one (97 % of it, measured on 32 frames).
-SEAM_SCALE = 1.5
+
+class Conformal(Section):
+    """Which labels a score leaves possible, each class promised by itself (Vovk 2012, Mondrian).
+
+    confidence: share of the reals that stay possibly real, and of the fakes that stay possibly
+    fake. real_at_most, fake_at_least: the scores up to and from which they do.
+    """
+
+    confidence: OpenFraction
+    real_at_most: Score
+    fake_at_least: Score
+
+    def possible(self, score: float) -> tuple[PossibleLabel, ...]:
+        """The labels that cannot be ruled out; one that could not be learned rules out nothing."""
+        labels: list[PossibleLabel] = []
+        if score <= self.real_at_most:
+            labels.append("real")
+        if score >= self.fake_at_least:
+            labels.append("fake")
+        return tuple(labels)
+
+
+class Limits(Section):
+    """What is read off a score, for faces of one kind."""
+
+    thresholds: Thresholds
+    conformal: Conformal
 
 
 class DecisionSpec(Section):
     """All numbers between logits and verdict; part of calibration.json and of detector.json.
 
-    min_face_px: longer side of the face box, in pixels of the picture. min_inside_frac: share of
-    the 1.5x square that must lie inside the picture.
+    open: for faces with surroundings. tight: for those that fill the picture, whose seam would lie
+    outside it. min_face_px: longer side of the face box, in pixels of the picture.
+    min_surroundings_frac: share of the ring around the paste square below which a face is tight.
+    min_detail: detail of the surroundings (pipeline.seam_numbers.outside_detail) below which the
+    picture is too soft to tell; null where nothing is known of it.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    fusion: FusionParams | LearnedFusion
-    thresholds: Thresholds
+    fusion: Fusion
+    open: Limits
+    tight: Limits
     min_face_px: Annotated[int, Field(ge=1)]
-    min_inside_frac: OpenFraction = 0.5
+    min_surroundings_frac: Fraction
+    min_detail: Finite | None = None
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those of faces with surroundings."""
+        return self.open.thresholds
+
+    def limits(self, surroundings: float) -> Limits:
+        """The limits for a face with that share of surroundings."""
+        return self.tight if surroundings < self.min_surroundings_frac else self.open
+
+    def with_fake_from(self, threshold: float) -> "DecisionSpec":
+        """The same with an operator's own limit for "fake"; ValueError outside [0, 1]."""
+        changed = {
+            name: limits.model_copy(
+                update={"thresholds": limits.thresholds.with_fake_from(threshold)}
+            )
+            for name, limits in (("open", self.open), ("tight", self.tight))
+        }
+        return self.model_copy(update=changed)
 
 
 @dataclass(frozen=True)
 class FaceDecision:
-    """score: [0, 1], higher = more fake. heads: mean calibrated probability a head over the crops.
-    crop_scores: fused score of each crop. reasons: why the face was left undecided."""
+    """score: [0, 1], higher = more fake. heads: mean calibrated probability a head over the views;
+    seam: that of the seam's trees, where there are any. view_scores: fused score of each view.
+    surroundings: share of the ring around the paste square that the picture shows. possible: labels
+    that cannot be ruled out. reasons: what limits the judgement; why a face was left undecided."""
 
     score: float
     verdict: Verdict
     heads: dict[str, float]
-    crop_scores: tuple[float, ...]
+    view_scores: tuple[float, ...]
+    surroundings: float
+    possible: tuple[PossibleLabel, ...]
     reasons: tuple[Reason, ...] = ()
 
 
@@ -62,53 +122,59 @@ def decide(
     spec: DecisionSpec,
     *,
     face_px: float,
-    inside_frac: float = 1.0,
+    surroundings: float = 1.0,
 ) -> FaceDecision:
     """Judge one face.
 
-    logits: real_fake, inswapper, boundary (crops,) and quality (crops, 3); other heads are ignored.
-    face_px: longer side of the face box. inside_frac: from `inside_frac`.
+    logits: real_fake, inswapper, boundary (views,), quality (views, 3) and perhaps seam () and
+    detail (); other heads are ignored. face_px: longer side of the face box. surroundings: from
+    `surroundings_of`.
     """
-    crop_scores = score_crops(logits, spec.temperature, spec.fusion)
-    score = float(fuse_crops(crop_scores))
-    reasons = abstain_reasons(spec, face_px=face_px, inside_frac=inside_frac)
-    return FaceDecision(
-        score=score,
-        verdict=verdict(score, spec.thresholds, reasons),
-        heads=_head_means(logits, spec.temperature),
-        crop_scores=tuple(float(value) for value in crop_scores),
-        reasons=reasons,
-    )
-
-
-def score_crops(
-    logits: Mapping[str, ArrayLike], temperature: float, fusion: FusionParams | LearnedFusion
-) -> FloatArray64:
-    """Logits of the fused heads, all of one shape -> fused calibrated scores of that shape."""
-    real_fake, inswapper, boundary = (
-        apply_temperature(logits[name], temperature) for name in FUSED_HEADS
-    )
-    return fuse_heads(real_fake, inswapper, boundary, fusion)
-
-
-def abstain_reasons(
-    spec: DecisionSpec, *, face_px: float, inside_frac: float
-) -> tuple[Reason, ...]:
-    """Why nothing should be said about a face, whatever its score."""
+    score = float(fuse_face(logits, spec.temperature, spec.fusion))
+    limits = spec.limits(surroundings)
     reasons: list[Reason] = []
     if face_px < spec.min_face_px:
         reasons.append("face_too_small")
-    if inside_frac < spec.min_inside_frac:
+    detail = float(np.asarray(logits.get(DETAIL, np.nan)))
+    if spec.min_detail is not None and detail < spec.min_detail:
+        reasons.append("too_soft")
+    if surroundings < spec.min_surroundings_frac:
         reasons.append("no_surroundings")
-    return tuple(reasons)
+    return FaceDecision(
+        score=score,
+        verdict=_verdict(score, limits, reasons),
+        heads=_head_means(logits, spec.temperature),
+        view_scores=tuple(map(float, fuse_views(logits, spec.temperature, spec.fusion))),
+        surroundings=surroundings,
+        possible=limits.conformal.possible(score),
+        reasons=tuple(reasons),
+    )
 
 
-def inside_frac(box_xyxy: ArrayLike, height: int, width: int) -> float:
-    """Share of the 1.5x square around a box (4,) inside a picture of height x width pixels."""
+def surroundings_of(
+    box_xyxy: ArrayLike, keypoints: FloatArray | None, height: int, width: int
+) -> float:
+    """Share of a face's surroundings inside a picture of height x width pixels.
+
+    From keypoints the ring around INSwapper's paste square; from a box (4,) alone the part of the
+    1.5x square that is not covered by a face that fills the picture.
+    """
+    if keypoints is not None:
+        return surroundings_frac(keypoints, height, width)
     left, top, side = Preprocess.square(np.asarray(box_xyxy, dtype=np.float32), SEAM_SCALE)
     inside_x = max(0, min(left + side, width) - max(left, 0))
     inside_y = max(0, min(top + side, height) - max(top, 0))
-    return inside_x * inside_y / side**2
+    # A picture that ends with the box shows 1 / 1.5 ** 2 of the square.
+    least = 1 / SEAM_SCALE**2
+    return float(max(0.0, (inside_x * inside_y / side**2 - least) / (1 - least)))
+
+
+def _verdict(score: float, limits: Limits, reasons: list[Reason]) -> Verdict:
+    """Too small or soft a face is never judged; without surroundings a doubt is no suspicion."""
+    if "face_too_small" in reasons or "too_soft" in reasons:
+        return "undecided"
+    found = verdict(score, limits.thresholds)
+    return "undecided" if found == "suspicious" and "no_surroundings" in reasons else found
 
 
 def worst_face(faces: Iterable[FaceDecision]) -> FaceDecision:
@@ -121,6 +187,5 @@ def _head_means(logits: Mapping[str, ArrayLike], temperature: float) -> dict[str
         name: float(apply_temperature(logits[name], temperature).mean()) for name in FUSED_HEADS
     }
     quality = softmax(logits["quality"]).mean(axis=0)
-    return means | {
-        f"quality_{name}": float(p) for name, p in zip(QUALITY_NAMES, quality, strict=True)
-    }
+    means |= {f"quality_{name}": float(p) for name, p in zip(QUALITY_NAMES, quality, strict=True)}
+    return means | ({SEAM: float(sigmoid(logits[SEAM]))} if SEAM in logits else {})

@@ -1,24 +1,41 @@
-"""From logits to one score: temperature, then heads, then crops, then frames."""
+"""From logits to one score: temperature, then heads, then views, then frames."""
+
+from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from pipeline.params import FusionParams, Section
 
 FloatArray64 = NDArray[np.float64]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Logits = Mapping[str, ArrayLike]
 
 # The heads that are fused, in the order in which their weights are written everywhere.
 FUSED_HEADS = ("real_fake", "inswapper", "boundary")
-_TINY = 1e-7
+# The logit of the trees on the seam's numbers (pipeline.seam_numbers), one a face.
+SEAM = "seam"
+# Detail of the surroundings that a 128-px face cannot hold (pipeline.seam_numbers), one a face; no
+# evidence by itself, but without it there is none to find.
+DETAIL = "detail"
 
 
 class LearnedFusion(Section):
-    """Logistic fusion fitted on validation: sigmoid(bias + sum of weight x logit of the head)."""
+    """Logistic fusion fitted on validation: sigmoid(bias + sum of weight x logit of the head).
 
-    bias: float
-    real_fake: float
-    inswapper: float
-    boundary: float
+    seam: weight of the seam's trees, which only this fusion hears.
+    """
+
+    bias: Finite
+    real_fake: Finite
+    inswapper: Finite
+    boundary: Finite
+    seam: Finite = 0.0
+
+
+Fusion = FusionParams | LearnedFusion
 
 
 def sigmoid(logit: ArrayLike) -> FloatArray64:
@@ -35,12 +52,6 @@ def softmax(logits: ArrayLike) -> FloatArray64:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def to_logit(probability: ArrayLike) -> FloatArray64:
-    """Inverse of `sigmoid`; probabilities are held 1e-7 away from 0 and 1."""
-    held = np.clip(np.asarray(probability, dtype=np.float64), _TINY, 1 - _TINY)
-    return np.asarray(np.log(held) - np.log1p(-held))
-
-
 def apply_temperature(logit: ArrayLike, temperature: float) -> FloatArray64:
     """Any shape of logits -> calibrated probabilities sigmoid(logit / temperature).
 
@@ -51,29 +62,37 @@ def apply_temperature(logit: ArrayLike, temperature: float) -> FloatArray64:
     return sigmoid(np.asarray(logit, dtype=np.float64) / temperature)
 
 
-def fuse_heads(
-    p_real_fake: ArrayLike,
-    p_inswapper: ArrayLike,
-    p_boundary: ArrayLike,
-    fusion: FusionParams | LearnedFusion,
-) -> FloatArray64:
-    """Three probabilities of the same shape -> one score of that shape, in [0, 1].
+def fuse_views(logits: Logits, temperature: float, fusion: Fusion) -> FloatArray64:
+    """Logits of the fused heads (..., views), of the seam (...) -> a score in [0, 1] a view.
 
-    Fixed weights give a weighted mean of the probabilities; a learned fusion works on their logits.
+    Fixed weights give a weighted mean of the calibrated probabilities; a learned fusion works on
+    the logits, and on those of the seam where there are any.
     """
-    heads = [np.asarray(p, dtype=np.float64) for p in (p_real_fake, p_inswapper, p_boundary)]
-    weights = [getattr(fusion, name) for name in FUSED_HEADS]
-    if isinstance(fusion, LearnedFusion):
-        heads = [to_logit(p) for p in heads]
-        return sigmoid(fusion.bias + sum(w * p for w, p in zip(weights, heads, strict=True)))
-    # Weights may miss 1 by a rounding error; a score may not leave [0, 1].
-    mean = np.asarray(sum(w * p for w, p in zip(weights, heads, strict=True)))
-    return np.asarray(np.clip(mean, 0.0, 1.0))
+    if isinstance(fusion, FusionParams):
+        heads = {name: apply_temperature(logits[name], temperature) for name in FUSED_HEADS}
+        # Weights may miss 1 by a rounding error; a score may not leave [0, 1].
+        return np.asarray(np.clip(_weighted(heads, fusion), 0.0, 1.0))
+    raw = {name: np.asarray(logits[name], np.float64) for name in FUSED_HEADS}
+    return sigmoid(fusion.bias + _weighted(raw, fusion) + _of_seam(logits, fusion)[..., None])
 
 
-def fuse_crops(scores: ArrayLike) -> FloatArray64:
-    """(..., crops) -> (...): the mean over the crops of a face."""
-    return np.asarray(np.asarray(scores, dtype=np.float64).mean(axis=-1))
+def fuse_face(logits: Logits, temperature: float, fusion: Fusion) -> FloatArray64:
+    """As `fuse_views`, but one score a face, (...): of fixed weights the mean over the views, of a
+    learned fusion that of the heads' mean logits."""
+    if isinstance(fusion, FusionParams):
+        return np.asarray(fuse_views(logits, temperature, fusion).mean(axis=-1))
+    means = {name: np.asarray(logits[name], np.float64).mean(axis=-1) for name in FUSED_HEADS}
+    return sigmoid(fusion.bias + _weighted(means, fusion) + _of_seam(logits, fusion))
+
+
+def _weighted(heads: Mapping[str, FloatArray64], fusion: Fusion) -> FloatArray64:
+    return np.asarray(sum(getattr(fusion, name) * heads[name] for name in FUSED_HEADS))
+
+
+def _of_seam(logits: Logits, fusion: LearnedFusion) -> FloatArray64:
+    if not fusion.seam:
+        return np.zeros(())
+    return np.asarray(fusion.seam * np.asarray(logits[SEAM], np.float64))
 
 
 def fuse_frames(scores: ArrayLike) -> float:

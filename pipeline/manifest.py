@@ -5,7 +5,7 @@ Paths in a manifest are relative to the repository's root, with forward slashes.
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -180,21 +180,6 @@ def write_rows(path: Path, rows: Sequence[Row], model: type[Row]) -> None:
         writer.writerow(columns)
         writer.writerows([_text(getattr(row, column)) for column in columns] for row in rows)
     temporary.replace(path)
-
-
-def require_unique(path: Path, column: str, values: Iterable[str]) -> None:
-    """Raise ManifestError naming both rows when a value of `column` stands twice."""
-    first_row: dict[str, int] = {}
-    faults = []
-    for number, value in enumerate(values, start=2):
-        if value in first_row:
-            first = first_row[value]
-            fault = f"{column}: {value!r} stands already in row {first}"
-            faults.append(f"{path}: row {number}: {fault}")
-        else:
-            first_row[value] = number
-    if faults:
-        raise ManifestError("\n".join(faults))
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:

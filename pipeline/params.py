@@ -22,6 +22,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
+Crf = Annotated[int, Field(ge=0, le=51)]
 
 
 class Section(BaseModel):
@@ -99,6 +100,7 @@ class SplitGroupsParams(Section):
     seed: Seed
     val_frac: OpenFraction
     test_frac: OpenFraction
+    test_sources: list[Annotated[str, Field(min_length=1)]]
 
     @model_validator(mode="after")
     def _leaves_training(self) -> "SplitGroupsParams":
@@ -114,6 +116,7 @@ class PackZarrParams(Section):
 
 
 class ModelParams(Section):
+    views: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     backbone: Annotated[str, Field(min_length=1)]
     weights: Literal["hub", "file", "package", "none"]
     weights_file: str
@@ -137,10 +140,17 @@ class PseudoSwapParams(Section):
     low_pass_min_px: Annotated[int, Field(ge=16, le=128)]
     low_pass_max_px: Annotated[int, Field(ge=16, le=128)]
     soften_real_frac: Fraction
+    soft_camera_frac: Fraction
+    resize_frac: Fraction
+    square_min_px: Annotated[int, Field(ge=64)]
+    square_max_px: Annotated[int, Field(ge=64)]
+    tight_frac: Fraction
+    keypoint_jitter: Annotated[float, Field(ge=0, le=0.1)]
 
     @model_validator(mode="after")
     def _ordered(self) -> "PseudoSwapParams":
         _require_ordered(self, "low_pass_min_px", "low_pass_max_px")
+        _require_ordered(self, "square_min_px", "square_max_px")
         if self.hull_frac + self.box_frac > 1:
             raise ValueError("hull_frac + box_frac must not exceed 1; the rest are squares")
         return self
@@ -148,10 +158,15 @@ class PseudoSwapParams(Section):
 
 class AugmentParams(Section):
     flip_frac: Fraction
+    clean_frac: Fraction
     jpeg_frac: Fraction
     jpeg_min: JpegQuality
     jpeg_max: JpegQuality
-    resize_recompress_frac: Fraction
+    second_jpeg_frac: Fraction
+    x264_frac: Fraction
+    x264_crf_min: Crf
+    x264_crf_max: Crf
+    resize_frac: Fraction
     resize_min: OpenFraction
     noise_frac: Fraction
     gaussian_blur_frac: Fraction
@@ -162,7 +177,22 @@ class AugmentParams(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentParams":
         _require_ordered(self, "jpeg_min", "jpeg_max")
+        _require_ordered(self, "x264_crf_min", "x264_crf_max")
+        if self.x264_frac + self.jpeg_frac > 1:
+            raise ValueError("x264_frac + jpeg_frac must not exceed 1; the rest is not compressed")
         return self
+
+
+class SeamParams(Section):
+    """The boosted trees on numbers along the seam."""
+
+    pairs: Count
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    trees: Count
+    leaves: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    l2: NonNegative
+    feature_frac: Annotated[float, Field(gt=0, le=1)]
 
 
 class TrainParams(Section):
@@ -215,9 +245,17 @@ class FusionParams(Section):
 class CalibrateParams(Section):
     fusion: Literal["fixed", "learned"]
     low_fpr: OpenFraction
+    suspicious_fpr: OpenFraction
     sweep_steps: Annotated[int, Field(ge=19)]
     min_face_px: Annotated[int, Field(ge=16)]
-    min_inside_frac: OpenFraction
+    min_surroundings_frac: OpenFraction
+    confidence: OpenFraction
+    soft_frac: OpenFraction
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "CalibrateParams":
+        _require_ordered(self, "low_fpr", "suspicious_fpr")
+        return self
 
 
 class EvaluateParams(Section):
@@ -253,6 +291,7 @@ class Params(Section):
     model: ModelParams
     pseudo_swap: PseudoSwapParams
     augment: AugmentParams
+    seam: SeamParams
     train: TrainParams
     fusion: FusionParams
     calibrate: CalibrateParams
@@ -276,6 +315,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# PyYAML follows YAML 1.1, where `off` is false; DVC writes YAML 1.2, where it is text.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:bool"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 # PyYAML follows YAML 1.1, where 1e-05 (what `dvc exp run -S train.lr=1e-05` writes) is a string.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -324,6 +371,9 @@ def _contradictions(params: Params) -> list[str]:
             "crop_faces.context_scale: the context crop must hold the largest of"
             f" preprocess.scales, {scales[-1]:g} (got {crop_faces.context_scale:g})"
         )
+    known = [*(f"{scale:g}x" for scale in scales), "aligned"]
+    if unknown := [view for view in params.model.views if view not in known]:
+        faults.append(f"model.views: {unknown[0]!r} is none of {', '.join(known)}")
     if crop_faces.detector in ("mediapipe", "yolo_face") and not crop_faces.model_file:
         faults.append(f"crop_faces.model_file: {crop_faces.detector} needs the path of its model")
     if params.model.weights == "file" and not params.model.weights_file:

@@ -4,7 +4,8 @@ crop_faces, the training dataset and the service all call it, and the exported b
 values.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
@@ -26,17 +27,24 @@ class Preprocess:
     """Square crops around a face box, resized and normalised.
 
     size_px: side of a crop. scales: crop side over the longer side of the box, ascending.
-    mean, std: per RGB channel, of values in [0, 1].
+    aligned: judge the view of pipeline.aligned as well. mean, std: per RGB channel, of values in
+    [0, 1].
     """
 
     size_px: int = 256
     scales: tuple[float, ...] = (1.1, 1.5, 2.0)
+    aligned: bool = False
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
 
     @classmethod
     def from_params(cls, params: PreprocessParams) -> "Preprocess":
         return cls(size_px=params.size_px, scales=tuple(params.scales))
+
+    def judged(self, views: Sequence[str]) -> "Preprocess":
+        """What a network needs that judges only these of the views (see pipeline.views)."""
+        kept = tuple(scale for scale in self.scales if f"{scale:g}x" in views)
+        return replace(self, scales=kept, aligned="aligned" in views)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,7 +1,8 @@
 """Leak-proof groups of crops, and their division into train, val and test.
 
 A group is a connected component: two crops belong together when they share a person (as the swap's
-target or its source) or a video (their own or the one it was made from).
+target or its source) or a video (their own or the one it was made from). Groups of
+split_groups.test_sources are held out for the test as a whole.
 """
 
 from collections import Counter, defaultdict
@@ -32,9 +33,11 @@ CountTable = NDArray[np.int64]
 def assign_groups(rows: Sequence[CropRow], params: SplitGroupsParams) -> dict[str, list[SplitRow]]:
     """Divide crops by group into {"train": rows, "val": rows, "test": rows}, in their given order.
 
-    Fractions are met as nearly as whole groups allow, for each class alike. The division depends on
-    the set of rows and on the seed, not on their order.
-    Raises SplitError when real, fake or (if there are any) INSwapper crops are absent from a split.
+    Groups with a crop of one of params.test_sources go to test; the fractions are of all the others
+    and are met as nearly as whole groups allow, for each class alike. The division depends on the
+    set of rows and on the seed, not on their order.
+    Raises SplitError for a test source that does not occur, and when real, fake or (if there are
+    any) INSwapper crops are absent from a split.
     """
     if not rows:
         raise SplitError("split_groups: there are no crops to split")
@@ -42,7 +45,8 @@ def assign_groups(rows: Sequence[CropRow], params: SplitGroupsParams) -> dict[st
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         counts[groups[row.identity_id]].update(_classes(row))
-    split_of = _divide(counts, params)
+    kept_out = _held_out(rows, groups, params.test_sources)
+    split_of = _divide(counts, kept_out, params)
     divided: dict[str, list[SplitRow]] = {name: [] for name in SPLITS}
     for row in rows:
         group = groups[row.identity_id]
@@ -83,31 +87,59 @@ def _classes(row: CropRow) -> list[str]:
     return ["fake", row.fake_type] if row.label else ["real"]
 
 
-def _divide(counts: Mapping[str, Counts], params: SplitGroupsParams) -> dict[str, str]:
+def _held_out(rows: Iterable[CropRow], groups: Mapping[str, str], sources: list[str]) -> set[str]:
+    """The groups with a crop of one of the sources."""
+    members: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        members[row.source].add(groups[row.identity_id])
+    if unknown := sorted(set(sources) - set(members)):
+        raise SplitError(
+            f"split_groups.test_sources: no crop is of source {', '.join(unknown)}; expected some"
+            f" of {', '.join(sorted(members))}"
+        )
+    return {group for source in sources for group in members[source]}
+
+
+def _divide(
+    counts: Mapping[str, Counts], held_out: set[str], params: SplitGroupsParams
+) -> dict[str, str]:
     """Split of every group: the cheapest division that a few random orders lead to."""
-    costs = _Costs(counts, params)
+    divided = {group: counts[group] for group in counts if group not in held_out}
+    if not divided:
+        raise SplitError(
+            "split_groups.test_sources: every group has a crop of these sources; nothing is left"
+            " to train on"
+        )
+    in_test: Counter[str] = Counter()
+    for group in held_out:
+        in_test.update(counts[group])
+    costs = _Costs(divided, in_test, params)
     rng = np.random.default_rng(params.seed)
     best: list[int] = []
     best_cost = np.inf
     for _ in range(RESTARTS):
-        splits = _filled(costs, rng.permutation(len(counts)).tolist())
+        splits = _filled(costs, rng.permutation(len(divided)).tolist())
         cost = round(costs.of(costs.held_by(splits)), 12)
         if cost < best_cost:
             best, best_cost = splits, cost
         if best_cost < GOOD_ENOUGH:
             break
     _require_classes(costs, costs.held_by(best))
-    return {name: SPLITS[split] for name, split in zip(costs.groups, best, strict=True)}
+    chosen = {name: SPLITS[split] for name, split in zip(costs.groups, best, strict=True)}
+    return chosen | dict.fromkeys(held_out, "test")
 
 
 class _Costs:
     """What a division of groups costs: a missing class weighs more than any imbalance.
 
     A division is a list: index into SPLITS a group, in the order of `groups`. table: crops of each
-    (group, class). held: crops of each (split, class).
+    (group, class). held: crops of each (split, class). given: crops that lie in a split whatever
+    the division; they fill in for a missing class, but count for no fraction.
     """
 
-    def __init__(self, counts: Mapping[str, Counts], params: SplitGroupsParams) -> None:
+    def __init__(
+        self, counts: Mapping[str, Counts], in_test: Counts, params: SplitGroupsParams
+    ) -> None:
         present = {name for group in counts.values() for name in group}
         self.groups = sorted(counts)
         self.classes = sorted(present | {"real", "fake"})
@@ -117,12 +149,14 @@ class _Costs:
         table = [[counts[group][name] for name in self.classes] for group in self.groups]
         self.table: CountTable = np.array(table, dtype=np.int64)
         self.totals = np.maximum(1, self.table.sum(axis=0))
+        self.given: CountTable = np.zeros((len(SPLITS), len(self.classes)), dtype=np.int64)
+        self.given[SPLITS.index("test")] = [in_test.get(name, 0) for name in self.classes]
         train_frac = 1 - params.val_frac - params.test_frac
         self.targets = np.array([train_frac, params.val_frac, params.test_frac])[:, None]
 
     def of(self, held: CountTable) -> float:
         """Number of classes that splits lack, plus the squared error of the fractions."""
-        missing = np.count_nonzero(held[:, self.needed_columns] == 0)
+        missing = np.count_nonzero((held + self.given)[:, self.needed_columns] == 0)
         return 10.0 * missing + float(((held / self.totals - self.targets) ** 2).mean())
 
     def held_by(self, splits: Sequence[int]) -> CountTable:
@@ -164,7 +198,7 @@ def _cheapest(costs: _Costs, held: CountTable, group: int) -> int:
 def _require_classes(costs: _Costs, held: CountTable) -> None:
     lacks = [
         f"{split} would have no {name} crops"
-        for row, split in zip(held, SPLITS, strict=True)
+        for row, split in zip(held + costs.given, SPLITS, strict=True)
         for column, name in zip(costs.needed_columns, costs.needed, strict=True)
         if row[column] == 0
     ]

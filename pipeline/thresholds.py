@@ -1,6 +1,5 @@
 """Where a score becomes a verdict. A score at or above a threshold counts as fake."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,15 +17,17 @@ FloatArray64 = NDArray[np.float64]
 
 
 class Thresholds(Section):
-    """Three operating points, chosen on validation only.
+    """Operating points, chosen on validation only.
 
-    best_f1: best F1. low_fpr: at most the wanted share of real faces, softened and compressed
-    copies included, reaches it. balanced: best product of true positive and true negative rate.
+    best_f1: best F1. balanced: best product of true positive and true negative rate. low_fpr,
+    suspicious: at most the wanted shares of real faces, softened and compressed copies included,
+    reach them.
     """
 
     best_f1: Score
     low_fpr: Score
     balanced: Score
+    suspicious: Score
 
     @property
     def fake_from(self) -> float:
@@ -35,19 +36,15 @@ class Thresholds(Section):
 
     @property
     def suspicious_from(self) -> float:
-        return min(self.balanced, self.low_fpr)
+        return min(self.suspicious, self.low_fpr)
 
     def with_fake_from(self, threshold: float) -> "Thresholds":
         """The same with an operator's own limit for "fake"; ValueError outside [0, 1]."""
-        return Thresholds(
-            best_f1=self.best_f1, low_fpr=threshold, balanced=min(self.balanced, threshold)
-        )
+        return Thresholds(**{**self.model_dump(), "low_fpr": threshold})
 
 
-def verdict(score: float, thresholds: Thresholds, reasons: Sequence[str] = ()) -> Verdict:
-    """Any reason to abstain makes it "undecided", whatever the score in [0, 1]."""
-    if reasons:
-        return "undecided"
+def verdict(score: float, thresholds: Thresholds) -> Verdict:
+    """What a score in [0, 1] is called, by itself."""
     if score >= thresholds.fake_from:
         return "fake"
     return "suspicious" if score >= thresholds.suspicious_from else "real"
@@ -64,24 +61,35 @@ def sweep(labels: ArrayLike, scores: ArrayLike, steps: int) -> list[dict[str, fl
     return [_rates(real, fake, float(threshold)) for threshold in grid]
 
 
-def choose_thresholds(
-    labels: ArrayLike, scores: ArrayLike, low_fpr: float, soft_real_scores: ArrayLike = ()
-) -> Thresholds:
-    """Operating points between the observed scores.
+def choose_thresholds(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
+    """best_f1 and balanced, between the observed scores.
 
-    labels: (n,) 0 or 1, both present. scores: (n,) in [0, 1]. low_fpr: in (0, 1).
-    soft_real_scores: (m,) scores of softened and compressed copies of the real faces; they and the
-    real faces themselves set `low_fpr`. Raises ValueError when a class is absent.
+    labels: (n,) 0 or 1, both present. scores: (n,) in [0, 1].
+    Raises ValueError when a class is absent.
     """
     real, fake = _by_class(labels, scores)
-    soft = np.asarray(soft_real_scores, dtype=np.float64)
     candidates = _between(np.concatenate([real, fake]))
     rates = [_rates(real, fake, float(threshold)) for threshold in candidates]
-    return Thresholds(
-        best_f1=_middle_of_best(candidates, [rate["f1"] for rate in rates]),
-        low_fpr=_lowest_with_fpr(np.concatenate([real, soft]), fake, low_fpr),
-        balanced=_middle_of_best(candidates, [rate["product"] for rate in rates]),
-    )
+    return {
+        "best_f1": _middle_of_best(candidates, [rate["f1"] for rate in rates]),
+        "balanced": _middle_of_best(candidates, [rate["product"] for rate in rates]),
+    }
+
+
+def lowest_with_fpr(real_scores: ArrayLike, weights: ArrayLike, fpr: float) -> float:
+    """The lowest threshold that at most `fpr` of the real faces reach; 1 when none does.
+
+    real_scores, weights: (n,); weights above 0.
+    """
+    scores, shares = (np.asarray(part, dtype=np.float64) for part in (real_scores, weights))
+    order = np.argsort(scores)
+    # Weight of all scores at or above each one.
+    reaching = np.cumsum((shares / shares.sum())[order][::-1])[::-1]
+    candidates = _between(scores)
+    places = np.searchsorted(scores[order], candidates, side="left")
+    rates = np.append(reaching, 0.0)[places]
+    reached = candidates[rates <= fpr + 1e-12]
+    return float(reached[0]) if len(reached) else 1.0
 
 
 def _by_class(labels: ArrayLike, scores: ArrayLike) -> tuple[FloatArray64, FloatArray64]:
@@ -117,11 +125,3 @@ def _middle_of_best(candidates: FloatArray64, values: list[float]) -> float:
     runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
     longest = max(runs, key=len)
     return float(candidates[longest[len(longest) // 2]])
-
-
-def _lowest_with_fpr(real: FloatArray64, fake: FloatArray64, low_fpr: float) -> float:
-    """The lowest midpoint that at most `low_fpr` of the real scores reach; 1 when none does."""
-    candidates = _between(np.concatenate([real, fake]))
-    fpr = np.array([(real >= threshold).mean() for threshold in candidates])
-    reached = candidates[fpr <= low_fpr]
-    return float(reached[0]) if len(reached) else 1.0

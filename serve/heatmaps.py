@@ -1,11 +1,13 @@
 """The seam map over the face, for people to look at."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pipeline.preprocess import FloatArray, ImageU8, cut_reflected
+from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.views import cut_view
 from serve.inference import FaceResult, SwapDetector
 
 SIDE_PX = 384
@@ -14,15 +16,16 @@ STRENGTH = 0.65
 
 
 def draw_heatmap(detector: SwapDetector, rgb: ImageU8, face: FaceResult) -> ImageU8:
-    """(384, 384, 3) uint8: the square that the seam crop covers, the map laid over it.
+    """(384, 384, 3) uint8: the view that shows the whole seam, the map laid over it.
 
     The surer the network is of a paste seam, the stronger the colour; where it sees none the
     picture shows through unchanged.
     """
     preprocess = detector.bundle.spec.preprocess
-    left, top, side = preprocess.square(face.face.box_xyxy, detector.seam_scale)
-    patch = cv2.resize(cut_reflected(rgb, left, top, side), (SIDE_PX, SIDE_PX))
-    return overlay(np.asarray(patch, dtype=np.uint8), face.seam_map)
+    large = replace(preprocess, size_px=SIDE_PX)
+    found = face.face
+    patch = cut_view(large, detector.seam_view, rgb, found.box_xyxy, found.keypoints)
+    return overlay(patch, face.seam_map)
 
 
 def overlay(patch: ImageU8, seam_map: FloatArray) -> ImageU8:

@@ -9,20 +9,18 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.bundle import Bundle, FaceFinder
-from pipeline.decision import (
-    SEAM_SCALE,
-    DecisionSpec,
-    FaceDecision,
-    decide,
-    inside_frac,
-    worst_face,
-)
+from pipeline.decision import DecisionSpec, FaceDecision, decide, surroundings_of, worst_face
+from pipeline.errors import DetectorError
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
-from pipeline.fusion import sigmoid
+from pipeline.fusion import DETAIL, SEAM, sigmoid
 from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.seam_evidence import SeamEvidence, seam_evidence
+from pipeline.seam_numbers import outside_detail, seam_numbers
+from pipeline.seam_rings import ring_statistics
 from pipeline.session import SEAM_HEAD
 from pipeline.thresholds import Verdict
+from pipeline.views import cut_views, seam_view, view_names
 from serve.bundles import open_bundle
 from serve.settings import Settings
 
@@ -36,12 +34,13 @@ PictureVerdict = Literal["real", "suspicious", "fake", "undecided", "no_face"]
 
 @dataclass(frozen=True, eq=False)
 class FaceResult:
-    """A found face and what was decided about it. seam_map: (32, 32) float32 in [0, 1], over
-    the square of `seam_scale` around the box."""
+    """A found face and what was decided about it. seam_map: (32, 32) float32 in [0, 1], over the
+    view that shows the whole seam; evidence: texture along it."""
 
     face: Face
     decision: FaceDecision
     seam_map: FloatArray
+    evidence: SeamEvidence
 
     @property
     def verdict(self) -> Verdict:
@@ -62,7 +61,10 @@ class FaceResult:
             "score": round(self.decision.score, 6),
             "reasons": list(self.decision.reasons),
             "heads": {name: round(p, 6) for name, p in self.decision.heads.items()},
-            "crop_scores": _rounded(self.decision.crop_scores, 6),
+            "view_scores": _rounded(self.decision.view_scores, 6),
+            "possible": list(self.decision.possible),
+            "surroundings": round(self.decision.surroundings, 4),
+            "seam_evidence": self.evidence.to_dict(),
         }
 
 
@@ -90,14 +92,9 @@ class SwapDetector:
     warnings: tuple[str, ...] = ()
 
     @cached_property
-    def seam_crop(self) -> int:
-        """Index of the crop whose seam map is shown: the scale that holds the whole seam."""
-        scales = np.asarray(self.bundle.spec.preprocess.scales)
-        return int(np.abs(scales - SEAM_SCALE).argmin())
-
-    @property
-    def seam_scale(self) -> float:
-        return self.bundle.spec.preprocess.scales[self.seam_crop]
+    def seam_view(self) -> int:
+        """Index of the view whose seam map is shown."""
+        return seam_view(self.bundle.spec.preprocess)
 
     def with_threshold(self, threshold: float | None) -> "SwapDetector":
         """The same detector that calls fake from `threshold` on; None means the bundle's own.
@@ -106,8 +103,7 @@ class SwapDetector:
         """
         decision = self.bundle.spec.decision
         if threshold is not None:
-            limits = decision.thresholds.with_fake_from(threshold)
-            decision = decision.model_copy(update={"thresholds": limits})
+            decision = decision.with_fake_from(threshold)
         return replace(self, decision=decision)
 
     def judge_picture(self, rgb: ImageU8) -> PictureResult:
@@ -126,15 +122,15 @@ class SwapDetector:
         return judged(self.judge_faces(rgb, faces[: self.max_faces]), warnings)
 
     def judge_faces(self, rgb: ImageU8, faces: Sequence[Face]) -> list[FaceResult]:
-        """Judge given faces of a picture, in their order."""
+        """Judge given faces of a picture, in their order; DetectorError if one has no keypoints."""
         if not faces:
             return []
         preprocess = self.bundle.spec.preprocess
-        crops = np.stack(
-            [preprocess.crop(rgb, f.box_xyxy, scale) for f in faces for scale in preprocess.scales]
+        views = np.concatenate(
+            [cut_views(preprocess, rgb, face.box_xyxy, _keypoints(face)) for face in faces]
         )
-        logits = self.bundle.predict(preprocess.to_input(crops))
-        count = len(preprocess.scales)
+        logits = self.bundle.predict(preprocess.to_input(views))
+        count = len(view_names(preprocess))
         return [
             self._judge_face(
                 rgb, face, {h: values[k * count : (k + 1) * count] for h, values in logits.items()}
@@ -143,14 +139,17 @@ class SwapDetector:
         ]
 
     def _judge_face(self, rgb: ImageU8, face: Face, logits: dict[str, FloatArray]) -> FaceResult:
+        statistics = ring_statistics(rgb, _keypoints(face))
+        numbers = seam_numbers(statistics[None])
+        found = {SEAM: self.bundle.trees.logits(numbers)[0], DETAIL: outside_detail(numbers)[0]}
         decision = decide(
-            logits,
+            {**logits, **found},
             self.decision,
             face_px=face.size_px,
-            inside_frac=inside_frac(face.box_xyxy, *rgb.shape[:2]),
+            surroundings=surroundings_of(face.box_xyxy, face.keypoints, *rgb.shape[:2]),
         )
-        seam_map = sigmoid(logits[SEAM_HEAD][self.seam_crop]).astype(np.float32)
-        return FaceResult(face, decision, seam_map)
+        seam_map = sigmoid(logits[SEAM_HEAD][self.seam_view]).astype(np.float32)
+        return FaceResult(face, decision, seam_map, seam_evidence(statistics))
 
 
 def load_swap_detector(
@@ -220,6 +219,15 @@ def _same_finder(wanted: FaceFinder, detector: str, pack: str) -> bool:
 
 def _finder_name(detector: str, pack: str) -> str:
     return f"{detector} ({pack})" if detector == "insightface" else detector
+
+
+def _keypoints(face: Face) -> FloatArray:
+    if face.keypoints is None:
+        raise DetectorError(
+            "the face detector gave no keypoints, which the detector of swaps needs; choose another"
+            " INSWAPPER_FACE_DETECTOR or a model with five landmarks"
+        )
+    return face.keypoints
 
 
 def _rounded(values: Any, digits: int) -> list[float]:

@@ -29,8 +29,33 @@ class Model(BaseModel):
     precision: Literal["fp32", "int8"]
 
 
+class BandAnswer(BaseModel):
+    """Texture of one fineness; null where the picture ends.
+
+    scale_px: half-width of its detail in pixels of INSwapper's 128-px face. drop_db: how much
+    weaker it is inside the paste square than outside. profile_db: ring by ring, from the middle.
+    """
+
+    scale_px: float
+    inside_db: float | None
+    outside_db: float | None
+    drop_db: float | None
+    profile_db: list[float | None]
+
+
+class EvidenceAnswer(BaseModel):
+    """Texture along the seam, finest band first; ring_edges in half sides of the paste square."""
+
+    ring_edges: list[float]
+    bands: list[BandAnswer]
+
+
 class FaceAnswer(BaseModel):
-    """Boxes and keypoints in pixels of the upright picture."""
+    """Boxes and keypoints in pixels of the upright picture.
+
+    possible: labels that cannot be ruled out at the bundle's confidence. surroundings: share of the
+    ring around INSwapper's paste square that the picture shows.
+    """
 
     box_xyxy: list[float]
     keypoints: list[list[float]] | None
@@ -39,7 +64,10 @@ class FaceAnswer(BaseModel):
     score: Score
     reasons: list[str]
     heads: dict[str, float]
-    crop_scores: list[float]
+    view_scores: list[float]
+    possible: list[Literal["real", "fake"]]
+    surroundings: Annotated[float, Field(ge=0, le=1)]
+    seam_evidence: EvidenceAnswer
 
 
 class ImageFacts(BaseModel):

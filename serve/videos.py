@@ -1,13 +1,15 @@
-"""From a video file to a verdict: six frames a scene, their mean, and the highest scene."""
+"""From a video file to a verdict: a few frames a scene, their mean, and the highest scene."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.bundle import FrameSampling
 from pipeline.errors import DecodeError, TooLargeError
 from pipeline.fusion import fuse_frames
 from pipeline.preprocess import ImageU8
@@ -17,11 +19,6 @@ from pipeline.video import probe, read_frames
 from serve.inference import PictureResult, PictureVerdict, SwapDetector
 from serve.parallel import map_in_order
 from serve.settings import Settings
-
-# The values that training extracted its frames with (extract_frames in params.yaml).
-SCENE_THRESHOLD = 0.35
-MIN_SCENE_S = 0.4
-FRAMES_PER_SCENE = 6
 
 HEAD_BYTES = 512
 TS_PACKET = 188
@@ -108,8 +105,9 @@ def judge_video(
     """
     try:
         _check_limits(path, settings)
-        scenes = _scenes(path, workers)
-        samples = _samples(scenes)
+        sampling = detector.bundle.spec.sampling
+        scenes = _scenes(path, sampling, workers)
+        samples = _samples(scenes, sampling.frames_per_scene)
         picked = _thinned(samples, settings.max_video_frames)
         frames = tuple(_judged_frames(detector, path, dict(picked), pool, workers))
     except DecodeError as error:
@@ -175,18 +173,18 @@ def _check_limits(path: Path, settings: Settings) -> None:
         )
 
 
-def _scenes(path: Path, threads: int) -> list[Scene]:
-    """Scenes of at least MIN_SCENE_S, or all pieces of a video that has none as long."""
-    long = detect_scenes(path, SCENE_THRESHOLD, MIN_SCENE_S, threads=threads)
-    return long or detect_scenes(path, SCENE_THRESHOLD, 0.0, threads=threads)
+def _scenes(path: Path, sampling: FrameSampling, threads: int) -> list[Scene]:
+    """Scenes of at least min_scene_s, or all pieces of a video that has none as long."""
+    find = partial(detect_scenes, path, sampling.scene_threshold, threads=threads)
+    return find(min_scene_s=sampling.min_scene_s) or find(min_scene_s=0.0)
 
 
-def _samples(scenes: Sequence[Scene]) -> list[tuple[int, int]]:
-    """(frame index, position of its scene), six a scene."""
+def _samples(scenes: Sequence[Scene], frames_per_scene: int) -> list[tuple[int, int]]:
+    """(frame index, position of its scene), the same number a scene."""
     return [
         (index, number)
         for number, scene in enumerate(scenes)
-        for index in sample_indices(scene, FRAMES_PER_SCENE)
+        for index in sample_indices(scene, frames_per_scene)
     ]
 
 

@@ -1,6 +1,6 @@
 """Fit temperature, learned fusion and thresholds on validation.
 
-deps: data/checkpoints/best_model.pt, data/zarr/val.zarr
+deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/zarr/val.zarr
 params: calibrate, export.opset, fusion, train.threads
 outs: data/calibration.json, metrics/val.json, plots/threshold_sweep.csv
 """
@@ -12,21 +12,22 @@ from pipeline.jsonfile import write_json
 from pipeline.params import load_params
 from pipeline.training.calibration import (
     calibrate,
-    score_validation,
+    score_copies,
     summary_lines,
     sweep_rows,
     validation_report,
 )
 from pipeline.training.plots import write_table
-from pipeline.training.served import load_network
+from pipeline.training.served import load_scorer
 from pipeline.training.store import open_zarr
 
 
 def main() -> None:
     params = load_params()
-    network, meta = load_network(Path("data/checkpoints/best_model.pt"), params)
-    store = open_zarr(Path("data/zarr/val.zarr"))
-    faces = score_validation(network, store, meta.preprocess)
+    scorer = load_scorer(
+        Path("data/checkpoints/best_model.pt"), Path("data/seam/trees.npz"), params
+    )
+    faces = score_copies(scorer, open_zarr(Path("data/zarr/val.zarr")))
     calibration = calibrate(faces, params.fusion, params.calibrate)
     report = validation_report(faces, calibration, params.calibrate)
     sweep = sweep_rows(faces, calibration.decision, params.calibrate.sweep_steps)

@@ -1,7 +1,7 @@
 """Report on the test split: slices, intervals, probes, ladders, plots and one HTML page.
 
-deps: data/checkpoints/best_model.pt, data/calibration.json, data/zarr/test.zarr,
-data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv
+deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
+data/zarr/test.zarr, data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv
 params: data, evaluate, export.opset, train.threads
 outs: metrics/test.json, plots/*.csv, data/reports
 """
@@ -16,16 +16,17 @@ from pipeline.training.evaluation import evaluate, headline_lines, read_surround
 from pipeline.training.plots import write_plots
 from pipeline.training.probes import Judge
 from pipeline.training.reports import write_report
-from pipeline.training.served import load_network
+from pipeline.training.served import load_scorer
 from pipeline.training.store import open_zarr
 
 
 def main() -> None:
     params = load_params()
     calibration = read_calibration(Path("data/calibration.json"))
-    network, meta = load_network(Path("data/checkpoints/best_model.pt"), params)
-    store = open_zarr(Path("data/zarr/test.zarr"))
-    judge = Judge(network, store, meta.preprocess, calibration.decision)
+    scorer = load_scorer(
+        Path("data/checkpoints/best_model.pt"), Path("data/seam/trees.npz"), params
+    )
+    judge = Judge(scorer, open_zarr(Path("data/zarr/test.zarr")), calibration.decision)
     around = read_surroundings(Path("data"), params.data.root)
     evaluation = evaluate(judge, calibration, around, params.evaluate)
     write_json(Path("metrics/test.json"), evaluation.report)

@@ -1,6 +1,7 @@
 """Write the bundle that the service loads, after checking it against torch.
 
-deps: data/checkpoints/best_model.pt, data/calibration.json, metrics/test.json, data/zarr/val.zarr,
+deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
+metrics/test.json, data/zarr/val.zarr,
 data/splits/{train,val,test}.csv   params: all   outs: data/export
 """
 
@@ -15,8 +16,10 @@ from pipeline.training.bundle_writer import Trained, loaded_modules, provenance_
 from pipeline.training.calibration import read_calibration
 from pipeline.training.checkpoint import load_detector
 from pipeline.training.store import open_zarr
+from pipeline.trees import read_trees
 
 CHECKPOINT = Path("data/checkpoints/best_model.pt")
+TREES = Path("data/seam/trees.npz")
 CALIBRATION = Path("data/calibration.json")
 REPORT = Path("metrics/test.json")
 SPLITS = {
@@ -30,8 +33,10 @@ def main() -> None:
     model, meta = load_detector(CHECKPOINT)
     store = open_zarr(Path("data/zarr/val.zarr"))
     report = json.loads(REPORT.read_text(encoding="utf-8"))
-    trained = Trained(model, meta, read_calibration(CALIBRATION).decision, store, report)
-    data = {"best_model.pt": CHECKPOINT, "calibration.json": CALIBRATION, **SPLITS}
+    decision = read_calibration(CALIBRATION).decision
+    trained = Trained(model, meta, read_trees(TREES), decision, store, report)
+    data = {"best_model.pt": CHECKPOINT, "trees.npz": TREES, "calibration.json": CALIBRATION}
+    data |= SPLITS
     provenance = provenance_of(params.data.root, meta.epoch, params, loaded_modules(), data)
     spec = write_bundle(Path("data/export"), trained, params, provenance)
     print(f"export: version {spec.version}, {', '.join(sorted(spec.files))}")

@@ -1,7 +1,8 @@
 """A real bundle around a tiny ONNX graph whose answers can be worked out by hand.
 
 The graph looks at brightness alone: with m the mean of a normalised crop,
-real_fake = gain * m + bias, inswapper = half of it, boundary = a quarter of it.
+real_fake = gain * m + bias, inswapper = half of it, boundary = a quarter of it. The trees say +1
+for a face whose surroundings are mostly in the picture, else -1.
 """
 
 import hashlib
@@ -13,11 +14,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.bundle import SCHEMA_VERSION, SPEC_FILE, DetectorSpec
+from pipeline.bundle import SCHEMA_VERSION, SPEC_FILE, DetectorSpec, golden_seam
 from pipeline.preprocess import Preprocess
 from pipeline.session import INPUT, golden_outputs, open_session
+from tests.decisions import decision_of, limits_of
+from tests.tiny_trees import stump
 
 MODEL_FILE = "detector.onnx"
+TREES_FILE = "seam_trees.npz"
 HEADS: dict[str, list[int]] = {
     "boundary": [],
     "inswapper": [],
@@ -86,8 +90,11 @@ def write_bundle(
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = tiny_graph(size_px, gain, bias)
-    (folder / MODEL_FILE).write_bytes(model)
-    preprocess = Preprocess(size_px=size_px)
+    trees = stump()
+    contents = {MODEL_FILE: model, TREES_FILE: trees.to_bytes()}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    preprocess = Preprocess(size_px=size_px, aligned=True)
     session = open_session(model, 1, ["CPUExecutionProvider"], MODEL_FILE)
     golden = golden_outputs(session, preprocess, 2, list(HEADS))
     suspicious, fake = thresholds
@@ -97,21 +104,23 @@ def write_bundle(
         "version": "test",
         "opset": OPSET,
         "preprocess": preprocess.to_dict(),
-        "decision": {
-            "temperature": 1.0,
-            "fusion": {"real_fake": 0.55, "inswapper": 0.3, "boundary": 0.15},
-            "thresholds": {"best_f1": suspicious, "low_fpr": fake, "balanced": suspicious},
-            "min_face_px": min_face_px,
-        },
+        "decision": decision_of(
+            limits_of(suspicious, fake, best_f1=suspicious, balanced=suspicious),
+            min_face_px=min_face_px,
+        ).model_dump(),
         "heads": HEADS,
         "quality": {},
         "face_finder": {"detector": "insightface", "pack": "retinaface_mnet025", "min_score": 0.5},
+        "sampling": {"frames_per_scene": 6, "scene_threshold": 0.35, "min_scene_s": 0.4},
         "models": {"fp32": MODEL_FILE},
-        "files": {
-            MODEL_FILE: {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model)}
-        },
+        "seam_trees": TREES_FILE,
+        "files": {name: file_entry(content) for name, content in contents.items()},
         "int8": {"written": False, "reason": "not asked for"},
-        "golden": {"count": 2, "outputs": {"fp32": golden.model_dump()}},
+        "golden": {
+            "count": 2,
+            "outputs": {"fp32": golden.model_dump()},
+            "seam": golden_seam(trees, 2),
+        },
         "provenance": {
             "code_sha256": NOWHERE,
             "params_sha256": NOWHERE,
@@ -125,3 +134,8 @@ def write_bundle(
     DetectorSpec.model_validate_json(text)
     (folder / SPEC_FILE).write_text(text)
     return folder
+
+
+def file_entry(content: bytes) -> dict[str, Any]:
+    """What detector.json says about a file."""
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}

@@ -12,7 +12,7 @@ from pipeline.preprocess import ImageU8, Preprocess
 from pipeline.training.store import FaceStore
 from tests.synthetic import crop_row, draw_face, swap_face
 
-PREPROCESS = Preprocess(size_px=64, scales=(1.1, 1.5, 2.0))
+PREPROCESS = Preprocess(size_px=64, scales=(1.1, 1.5, 2.0), aligned=True)
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,11 @@ def _faces(person: int, frame: int, kinds: tuple[str, ...], common: dict[str, An
         "context_y": 0.0,
         "face_px": max(x1 - x0, y1 - y0),
         **dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), (x0, y0, x1, y1), strict=True)),
+        **{
+            f"kp{point}_{axis}": round(float(drawn.keypoints[point, number]), 3)
+            for point in range(5)
+            for number, axis in enumerate("xy")
+        },
     }
     faces = [_Face(drawn.rgb, _row(place, common, video_id=f"p{person}"))]
     for kind in kinds:

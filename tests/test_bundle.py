@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.bundle import Bundle, load_bundle, read_spec
+from pipeline.bundle import Bundle, golden_numbers, golden_seam, load_bundle, read_spec
 from pipeline.errors import BundleError
 from pipeline.preprocess import Preprocess
+from pipeline.seam_numbers import number_names
 from pipeline.session import golden_crops, golden_outputs, open_session
+from tests.decisions import decision_of, limits_of
+from tests.tiny_trees import stump
 
 SIZE = 64
 HEADS = {"real_fake": [], "inswapper": [], "boundary": [], "quality": [3], "seam_map": [32, 32]}
-PREPROCESS = Preprocess(size_px=SIZE, scales=(1.1, 1.5))
+PREPROCESS = Preprocess(size_px=SIZE, scales=(1.1, 1.5), aligned=True)
+# Of the golden numbers' first column one is above and one below this.
+TREES = stump(number_names()[1], 0.0)
 
 
 def tiny_graph(scale: float = 1.0, *, quality_classes: int = 3) -> bytes:
@@ -58,24 +64,28 @@ def spec_of(model: bytes) -> dict[str, Any]:
         open_session(model, 1, ["CPUExecutionProvider"], "tiny"), PREPROCESS, 2, list(HEADS)
     )
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "tiny",
         "version": "0",
         "opset": 18,
         "preprocess": PREPROCESS.to_dict(),
-        "decision": {
-            "temperature": 1.0,
-            "fusion": {"real_fake": 0.55, "inswapper": 0.3, "boundary": 0.15},
-            "thresholds": {"best_f1": 0.5, "low_fpr": 0.7, "balanced": 0.5},
-            "min_face_px": 60,
-        },
+        "decision": decision_of(limits_of(0.5, 0.7)).model_dump(),
         "heads": HEADS,
         "quality": {},
         "face_finder": {"detector": "insightface", "pack": "any", "min_score": 0.5},
+        "sampling": {"frames_per_scene": 6, "scene_threshold": 0.35, "min_scene_s": 0.4},
         "models": {"fp32": "detector.onnx"},
-        "files": {"detector.onnx": file_entry(model)},
+        "seam_trees": "trees.npz",
+        "files": {
+            "detector.onnx": file_entry(model),
+            "trees.npz": file_entry(TREES.to_bytes()),
+        },
         "int8": {"written": False, "reason": "not asked for"},
-        "golden": {"count": 2, "outputs": {"fp32": golden.model_dump()}},
+        "golden": {
+            "count": 2,
+            "outputs": {"fp32": golden.model_dump()},
+            "seam": golden_seam(TREES, 2),
+        },
         "provenance": {
             "code_sha256": "0" * 64,
             "params_sha256": "0" * 64,
@@ -91,9 +101,12 @@ def file_entry(content: bytes) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
 
 
-def write(folder: Path, model: bytes, spec: dict[str, Any]) -> Path:
+def write(
+    folder: Path, model: bytes, spec: dict[str, Any], trees: bytes = TREES.to_bytes()
+) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "detector.onnx").write_bytes(model)
+    (folder / "trees.npz").write_bytes(trees)
     (folder / "detector.json").write_text(json.dumps(spec), encoding="utf-8")
     return folder
 
@@ -126,6 +139,8 @@ def test_a_sound_bundle_answers_for_any_number_of_crops(
     assert bundle.spec.preprocess == PREPROCESS
     assert bundle.spec.decision.thresholds.fake_from == 0.7
     assert bundle.sha256 == hashlib.sha256(model).hexdigest()
+    numbers = golden_numbers(5)
+    assert bundle.trees.logits(numbers).tolist() == TREES.logits(numbers).tolist()
 
 
 @pytest.mark.parametrize(
@@ -196,7 +211,7 @@ def test_bytes_that_are_no_graph_are_refused(tmp_path: Path, spec: dict[str, Any
         load(write(tmp_path, b"no graph", spec))
 
 
-@pytest.mark.parametrize("name", ["detector.onnx", "detector.json"])
+@pytest.mark.parametrize("name", ["detector.onnx", "trees.npz", "detector.json"])
 def test_a_missing_file_is_named(
     tmp_path: Path, model: bytes, spec: dict[str, Any], name: str
 ) -> None:
@@ -206,13 +221,13 @@ def test_a_missing_file_is_named(
         load(folder)
 
 
-@pytest.mark.parametrize("version", [2, 0, None, "1"])
+@pytest.mark.parametrize("version", [1, 3, 0, None, "2"])
 def test_another_schema_is_refused_before_anything_else(
     tmp_path: Path, model: bytes, spec: dict[str, Any], version: Any
 ) -> None:
     spec = {"schema_version": version, "unknown": 1}
     with pytest.raises(
-        BundleError, match=rf"schema_version: this program reads 1, got {version!r}"
+        BundleError, match=rf"schema_version: this program reads 2, got {version!r}"
     ):
         load(write(tmp_path, model, spec))
 
@@ -246,6 +261,70 @@ def test_a_model_without_an_entry_is_refused(
     spec["models"]["int8"] = "detector.int8.onnx"
     with pytest.raises(BundleError, match=r"files: no entry for detector\.int8\.onnx"):
         load(write(tmp_path, model, spec))
+
+
+def test_trees_without_an_entry_are_refused(
+    tmp_path: Path, model: bytes, spec: dict[str, Any]
+) -> None:
+    del spec["files"]["trees.npz"]
+    with pytest.raises(BundleError, match=r"files: no entry for trees\.npz"):
+        load(write(tmp_path, model, spec))
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 0.999])
+def test_a_flipped_byte_of_the_trees_is_noticed(
+    tmp_path: Path, model: bytes, spec: dict[str, Any], place: float
+) -> None:
+    damaged = bytearray(TREES.to_bytes())
+    damaged[int(place * len(damaged))] ^= 0x10
+    with pytest.raises(BundleError, match=r"trees\.npz: sha256 .* detector\.json says"):
+        load(write(tmp_path, model, spec, bytes(damaged)))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"value": np.array([0.0, 1.0, -1.0])}, r"golden outputs differ"),
+        ({"threshold": np.array([5.0, 0.0, 0.0])}, r"golden outputs differ"),
+        ({"baseline": 0.001}, r"golden outputs differ"),
+        (
+            {"feature": np.array([624, 0, 0], np.int32)},
+            r"reads more numbers than the 624 of a seam",
+        ),
+        ({"right": np.array([3, 1, 2], np.int32)}, r"outside the table of 3 nodes"),
+        ({"value": np.array([0.0, np.nan, 1.0])}, r"a leaf is not finite"),
+    ],
+)
+def test_other_trees_with_a_matching_hash_are_refused(
+    tmp_path: Path, model: bytes, spec: dict[str, Any], change: dict[str, Any], fault: str
+) -> None:
+    other = replace(TREES, **change).to_bytes()
+    spec["files"]["trees.npz"] = file_entry(other)
+    with pytest.raises(BundleError, match=rf"trees\.npz: .*{fault}"):
+        load(write(tmp_path, model, spec, other))
+
+
+@pytest.mark.parametrize("content", [b"no archive", b"PK\x03\x04 and nothing else", b""])
+def test_bytes_that_are_no_trees_are_refused(
+    tmp_path: Path, model: bytes, spec: dict[str, Any], content: bytes
+) -> None:
+    spec["files"]["trees.npz"] = file_entry(content) | {"size_bytes": max(1, len(content))}
+    with pytest.raises(BundleError, match=r"trees\.npz: not an ensemble of trees"):
+        load(write(tmp_path, model, spec, content))
+
+
+def test_golden_numbers_are_the_same_everywhere_and_partly_unknown() -> None:
+    numbers = golden_numbers(3)
+    assert numbers.shape == (3, len(number_names()))
+    assert numbers.dtype == np.float32
+    np.testing.assert_array_equal(numbers[:2], golden_numbers(2))
+    known = numbers[np.isfinite(numbers)]
+    assert 0.05 < 1 - len(known) / numbers.size < 0.07
+    assert -1 <= known.min() < -0.99
+    assert 0.99 < known.max() <= 1
+    assert abs(float(known.mean())) < 0.1
+    assert sorted(golden_seam(TREES, 3)) == sorted(TREES.logits(numbers).tolist())
+    assert set(golden_seam(TREES, 8)) == {-1.0, 1.0}  # both leaves are tried
 
 
 def test_int8_that_did_not_pass_its_gate_is_named_with_the_reason(

@@ -5,15 +5,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from pipeline.bundle import Provenance, load_bundle
-from pipeline.decision import DecisionSpec, decide
+from pipeline.decision import decide
 from pipeline.errors import BundleError
+from pipeline.fusion import DETAIL, SEAM, LearnedFusion
 from pipeline.params import Params, load_params
-from pipeline.thresholds import Thresholds
+from pipeline.seam_numbers import outside_detail, seam_numbers
+from pipeline.seam_rings import ring_statistics
 from pipeline.training import bundle_writer
 from pipeline.training.bundle_writer import (
     Trained,
@@ -24,9 +25,12 @@ from pipeline.training.bundle_writer import (
     write_bundle,
 )
 from pipeline.training.checkpoint import CheckpointMeta
-from pipeline.training.scoring import decided, inside_fracs, stored_logits
+from pipeline.training.scoring import Scorer, decided, picture_of, surroundings_fracs
+from pipeline.views import cut_views
+from tests.decisions import decision_of, limits_of
 from tests.face_stores import PREPROCESS, drawn_store
 from tests.test_onnx_export import SmallNet
+from tests.tiny_trees import stump
 
 HEADLINE = {
     f"{name}{end}": 0.5
@@ -37,7 +41,16 @@ REPORT = {
     "headline": {**HEADLINE, "video_auc": None, "reason": "too few videos"},
     "coverage": {"faces": 8, "groups": 2},
     "report": {"unseen_identity": {"seen_in_training_frac": 0.0}},
+    "ladder": {"faces_per_class": 4, "blur_px": {"0.5": {"auc": 0.75}, "4": {"auc": None}}},
+    "copies": {
+        "promised": 0.9,
+        "all": {"auc": 0.5, "recall": 0.25, "fpr": 0.0, "ece": 0.125},
+    },
+    "source": {
+        "videos": {"in_training": 1, "auc": 0.5, "recall": None, "fpr": 0.0, "undecided": 0.0}
+    },
 }
+TREES = stump("power_drop_band0_0", -0.5)
 ORIGIN = Provenance(
     code_sha256="1" * 64,
     params_sha256="2" * 64,
@@ -56,14 +69,13 @@ def params() -> Params:
 
 @pytest.fixture(scope="module")
 def trained(params: Params) -> Trained:
-    decision = DecisionSpec(
-        temperature=1.3,
-        fusion=params.fusion,
-        thresholds=Thresholds(best_f1=0.4, low_fpr=0.9, balanced=0.01),
-        min_face_px=60,
+    decision = decision_of(
+        limits_of(0.4, 0.9),
+        fusion=LearnedFusion(bias=-0.2, real_fake=0.5, inswapper=0.2, boundary=0.3, seam=0.6),
     )
     meta = CheckpointMeta(params.model, PREPROCESS, epoch=4, metric=0.5, quality={"sharp": [1.0]})
-    return Trained(SmallNet().eval(), meta, decision, drawn_store(people=2, frames=2), REPORT)
+    store = drawn_store(people=2, frames=2)
+    return Trained(SmallNet().eval(), meta, TREES, decision, store, REPORT)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +95,7 @@ def test_the_bundle_holds_what_the_service_needs(bundle: Path) -> None:
         "detector.json",
         "detector.onnx",
         "model_card.md",
+        "seam_trees.npz",
     ]
     spec = load_bundle(bundle, 1).spec
     assert spec.int8.written is True
@@ -99,15 +112,19 @@ def test_the_bundle_decides_as_the_evaluation_does(bundle: Path, trained: Traine
     store, loaded = trained.store, load_bundle(bundle, 1)
     table = decided(
         store.faces,
-        stored_logits(trained.model, store, PREPROCESS),
+        Scorer(trained.model, PREPROCESS, trained.trees).stored(store),
         trained.decision,
-        inside_fracs(store),
+        surroundings_fracs(store),
     )
     for face in range(len(store.faces)):
-        crops = np.stack([store.crops(row) for row in np.flatnonzero(store.face_of_crop == face)])
+        picture = picture_of(store, face)
+        spec = loaded.spec
+        views = cut_views(spec.preprocess, picture.rgb, picture.box_xyxy, picture.keypoints)
+        numbers = seam_numbers(ring_statistics(picture.rgb, picture.keypoints)[None])
+        found = {SEAM: loaded.trees.logits(numbers)[0], DETAIL: outside_detail(numbers)[0]}
         served = decide(
-            loaded.predict(loaded.spec.preprocess.to_input(crops)),
-            loaded.spec.decision,
+            {**loaded.predict(spec.preprocess.to_input(views)), **found},
+            spec.decision,
             face_px=store.faces.at[face, "face_px"],
         )
         assert served.score == pytest.approx(table.at[face, "score"], abs=1e-5)
@@ -154,6 +171,11 @@ def test_the_card_warns_of_the_sample_and_only_of_it(bundle: Path, trained: Trai
     card = (bundle / "model_card.md").read_text(encoding="utf-8")
     assert "Trained on the embedded sample" in card
     assert "| AUC, videos | not defined | 0.500 to 0.500 |\n| INSwapper recall |" in card
+    assert "| blur px | 0.5: 0.750, 4: not defined |" in card
+    assert "| all | 0.500 | 0.250 | 0.000 | 0.125 |" in card
+    assert "| videos | yes | 0.500 | not defined | 0.000 | 0.000 |" in card
+    assert "1 boosted trees on 624 numbers" in card
+    assert "Views of 64 px: 1.1x, 1.5x, 2x, aligned;" in card
     spec = load_bundle(bundle, 1).spec
     assert spec.version in card
     models = bundle_writer.Models({"fp32": b"x"}, spec.int8)
@@ -162,18 +184,22 @@ def test_the_card_warns_of_the_sample_and_only_of_it(bundle: Path, trained: Trai
     assert "embedded sample" not in bundle_writer.render_card(trained, params, models, own)
 
 
-def test_the_version_changes_with_the_decision(trained: Trained) -> None:
+def test_the_version_changes_with_the_decision_and_the_trees(trained: Trained) -> None:
     models = bundle_writer.Models({"fp32": b"x"}, bundle_writer.Int8Check(written=False, reason=""))
-    first = bundle_writer.version_of(models, trained.decision)
+    first = bundle_writer.version_of(models, trained)
     warmer = trained.decision.model_copy(update={"temperature": 2.0})
     assert len(first) == 12
-    assert bundle_writer.version_of(models, warmer) != first
+    changed = [{"decision": warmer}, {"trees": stump("power_drop_band0_0", -0.4)}]
+    versions = {bundle_writer.version_of(models, replace(trained, **change)) for change in changed}
+    assert len(versions | {first}) == 3
 
 
-def test_parity_is_checked_on_drawn_and_on_stored_crops(trained: Trained, params: Params) -> None:
+def test_parity_is_checked_on_golden_crops_and_on_stored_faces(
+    trained: Trained, params: Params
+) -> None:
     golden, real = parity_inputs(trained.store, PREPROCESS, params)
     assert golden.shape == (2, 3, 64, 64)
-    assert real.shape == (24, 3, 64, 64)
+    assert real.shape == (32, 3, 64, 64)
 
 
 def test_provenance_names_no_folder_of_this_machine(params: Params, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
 from pipeline.crops import (
@@ -34,6 +33,7 @@ from tests.synthetic import (
     swap_face,
     write_rgb,
 )
+from tests.test_faces import save_graph
 
 PARAMS = load_params(ROOT / "params.yaml").crop_faces
 PREPROCESS = Preprocess(size_px=64)
@@ -310,9 +310,10 @@ def test_several_processes_give_the_bytes_of_one() -> None:
 
 
 def test_a_detector_without_keypoints_leaves_their_columns_empty() -> None:
-    photo = np.asarray(skimage.data.astronaut(), np.uint8)
-    row = crop([put(photo)], detector="opencv_haar").rows[0]
-    assert row.detector == "opencv_haar"
+    answer = np.array([[[320], [320], [200], [240], [0.9]]], np.float32)
+    save_graph(Path("yolo.onnx"), [1, 3, 640, 640], answer)
+    row = crop([put_real()], detector="yolo_face", model_file="yolo.onnx").rows[0]
+    assert row.detector == "yolo_face"
     assert {value for name, value in row if name.startswith("kp")} == {None}
 
 

@@ -18,12 +18,14 @@ from pipeline.training.checkpoint import CheckpointMeta, save_detector
 from pipeline.training.model import build_model
 from pipeline.training.store import pack
 from tests.face_stores import PREPROCESS, drawn_store
+from tests.tiny_trees import stump
 
 ROOT = Path(__file__).parents[1]
 PEOPLE = {"train": 2, "val": 3, "test": 4}
 MODEL = {
     "backbone": "mobilenetv2_035",
     "weights": "none",
+    "views": ["1.1x", "1.5x", "2x", "aligned"],
     "rgb_dim": 32,
     "frequency_dim": 16,
     "hidden_dim": 16,
@@ -74,6 +76,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("videos", "faces"):
         write_rows(Path(f"data/manifests/skipped_{name}.csv"), [], SkipRow)
     write_checkpoint(params)
+    Path("data/seam").mkdir()
+    Path("data/seam/trees.npz").write_bytes(stump("power_drop_band0_0", -0.5).to_bytes())
     return tmp_path
 
 
@@ -104,7 +108,10 @@ def test_the_three_stages_run_and_an_export_repeats_itself(repository: Path) -> 
         run(stage)
     first = written(repository)
     assert {"metrics/val.json", "metrics/test.json", "plots/threshold_sweep.csv"} <= set(first)
-    assert load_bundle(repository / "data/export", 1).spec.provenance.trained_on == "data/sample"
+    bundle = load_bundle(repository / "data/export", 1)
+    assert bundle.spec.provenance.trained_on == "data/sample"
+    assert "trees.npz" in bundle.spec.provenance.data_sha256
+    assert bundle.trees.to_bytes() == (repository / "data/seam/trees.npz").read_bytes()
     assert not any(str(repository).encode() in content for content in first.values())
     shutil.rmtree(repository / "data/export")
     run("export")

@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.decision import DecisionSpec
 from pipeline.fusion import LearnedFusion
 from pipeline.jsonfile import to_json
 from pipeline.manifest import SkipRow, SplitRow, write_rows
-from pipeline.params import EvaluateParams, FusionParams
-from pipeline.thresholds import Thresholds
+from pipeline.params import EvaluateParams
 from pipeline.training import probes
 from pipeline.training.calibration import Calibration
-from pipeline.training.degradations import jpeg
+from pipeline.training.degradations import SOFT_COPIES, jpeg
 from pipeline.training.evaluation import (
     SAMPLE_NOTE,
     Evaluation,
@@ -28,16 +26,13 @@ from pipeline.training.evaluation import (
 )
 from pipeline.training.probes import LADDERS, Judge, compressed_reals
 from pipeline.training.reports import render_report, worst_mistakes, write_report
+from pipeline.training.scoring import Scorer
+from tests.decisions import decision_of, limits_of
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
+from tests.tiny_trees import stump
 
-LIMITS = Thresholds(best_f1=0.5, low_fpr=0.55, balanced=0.5)
-DECISION = DecisionSpec(
-    temperature=1.0,
-    fusion=FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15),
-    thresholds=LIMITS,
-    min_face_px=60,
-)
-LEARNED = LearnedFusion(bias=0.0, real_fake=1.0, inswapper=0.0, boundary=0.0)
+DECISION = decision_of(limits_of(0.5, 0.55))
+LEARNED = LearnedFusion(bias=0.0, real_fake=1.0, inswapper=0.0, boundary=0.0, seam=0.1)
 CALIBRATION = Calibration(decision=DECISION, other=DECISION.model_copy(update={"fusion": LEARNED}))
 PARAMS = EvaluateParams(
     seed=3, bootstrap=100, compressed_jpeg=50, low_quality_px=96, ladder_faces=4
@@ -47,7 +42,7 @@ PARAMS = EvaluateParams(
 @pytest.fixture(scope="module")
 def judge() -> Judge:
     store = drawn_store(people=3, frames=2, kinds=("inswapper", "uniface"))
-    return Judge(SharpnessNet().eval(), store, PREPROCESS, DECISION)
+    return Judge(Scorer(SharpnessNet().eval(), PREPROCESS, stump()), store, DECISION)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +74,19 @@ def test_the_report_has_every_section(evaluation: Evaluation) -> None:
     assert report["report"]["unseen_source"]["auc"] is None  # uniface has no reals of its source
     assert report["fusion"]["in_force"] == "fixed"
     assert report["coverage"]["coverage"] == pytest.approx(18 / 19)
-    assert set(report["crop"]) == {"1.1x", "1.5x", "2x"}
+    assert set(report["view"]) == {"1.1x", "1.5x", "2x", "aligned"}
+    assert set(report["source"]) == {"videos", "inswapper", "uniface"}
+    assert report["source"]["videos"]["in_training"] == 1
+    assert (
+        report["source"]["uniface"] | {"n_real": 0, "n_fake": 6, "fpr": None}
+        == report["source"]["uniface"]
+    )
+    assert report["surroundings"]["open"]["n_real"] == 6
+    assert report["surroundings"]["tight"]["auc"] is None
+    # Of half or a third of these faces too little is left to be judged.
+    judged = {name for name, copy in SOFT_COPIES.items() if 100 * copy.size_factor >= 60}
+    assert set(report["copies"]) == {"promised", "as_it_is", *judged, "all"}
+    assert report["copies"]["as_it_is"]["n_fake"] == 12
 
 
 def test_all_ladders_have_the_same_number_of_steps(evaluation: Evaluation) -> None:
@@ -144,7 +151,8 @@ def test_the_report_repeats_itself(
 
 def test_headline_lines(evaluation: Evaluation) -> None:
     lines = headline_lines(evaluation.report)
-    assert len(lines) == 5
+    names = [line.split()[0] for line in lines]
+    assert names == ["auc", "video_auc", "recall", "inswapper_recall", "fpr", "compressed_fpr"]
     assert re.fullmatch(r"auc +[01]\.\d{3}  \([01]\.\d{3} to [01]\.\d{3}\)", lines[0])
     empty = {"headline": {"auc": None, "auc_low": None, "auc_high": None, "reason": "none"}}
     assert headline_lines(empty) == ["auc               not defined  (not defined to not defined)"]

@@ -20,7 +20,7 @@ from pipeline.errors import DetectorError
 from pipeline.faces import retinaface_pack
 from pipeline.faces.detector import Face, find_faces, input_side, letterbox
 from pipeline.faces.load import load_detector
-from pipeline.faces.opencv_haar import pseudo_score
+from pipeline.faces.opencv_haar import AVERAGE_KEYPOINTS, pseudo_score
 from pipeline.preprocess import ImageU8
 from tests.synthetic import draw_face, draw_scenery
 
@@ -201,13 +201,30 @@ def test_an_unknown_detector_is_refused() -> None:
         load_detector("dlib")
 
 
-def test_haar_finds_the_astronaut_without_keypoints() -> None:
+def test_haar_finds_the_astronaut_and_guesses_her_keypoints() -> None:
     faces = load_detector("opencv_haar").detect(astronaut())
     best = max(faces, key=lambda face: face.score)
     true = load_detector("retinaface").detect(astronaut())[0]
     assert overlap(best.box_xyxy, true.box_xyxy) > 0.5
-    assert best.keypoints is None
+    assert best.keypoints is not None
+    assert true.keypoints is not None
+    side = float(best.box_xyxy[2] - best.box_xyxy[0])
+    # An average face: a twelfth of the box off, and more where this face is turned.
+    assert np.abs(best.keypoints - true.keypoints).mean() < side / 12
     assert 0.5 < best.score < 1
+
+
+def test_haar_keypoints_are_those_of_an_average_upright_face() -> None:
+    for face in load_detector("opencv_haar").detect(astronaut()):
+        corner, size = face.box_xyxy[:2], face.box_xyxy[2:] - face.box_xyxy[:2]
+        assert face.keypoints is not None
+        assert face.keypoints.shape == (5, 2)
+        assert face.keypoints.dtype == np.float32
+        assert (face.keypoints - corner) / size == pytest.approx(AVERAGE_KEYPOINTS, abs=1e-4)
+    left_eye, right_eye, nose, left_mouth, right_mouth = AVERAGE_KEYPOINTS
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_mouth[0] < nose[0] < right_mouth[0]
+    assert left_eye[1] < nose[1] < left_mouth[1]
 
 
 def test_haar_pseudo_scores() -> None:

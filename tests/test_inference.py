@@ -1,5 +1,6 @@
 """serve.inference with a real tiny bundle and the real face detector."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.aligned import aligned_view
 from pipeline.decision import FaceDecision
+from pipeline.errors import DetectorError
 from pipeline.faces.detector import Face
 from pipeline.fusion import sigmoid
+from pipeline.seam_evidence import SeamEvidence, seam_evidence
+from pipeline.seam_numbers import seam_numbers
+from pipeline.seam_rings import ring_statistics
 from serve.heatmaps import SIDE_PX, draw_heatmap, overlay
 from serve.inference import FaceResult, SwapDetector, judged, load_swap_detector
+from serve.schemas import FaceAnswer
 from serve.settings import Settings
 from tests.bundles import write_bundle
 from tests.synthetic import DrawnFace, draw_face, draw_scenery
@@ -37,21 +44,26 @@ def ramp(height: int, width: int) -> np.ndarray:
     return np.dstack([rows * 200 // height, columns * 200 // width, rows * 0 + 90]).astype(np.uint8)
 
 
+def keypoints_of(face: Face) -> np.ndarray:
+    assert face.keypoints is not None
+    return face.keypoints
+
+
 def side_by_side(*pictures: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(pictures, axis=1))
 
 
-def test_score_follows_from_the_crops(detector: SwapDetector, drawn: DrawnFace) -> None:
-    """Worked out by hand: brightness -> logits -> probabilities -> weighted mean over 3 crops."""
+def test_score_follows_from_the_views(detector: SwapDetector, drawn: DrawnFace) -> None:
+    """Worked out by hand: brightness -> logits -> probabilities -> weighted mean over 4 views."""
     result = detector.judge_picture(drawn.rgb)
     (found,) = result.faces
     preprocess = detector.bundle.spec.preprocess
     scores = []
-    for scale in (1.1, 1.5, 2.0):
-        crop = preprocess.crop(drawn.rgb, found.face.box_xyxy, scale)
+    crops = [preprocess.crop(drawn.rgb, found.face.box_xyxy, scale) for scale in (1.1, 1.5, 2.0)]
+    for crop in [*crops, aligned_view(drawn.rgb, keypoints_of(found.face), 64).rgb]:
         logit = 2.0 * preprocess.to_input(crop).mean() + 0.3
         scores.append(np.dot([0.55, 0.3, 0.15], sigmoid(logit * np.array([1, 0.5, 0.25]))))
-    assert found.decision.crop_scores == pytest.approx(scores, abs=1e-5)
+    assert found.decision.view_scores == pytest.approx(scores, abs=1e-5)
     assert result.score == pytest.approx(np.mean(scores), abs=1e-5)
 
 
@@ -134,10 +146,61 @@ def test_standing_warnings(tmp_path: Path, detector: SwapDetector) -> None:
     assert "insightface (retinaface_mnet025)" in warned.warnings[1]
 
 
+def test_the_seams_trees_are_asked_and_their_evidence_is_shown(
+    detector: SwapDetector, drawn: DrawnFace
+) -> None:
+    (found,) = detector.judge_picture(drawn.rgb).faces
+    statistics = ring_statistics(drawn.rgb, keypoints_of(found.face))
+    (logit,) = detector.bundle.trees.logits(seam_numbers(statistics[None]))
+    assert found.decision.heads["seam"] == pytest.approx(float(sigmoid(logit)))
+    np.testing.assert_array_equal(found.evidence.profile_db, seam_evidence(statistics).profile_db)
+    answer = found.to_dict()
+    assert answer["surroundings"] == round(found.decision.surroundings, 4) > 0.9
+    assert answer["possible"] == list(found.decision.possible)
+    assert len(answer["view_scores"]) == 4
+    assert len(answer["seam_evidence"]["bands"]) == 6
+    FaceAnswer.model_validate(answer)
+    json.dumps(answer, allow_nan=False)
+
+
+def test_the_answer_is_json_where_the_picture_ends(detector: SwapDetector) -> None:
+    """Without surroundings nothing is known of the texture outside: null, not NaN."""
+    rgb = draw_face(2, height=190, width=150, face_px=190).rgb
+    (found,) = detector.judge_picture(rgb).faces
+    assert found.decision.surroundings < 0.02
+    assert "no_surroundings" in found.decision.reasons
+    assert found.decision.verdict != "suspicious"
+    answer = found.to_dict()
+    bands = answer["seam_evidence"]["bands"]
+    assert {band["outside_db"] for band in bands} == {band["drop_db"] for band in bands} == {None}
+    json.dumps(answer, allow_nan=False)
+    FaceAnswer.model_validate(answer)
+
+
+def test_a_soft_picture_is_left_undecided(detector: SwapDetector, drawn: DrawnFace) -> None:
+    limited = detector.decision.model_copy(update={"min_detail": 0.0})
+    strict = replace(detector, decision=limited)
+    soft = np.asarray(cv2.GaussianBlur(drawn.rgb, (0, 0), 4), np.uint8)
+    result = strict.judge_picture(soft)
+    assert (result.verdict, result.faces[0].decision.reasons) == ("undecided", ("too_soft",))
+    assert strict.judge_picture(drawn.rgb).verdict != "undecided"
+
+
+def test_a_face_without_keypoints_cannot_be_judged(
+    detector: SwapDetector, drawn: DrawnFace
+) -> None:
+    face = Face(drawn.box_xyxy, None, 0.9)
+    with pytest.raises(DetectorError, match=r"gave no keypoints.*INSWAPPER_FACE_DETECTOR"):
+        detector.judge_faces(drawn.rgb, [face])
+    assert detector.judge_faces(drawn.rgb, []) == []
+
+
 def face_result(verdict: str, score: float, *reasons: str) -> FaceResult:
     face = Face(np.zeros(4, np.float32), None, 1.0)
-    decision = FaceDecision(score, verdict, {}, (), reasons)  # type: ignore[arg-type]
-    return FaceResult(face, decision, np.zeros((32, 32), np.float32))
+    decision = FaceDecision(score, verdict, {}, (), 1.0, (), reasons)  # type: ignore[arg-type]
+    rings = np.zeros((6, 13), np.float32)
+    evidence = SeamEvidence(rings[:, 0], rings[:, 0], rings[:, 0], rings)
+    return FaceResult(face, decision, np.zeros((32, 32), np.float32), evidence)
 
 
 def test_background_faces_do_not_make_a_picture_undecided() -> None:
@@ -155,14 +218,14 @@ def test_a_face_without_surroundings_does() -> None:
     assert judged([face_result("fake", 0.9), cut]).verdict == "fake"
 
 
-def test_the_shown_seam_map_is_that_of_the_seam_crop(
+def test_the_shown_seam_map_is_that_of_the_aligned_view(
     detector: SwapDetector, drawn: DrawnFace
 ) -> None:
     (found,) = detector.judge_picture(drawn.rgb).faces
-    preprocess = detector.bundle.spec.preprocess
-    assert detector.seam_scale == 1.5
-    crop = preprocess.to_input(preprocess.crop(drawn.rgb, found.face.box_xyxy, 1.5))
-    cells = cv2.resize(crop.mean(axis=0), (32, 32), interpolation=cv2.INTER_AREA)
+    assert detector.seam_view == 3
+    view = aligned_view(drawn.rgb, keypoints_of(found.face), 64).rgb
+    inputs = detector.bundle.spec.preprocess.to_input(view)
+    cells = cv2.resize(inputs.mean(axis=0), (32, 32), interpolation=cv2.INTER_AREA)
     np.testing.assert_allclose(found.seam_map, sigmoid(cells), atol=1e-5)
 
 

@@ -2,22 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.decision import DecisionSpec
-from pipeline.params import FusionParams
+from pipeline.fusion import LearnedFusion
 from pipeline.session import open_session
-from pipeline.thresholds import Thresholds
 from pipeline.training.int8_gate import compare, judge_int8
 from pipeline.training.onnx_export import CPU, export_onnx
-from pipeline.training.scoring import stored_logits
+from pipeline.training.scoring import Scorer
 from pipeline.training.served import ServedNetwork
+from tests.decisions import decision_of, limits_of
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
+from tests.tiny_trees import stump
 
-SPEC = DecisionSpec(
-    temperature=1.0,
-    fusion=FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15),
-    thresholds=Thresholds(best_f1=0.5, low_fpr=0.5, balanced=0.5),
-    min_face_px=60,
-)
+SPEC = decision_of(limits_of(0.5, 0.5))
 
 
 def table(scores: np.ndarray, threshold: float = 0.5) -> pd.DataFrame:
@@ -72,9 +67,23 @@ def test_sessions_are_compared_on_the_stored_faces() -> None:
         open_session(export_onnx(model, PREPROCESS, 18), 1, CPU, "net")
         for model in (net, SharpnessNet(gain=-20.0).eval())
     )
-    logits = stored_logits(ServedNetwork(exact), store, PREPROCESS)
-    expected = stored_logits(net, store, PREPROCESS)
+    trees = stump()
+    logits = Scorer(ServedNetwork(exact), PREPROCESS, trees).stored(store)
+    expected = Scorer(net, PREPROCESS, trees).stored(store)
     for head, values in expected.items():
         assert logits[head] == pytest.approx(values, abs=1e-4)
-    assert judge_int8(exact, exact, store, PREPROCESS, SPEC).written is True
-    assert judge_int8(exact, other, store, PREPROCESS, SPEC).written is False
+    assert judge_int8(exact, exact, store, PREPROCESS, trees, SPEC).written is True
+    assert judge_int8(exact, other, store, PREPROCESS, trees, SPEC).written is False
+
+
+def test_the_trees_take_part_in_the_comparison() -> None:
+    """Where the trees alone decide, two networks that disagree give the same verdicts."""
+    store = drawn_store(people=2, frames=1)
+    sessions = [
+        open_session(export_onnx(SharpnessNet(gain=gain).eval(), PREPROCESS, 18), 1, CPU, "net")
+        for gain in (20.0, -20.0)
+    ]
+    deaf = LearnedFusion(bias=0.0, real_fake=0.0, inswapper=0.0, boundary=0.0, seam=1.0)
+    spec = SPEC.model_copy(update={"fusion": deaf})
+    found = judge_int8(*sessions, store, PREPROCESS, stump(), spec)
+    assert (found.written, found.auc_change, found.verdict_flips_frac) == (True, 0.0, 0.0)

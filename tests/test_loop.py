@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,19 @@ def tiny_params(weights: Path, **train_changes: Any) -> Params:
         "precision": "32-true",
     }
     preprocess = {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)}
+    swap = {"square_min_px": 80}  # the drawn faces are small
     model = {
         "backbone": "mobilenetv2_100",
         "weights": "file",
         "weights_file": str(weights),
         "frequency": "highpass",
+        "views": ["1.1x", "1.5x", "2x", "aligned"],
     }
     return params.model_copy(
         update={
             "train": params.train.model_copy(update=small | train_changes),
             "preprocess": params.preprocess.model_copy(update=preprocess),
+            "pseudo_swap": params.pseudo_swap.model_copy(update=swap),
             "model": params.model.model_copy(update=model),
         }
     )
@@ -166,7 +169,7 @@ def test_the_best_epoch_is_kept_with_its_meta(
     _, meta = load_detector(tmp_path / "out/checkpoints/best_model.pt")
     _, last = load_detector(tmp_path / "out/checkpoints/last_epoch.pt")
     assert (meta.epoch, meta.metric) == (best["epoch"], best["val_product"])
-    assert meta.preprocess == PREPROCESS
+    assert meta.preprocess == replace(PREPROCESS, aligned=True)
     assert meta.quality == inputs.quality.to_dict()
     assert last.epoch == 3
     with (tmp_path / "out/checkpoints/history.csv").open() as stream:

@@ -106,6 +106,7 @@ def test_balance_follows_the_labels() -> None:
     table = pd.DataFrame(
         {
             "label": [0, 0, 1, 1, 1, 1],
+            "fake_type": ["real", "real", "inswapper", "inswapper", "uniface", "uniface"],
             "is_inswapper": [0, 0, 1, 1, 0, 0],
             "boundary_label": [0, 0, 1, 1, 0, -1],
         }
@@ -114,6 +115,13 @@ def test_balance_follows_the_labels() -> None:
     assert balance.real_fake == 0.5
     assert balance.inswapper == pytest.approx(0.5 * (0.5 * 0.9 + 0.5 * 0.5))
     assert balance.boundary == pytest.approx(0.5 * 2 / 3)
+    # Whose square a pseudo-swap of the manifest is, is not told.
+    pseudo = pd.DataFrame(
+        {"label": [1], "fake_type": ["pseudo"], "is_inswapper": [1], "boundary_label": [1]}
+    )
+    with_pseudo = class_balance(pd.concat([table, pseudo]), pseudo_frac=0.5, hull_frac=0.1)
+    assert with_pseudo.inswapper == balance.inswapper
+    assert with_pseudo.boundary == pytest.approx(0.5 * 3 / 4)
     reals = class_balance(table[:2], pseudo_frac=0.5, hull_frac=0.1)
     assert reals.inswapper == pytest.approx(0.45)
     assert np.isfinite([reals.real_fake, reals.boundary]).all()

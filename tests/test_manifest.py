@@ -15,7 +15,6 @@ from pipeline.manifest import (
     SkipRow,
     parse_rows,
     read_rows,
-    require_unique,
     write_rows,
 )
 from tests.synthetic import SHA256, crop_row, crop_rows, frame_row, input_row
@@ -179,14 +178,3 @@ def test_rows_are_frozen_and_strict() -> None:
     with pytest.raises(ValueError, match="crop_scale"):
         crop_row(crop_scale=0.9)
     assert isinstance(input_row(), InputRow)
-
-
-def test_require_unique(tmp_path: Path) -> None:
-    path = tmp_path / "videos.csv"
-    require_unique(path, "path", ["a", "b", "c"])
-    with pytest.raises(ManifestError) as raised:
-        require_unique(path, "path", ["a", "b", "a", "b"])
-    assert str(raised.value) == (
-        f"{path}: row 4: path: 'a' stands already in row 2\n"
-        f"{path}: row 5: path: 'b' stands already in row 3"
-    )

@@ -17,6 +17,7 @@ PREPROCESS = Preprocess(size_px=64)
 
 def params(**changes: object) -> ModelParams:
     values: dict[str, object] = {
+        "views": ["1.1x", "1.5x", "2x"],
         "backbone": "mobilenetv2_100",
         "weights": "none",
         "weights_file": "",

@@ -133,6 +133,10 @@ def test_no_learning_rate(tmp_path: Path, text: str) -> None:
             {"split_groups__val_frac": "0.5", "split_groups__test_frac": "0.5"},
             "split_groups: val_frac + test_frac must stay below 1, or nothing is left to train on",
         ),
+        (
+            {"split_groups__test_sources": '[""]'},
+            "split_groups.test_sources.0: String should have at least 1 character (got '')",
+        ),
         ({"fusion__boundary": "0.2"}, "fusion: the three weights must sum to 1, got 1.05"),
         (
             {"train__frozen_epochs": "6", "train__last_stages_until_epoch": "5"},

@@ -128,4 +128,26 @@ def test_values_travel_as_json() -> None:
     preprocess = Preprocess.from_params(PreprocessParams(size_px=128, scales=[1.2, 2.0]))
     assert (preprocess.size_px, preprocess.scales) == (128, (1.2, 2.0))
     stored = json.loads(json.dumps(preprocess.to_dict()))
-    assert stored == {"size_px": 128, "scales": [1.2, 2.0], "mean": list(MEAN), "std": list(STD)}
+    assert stored == {
+        "size_px": 128,
+        "scales": [1.2, 2.0],
+        "aligned": False,
+        "mean": list(MEAN),
+        "std": list(STD),
+    }
+
+
+@pytest.mark.parametrize(
+    ("views", "scales", "aligned"),
+    [
+        (["1.1x", "1.5x", "2x", "aligned"], (1.1, 1.5, 2.0), True),
+        (["aligned", "2x"], (2.0,), True),
+        (["1.5x"], (1.5,), False),
+        (["aligned"], (), True),
+    ],
+)
+def test_only_the_judged_views_travel_with_a_network(
+    views: list[str], scales: tuple[float, ...], aligned: bool
+) -> None:
+    judged = Preprocess(size_px=96).judged(views)
+    assert (judged.scales, judged.aligned, judged.size_px) == (scales, aligned, 96)

@@ -25,7 +25,7 @@ from tests.imports import ROOT
 from tests.synthetic import draw_clip, draw_face, draw_scene, write_clip
 
 KEYS = {"path", "kind", "verdict", "score", "error", "warnings"}
-LIMITS = Thresholds(best_f1=0.5, low_fpr=0.8, balanced=0.5)
+LIMITS = Thresholds(best_f1=0.5, low_fpr=0.8, balanced=0.5, suspicious=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,12 @@ from pipeline.thresholds import Thresholds
 from pipeline.training.metrics import area_under_roc
 from pipeline.training.slices import (
     Slicer,
-    by_crop,
     by_generator,
+    by_source,
+    by_surroundings,
     by_threshold,
     by_verdict,
+    by_view,
     coverage,
     frames,
     headline,
@@ -18,7 +20,9 @@ from pipeline.training.slices import (
     videos,
 )
 
-SLICER = Slicer(Thresholds(best_f1=0.4, low_fpr=0.6, balanced=0.5), draws=100, seed=1)
+SLICER = Slicer(
+    Thresholds(best_f1=0.4, low_fpr=0.6, balanced=0.5, suspicious=0.5), draws=100, seed=1
+)
 PARAMS = EvaluateParams(
     seed=1, bootstrap=100, compressed_jpeg=50, low_quality_px=96, ladder_faces=4
 )
@@ -38,16 +42,19 @@ def table_of(*rows: dict) -> pd.DataFrame:
         "quality_label": 0,
         "score": 0.1,
         "verdict": "real",
+        "surroundings": 1.0,
     }
     full = []
     for number, row in enumerate(rows):
         values = {**common, "video_id": f"v{number}", "group": f"g{number}", **row}
-        full.append(values | {"crop_score_0": values["score"], "crop_score_1": 1 - values["score"]})
+        values |= {"view_score_0": values["score"], "view_score_1": 1 - values["score"]}
+        full.append(values | {"called": float(values["verdict"] == "fake")})
     return pd.DataFrame(full)
 
 
 SWAP = {"label": 1, "fake_type": "inswapper", "is_inswapper": 1, "score": 0.9, "verdict": "fake"}
-FACES = table_of({}, {"score": 0.7, "verdict": "fake"}, {"score": 0.2}, SWAP, SWAP | {"score": 0.3})
+MISSED = SWAP | {"score": 0.3, "verdict": "real"}
+FACES = table_of({}, {"score": 0.7, "verdict": "fake"}, {"score": 0.2}, SWAP, MISSED)
 NOBODY = pd.DataFrame({"identity_id": ["q"], "source_identity_id": ["r"], "source": ["z"]})
 
 
@@ -60,7 +67,7 @@ def test_metrics_of_a_table_say_which_class_is_absent() -> None:
 
 
 def test_an_interval_without_faces_is_null_with_a_reason() -> None:
-    found = SLICER.interval("recall", SLICER.flagged, FACES.iloc[:0])
+    found = SLICER.flagged("recall", FACES.iloc[:0])
     assert found == {
         "recall": None,
         "recall_low": None,
@@ -72,6 +79,13 @@ def test_an_interval_without_faces_is_null_with_a_reason() -> None:
 def test_an_interval_holds_its_number() -> None:
     found = SLICER.interval("auc", area_under_roc, FACES)
     assert found["auc_low"] <= found["auc"] <= found["auc_high"]
+
+
+def test_flagged_are_those_that_the_product_calls_fake() -> None:
+    """Not those above a threshold: a face that fills the picture has limits of its own."""
+    undecided = FACES.assign(verdict="undecided", called=0.0)
+    assert SLICER.flagged("recall", undecided)["recall"] == 0.0
+    assert SLICER.flagged("recall", FACES)["recall"] == pytest.approx(2 / 5)
 
 
 def test_a_frame_takes_its_worst_face_and_a_video_the_mean_of_its_frames() -> None:
@@ -95,7 +109,7 @@ def test_videos_of_one_name_from_two_sources_stay_apart() -> None:
 
 
 def test_headline_numbers_and_the_reason_of_missing_ones() -> None:
-    compressed = FACES[FACES["label"] == 0].assign(score=[0.9, 0.9, 0.1])
+    compressed = FACES[FACES["label"] == 0].assign(called=[1.0, 1.0, 0.0])
     found = headline(SLICER, FACES, compressed)
     assert found["inswapper_recall"] == 0.5
     assert found["fpr"] == pytest.approx(1 / 3)
@@ -108,11 +122,11 @@ def test_headline_numbers_and_the_reason_of_missing_ones() -> None:
     assert "no such faces" in lacking["reason"]
 
 
-@pytest.mark.parametrize(("scores", "within"), [([0.9, 0.9, 0.1], 1), ([0.9, 0.9, 0.9], 0)])
+@pytest.mark.parametrize(("called", "within"), [([1.0, 1.0, 0.0], 1), ([1.0, 1.0, 1.0], 0)])
 def test_compressed_reals_may_be_flagged_at_most_twice_as_often(
-    scores: list[float], within: int
+    called: list[float], within: int
 ) -> None:
-    compressed = FACES[FACES["label"] == 0].assign(score=scores)
+    compressed = FACES[FACES["label"] == 0].assign(called=called)
     report = six_reports(SLICER, FACES, compressed, NOBODY, PARAMS)["compressed_real"]
     assert report["at_most_twice_clean"] == within
     assert report["clean_fpr"] == pytest.approx(1 / 3)
@@ -165,10 +179,39 @@ def test_generators_are_compared_with_all_reals() -> None:
     }
 
 
-def test_each_crop_alone() -> None:
-    report = by_crop(SLICER, FACES, (1.1, 2.0))
-    assert report["1.1x"]["auc"] == pytest.approx(5 / 6)
-    assert report["2x"]["auc"] == pytest.approx(1 / 6)
+def test_each_view_alone() -> None:
+    report = by_view(SLICER, FACES, ["1.5x", "aligned"])
+    assert report["1.5x"]["auc"] == pytest.approx(5 / 6)
+    assert report["aligned"]["auc"] == pytest.approx(1 / 6)
+
+
+def test_each_source_by_itself() -> None:
+    undecided = {"source": "b", "verdict": "undecided", "score": 0.4}
+    faces = pd.concat([FACES, table_of(undecided, SWAP | {"source": "b"}, {"source": "c"})])
+    report = by_source(SLICER, faces, NOBODY.assign(source="b"))
+    assert list(report) == ["a", "b", "c"]
+    assert report["a"] == {
+        "in_training": 0,
+        "n_real": 3,
+        "n_fake": 2,
+        "auc": pytest.approx(5 / 6),
+        "fpr": pytest.approx(1 / 3),
+        "recall": 0.5,
+        "undecided": 0.0,
+    }
+    assert (report["b"]["in_training"], report["b"]["auc"]) == (1, 1.0)
+    assert (report["b"]["fpr"], report["b"]["undecided"]) == (0.0, 0.5)
+    assert (report["c"]["auc"], report["c"]["recall"], report["c"]["fpr"]) == (None, None, 0.0)
+
+
+def test_faces_with_and_without_surroundings() -> None:
+    shares = [0.5, 0.5, 0.2, 0.2, 0.5]
+    report = by_surroundings(SLICER, FACES.assign(surroundings=shares), 0.5)
+    assert (report["open"]["n_real"], report["open"]["n_fake"]) == (2, 1)
+    assert (report["tight"]["n_real"], report["tight"]["n_fake"]) == (1, 1)
+    assert report["tight"]["auc"] == 1.0
+    nothing = by_surroundings(SLICER, FACES, 0.5)["tight"]
+    assert (nothing["auc"], nothing["reason"]) == (None, "no such face in the test split")
 
 
 def test_thresholds_and_verdicts() -> None:

@@ -18,14 +18,21 @@ from pipeline.params import SplitGroupsParams
 from pipeline.splits import assign_groups, find_groups
 from tests.synthetic import crop_row, crop_rows
 
-PARAMS = SplitGroupsParams(seed=7, val_frac=0.22, test_frac=0.22)
+PARAMS = SplitGroupsParams(seed=7, val_frac=0.22, test_frac=0.22, test_sources=[])
 
 
 def row(
-    identity: str, *, video: str = "", fake: str = "", donor: str = "", original: str = ""
+    identity: str,
+    *,
+    video: str = "",
+    fake: str = "",
+    donor: str = "",
+    original: str = "",
+    source: str = "videos",
 ) -> CropRow:
     """One crop; its video is its person's own unless told."""
     return crop_row(
+        source=source,
         identity_id=identity,
         video_id=video or f"video of {identity}",
         label=int(bool(fake)),
@@ -110,7 +117,7 @@ def test_groups_are_the_connected_components(rows: list[CropRow]) -> None:
 @settings(max_examples=60)
 @given(manifests(), st.integers(0, 5))
 def test_no_person_and_no_video_in_two_splits(rows: list[CropRow], seed: int) -> None:
-    params = SplitGroupsParams(seed=seed, val_frac=0.3, test_frac=0.2)
+    params = PARAMS.model_copy(update={"seed": seed, "val_frac": 0.3, "test_frac": 0.2})
     try:
         divided = assign_groups(rows, params)
     except SplitError:
@@ -170,7 +177,9 @@ def test_fractions_are_near(people: int, fractions: tuple[float, float]) -> None
         for fake in ("", "inswapper", *(["uniface"] if i % 3 == 0 else []))
         for _ in range(rng.randint(3, 9))
     ]
-    params = SplitGroupsParams(seed=1, val_frac=fractions[0], test_frac=fractions[1])
+    params = SplitGroupsParams(
+        seed=1, val_frac=fractions[0], test_frac=fractions[1], test_sources=[]
+    )
     divided = assign_groups(rows, params)
     for kind in ("real", "inswapper", "uniface"):
         total = sum(r.fake_type == kind for r in rows)
@@ -182,16 +191,84 @@ def test_fractions_are_near(people: int, fractions: tuple[float, float]) -> None
 def test_the_seed_decides_among_equals() -> None:
     rows = crop_rows(12, frames=1, scales=(1.5,))
     divisions = {
-        tuple(
-            sorted(
-                split_of(
-                    assign_groups(rows, SplitGroupsParams(seed=s, val_frac=0.25, test_frac=0.25))
-                ).items()
-            )
-        )
+        tuple(sorted(split_of(assign_groups(rows, PARAMS.model_copy(update={"seed": s}))).items()))
         for s in (1, 1, 2, 3)
     }
     assert 2 <= len(divisions) <= 3
+
+
+def holding_out(*sources: str) -> SplitGroupsParams:
+    return PARAMS.model_copy(update={"test_sources": list(sources)})
+
+
+def pairs(source: str, people: int, fake: str = "pseudo") -> list[CropRow]:
+    """A real and a fake crop of each person of a source."""
+    names = [f"{source}{number:02d}" for number in range(people)]
+    return [row(name, fake=kind, source=source) for name in names for kind in ("", fake)]
+
+
+def test_held_out_sources_go_to_test_and_count_for_no_fraction() -> None:
+    rows = [*pairs("a", 50), *pairs("b", 50), *pairs("c", 7)]
+    divided = assign_groups(rows, holding_out("c"))
+    assert {r.source for r in divided["train"] + divided["val"]} == {"a", "b"}
+    others = [r for r in divided["test"] if r.source != "c"]
+    assert len(divided["test"]) - len(others) == 14
+    assert [len(divided["val"]), len(others)] == [44, 44]
+
+
+def test_a_group_of_held_out_and_other_sources_goes_to_test_as_a_whole() -> None:
+    mixed = row("c00", video="shared", source="a"), row("a99", video="shared", source="a")
+    divided = assign_groups([*pairs("a", 20), *pairs("c", 1), *mixed], holding_out("c"))
+    assert {r.identity_id for r in divided["test"] if r.group == "a99"} == {"a99", "c00"}
+    assert all(r.group != "a99" for r in divided["train"] + divided["val"])
+
+
+def test_a_class_that_only_held_out_sources_have_is_needed_in_test_only() -> None:
+    divided = assign_groups([*pairs("a", 20), *pairs("c", 3, "inswapper")], holding_out("c"))
+    assert sum(r.is_inswapper for r in divided["test"]) == 3
+
+
+def test_held_out_sources_fill_in_for_test() -> None:
+    """Two people to divide are enough when the test has its own."""
+    divided = assign_groups([*pairs("a", 2), *pairs("c", 3)], holding_out("c"))
+    assert {name: len({r.group for r in rows}) for name, rows in divided.items()} == {
+        "train": 1,
+        "val": 1,
+        "test": 3,
+    }
+
+
+def test_a_source_that_is_not_there_is_named() -> None:
+    with pytest.raises(SplitError) as raised:
+        assign_groups([*pairs("b", 9), *pairs("a", 9)], holding_out("a", "ffhq", "d"))
+    assert str(raised.value) == (
+        "split_groups.test_sources: no crop is of source d, ffhq; expected some of a, b"
+    )
+
+
+def test_nothing_is_left_to_train_on() -> None:
+    with pytest.raises(SplitError, match="nothing is left to train on"):
+        assign_groups(pairs("a", 9), holding_out("a"))
+
+
+@settings(max_examples=60)
+@given(manifests(), st.lists(st.integers(0, 39), max_size=4))
+def test_no_held_out_crop_is_trained_on(rows: list[CropRow], held: list[int]) -> None:
+    places = {place % len(rows) for place in held}
+    rows = [
+        r.model_copy(update={"source": "held" if place in places else "other"})
+        for place, r in enumerate(rows)
+    ]
+    try:
+        divided = assign_groups(rows, holding_out("held") if places else PARAMS)
+    except SplitError:
+        return
+    owner: dict[str, str] = {}
+    for name, members in divided.items():
+        for r in members:
+            assert r.source == "other" or name == "test"
+            assert {owner.setdefault(key, name) for key in keys_of(r)} == {name}
+    assert sum(map(len, divided.values())) == len(rows)
 
 
 def test_a_chain_of_swaps_is_one_group() -> None:

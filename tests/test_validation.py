@@ -1,18 +1,25 @@
 """pipeline.training.validation: the epoch's score from stored faces."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from pipeline.params import Params, load_params
 from pipeline.training.losses import Balance
 from pipeline.training.model import Detector, build_model
+from pipeline.training.scoring import picture_of
 from pipeline.training.store import FaceStore
-from pipeline.training.validation import Validator
-from tests.packed_split import PREPROCESS, packed_split
+from pipeline.training.validation import Validator, _of_every_source
+from pipeline.views import cut_views
+from tests.packed_split import PREPROCESS as BOXES
+from tests.packed_split import packed_split
 from tests.test_model import params as model_params
 
 BALANCE = Balance(0.5, 0.4, 0.3)
+PREPROCESS = replace(BOXES, aligned=True)
 
 
 def params(val_faces: int) -> Params:
@@ -27,13 +34,15 @@ def params(val_faces: int) -> Params:
 
 
 class Oracle(Detector):
-    """A detector that knows each crop's label by its pixels, up to a factor."""
+    """A detector that knows each view's label by its pixels, up to a factor."""
 
     def __init__(self, store: FaceStore, factor: float) -> None:
         super().__init__(model_params(), PREPROCESS)
-        inputs = PREPROCESS.to_input(np.stack([store.crops(r) for r in range(len(store.table))]))
+        pictures = [picture_of(store, face) for face in range(len(store.faces))]
+        views = [cut_views(PREPROCESS, p.rgb, p.box_xyxy, p.keypoints) for p in pictures]
+        inputs = PREPROCESS.to_input(np.concatenate(views))
         self.means = torch.from_numpy(inputs).mean(dim=(1, 2, 3))
-        labels = torch.tensor(store.table["label"].tolist())
+        labels = torch.tensor(store.faces["label"].tolist()).repeat_interleave(len(views[0]))
         self.logits = factor * (2.0 * labels - 1)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -74,4 +83,24 @@ def test_faces_are_limited_to_half_of_each_class(store: FaceStore) -> None:
             return super().forward(x)
 
     Validator(store, params(4), BALANCE).run(Counting(store, 1.0).eval())
-    assert sum(seen) == (2 + 2) * 3 + 2 * 3  # stored crops of both classes, recompressed reals
+    assert sum(seen) == (2 + 2) * 4 + 2 * 4  # stored views of both classes, recompressed reals
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (99, {"a": 20, "b": 3, "c": 8}),
+        (12, {"a": 5, "b": 3, "c": 4}),
+        (6, {"a": 2, "b": 2, "c": 2}),
+    ],
+)
+def test_every_source_gives_as_many_faces_as_it_can(
+    store: FaceStore, count: int, expected: dict[str, int]
+) -> None:
+    sources = np.array(["a"] * 20 + ["b"] * 3 + ["c"] * 8 + ["d"] * 4)
+    mixed = replace(store, faces=pd.DataFrame({"source": sources}))
+    chosen = _of_every_source(mixed, np.arange(31), count)  # none of d
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    found = {name: int((sources[chosen] == name).sum()) for name in expected}
+    assert found == expected
+    assert len(chosen) == sum(expected.values())

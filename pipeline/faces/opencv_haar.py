@@ -1,4 +1,8 @@
-"""OpenCV's frontal-face cascade, for development: coarse and without keypoints (Viola & Jones)."""
+"""OpenCV's frontal-face cascade, for development (Viola & Jones 2001).
+
+It finds no keypoints: those of an average upright face are put into its box, so that everything
+runs; the paste square that follows from them is off by several per cent.
+"""
 
 from pathlib import Path
 
@@ -8,11 +12,15 @@ import numpy as np
 
 from pipeline.errors import DetectorError
 from pipeline.faces.detector import Face
-from pipeline.preprocess import ImageU8
+from pipeline.preprocess import FloatArray, ImageU8
 
 CASCADE = "haarcascade_frontalface_default.xml"
 # The cascade's last-stage weights have no upper bound; typical faces reach 3 to 8.
 HALF_SCORE_WEIGHT = 3.0
+# Where keypoints lie in the cascade's box, on average over 182 photos (deviation 0.03 to 0.08).
+AVERAGE_KEYPOINTS = np.array(
+    [[0.311, 0.385], [0.679, 0.384], [0.494, 0.605], [0.335, 0.755], [0.656, 0.755]], np.float32
+)
 
 
 class HaarDetector:
@@ -34,11 +42,16 @@ class HaarDetector:
         return [
             Face(
                 box_xyxy=np.array([x, y, x + width, y + height], np.float32),
-                keypoints=None,
+                keypoints=_average_keypoints(x, y, width, height),
                 score=pseudo_score(float(weight)),
             )
             for (x, y, width, height), weight in zip(boxes, np.ravel(weights), strict=True)
         ]
+
+
+def _average_keypoints(x: int, y: int, width: int, height: int) -> FloatArray:
+    size, corner = np.array([width, height], np.float32), np.array([x, y], np.float32)
+    return AVERAGE_KEYPOINTS * size + corner
 
 
 def pseudo_score(weight: float) -> float:

@@ -18,34 +18,40 @@ from pipeline.bundle import (
     DetectorSpec,
     FaceFinder,
     FileSpec,
+    FrameSampling,
     Golden,
     Int8Check,
     Precision,
     Provenance,
+    golden_seam,
     load_bundle,
 )
 from pipeline.decision import DecisionSpec
 from pipeline.jsonfile import to_json, write_json
 from pipeline.params import Params
 from pipeline.preprocess import FloatArray, Preprocess
+from pipeline.seam_numbers import number_names
 from pipeline.session import golden_crops, golden_outputs, open_session
 from pipeline.training.checkpoint import CheckpointMeta
 from pipeline.training.evaluation import SAMPLE_ROOT
 from pipeline.training.int8_gate import judge_int8
 from pipeline.training.model import HEADS, QUALITY_CLASSES, SEAM_MAP_PX
 from pipeline.training.onnx_export import CPU, export_onnx, quantise, require_parity
-from pipeline.training.scoring import evenly
+from pipeline.training.scoring import evenly, picture_of
 from pipeline.training.store import FaceStore
+from pipeline.trees import TreeEnsemble
+from pipeline.views import cut_views, view_names
 
 NAME = "inswapper-detector"
 MODEL_FILES: dict[Precision, str] = {"fp32": "detector.onnx", "int8": "detector.int8.onnx"}
+TREES_FILE = "seam_trees.npz"
 CARD_FILE = "model_card.md"
 CARD_TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 HEAD_SHAPES: dict[str, list[int]] = {head: [] for head in HEADS} | {
     "quality": [QUALITY_CLASSES],
     "seam_map": [SEAM_MAP_PX, SEAM_MAP_PX],
 }
-PARITY_CROPS = 24
+PARITY_FACES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +63,7 @@ class Trained:
 
     model: nn.Module
     meta: CheckpointMeta
+    trees: TreeEnsemble
     decision: DecisionSpec
     store: FaceStore
     report: dict[str, Any]
@@ -83,6 +90,7 @@ def write_bundle(
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    (temporary / TREES_FILE).write_bytes(trained.trees.to_bytes())
     for precision, content in models.content.items():
         (temporary / MODEL_FILES[precision]).write_bytes(content)
     card = render_card(trained, params, models, provenance)
@@ -106,7 +114,7 @@ def build_models(trained: Trained, params: Params) -> Models:
         return Models({"fp32": exact}, Int8Check(written=False, reason="export.int8 is false"))
     small = quantise(exact)
     quick = open_session(small, threads, CPU, MODEL_FILES["int8"])
-    check = judge_int8(session, quick, trained.store, preprocess, trained.decision)
+    check = judge_int8(session, quick, trained.store, preprocess, trained.trees, trained.decision)
     content: dict[Precision, bytes] = {"fp32": exact}
     return Models(content | {"int8": small} if check.written else content, check)
 
@@ -129,7 +137,7 @@ def build_spec(
     return DetectorSpec(
         schema_version=SCHEMA_VERSION,
         name=NAME,
-        version=version_of(models, trained.decision),
+        version=version_of(models, trained),
         opset=params.export.opset,
         preprocess=preprocess,
         decision=trained.decision,
@@ -138,19 +146,27 @@ def build_spec(
         face_finder=FaceFinder(
             detector=finder.detector, pack=finder.pack, min_score=finder.min_score
         ),
+        sampling=FrameSampling(
+            frames_per_scene=params.extract_frames.frames_per_scene,
+            scene_threshold=params.extract_frames.scene_threshold,
+            min_scene_s=params.extract_frames.min_scene_s,
+        ),
         models={precision: MODEL_FILES[precision] for precision in models.content},
+        seam_trees=TREES_FILE,
         files={path.name: file_spec(path) for path in sorted(folder.iterdir())},
         int8=models.int8,
-        golden=Golden(count=count, outputs=outputs),
+        golden=Golden(count=count, outputs=outputs, seam=golden_seam(trained.trees, count)),
         provenance=provenance,
         metrics=headline_numbers(trained.report),
     )
 
 
 def parity_inputs(store: FaceStore, preprocess: Preprocess, params: Params) -> list[FloatArray]:
-    """Golden crops and evenly spaced real ones, as network inputs, a few at a time."""
-    rows = evenly(np.arange(len(store.table)), PARITY_CROPS)
-    real = np.stack([store.crops(int(row)) for row in rows])
+    """Golden crops and views of evenly spaced faces, as network inputs, a few at a time."""
+    pictures = [
+        picture_of(store, int(face)) for face in evenly(np.arange(len(store.faces)), PARITY_FACES)
+    ]
+    real = np.concatenate([cut_views(preprocess, p.rgb, p.box_xyxy, p.keypoints) for p in pictures])
     golden = golden_crops(params.export.golden_crops, preprocess.size_px)
     return [preprocess.to_input(crops) for crops in (golden, real)]
 
@@ -182,10 +198,10 @@ def loaded_modules() -> list[Path]:
     return [Path(file) for file in files if file]
 
 
-def version_of(models: Models, decision: DecisionSpec) -> str:
-    """Twelve hex digits that change with the weights or the decision."""
-    content = models.content["fp32"] + to_json(decision.model_dump()).encode()
-    return _digest(content)[:12]
+def version_of(models: Models, trained: Trained) -> str:
+    """Twelve hex digits that change with the weights, the trees or the decision."""
+    decision = to_json(trained.decision.model_dump()).encode()
+    return _digest(models.content["fp32"] + trained.trees.to_bytes() + decision)[:12]
 
 
 def file_spec(path: Path) -> FileSpec:
@@ -214,16 +230,29 @@ def render_card(trained: Trained, params: Params, models: Models, provenance: Pr
     template = environment.from_string(CARD_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         name=NAME,
-        version=version_of(models, trained.decision),
+        version=version_of(models, trained),
         model=trained.meta.model,
         preprocess=trained.meta.preprocess,
+        views=view_names(trained.meta.preprocess),
+        trees=len(trained.trees.roots),
+        numbers=len(number_names()),
         decision=trained.decision,
         report=trained.report,
+        ladders=_ladders(trained.report),
         finder=params.crop_faces,
         int8=models.int8,
         provenance=provenance,
         is_sample=provenance.trained_on == SAMPLE_ROOT,
     )
+
+
+def _ladders(report: dict[str, Any]) -> dict[str, list[tuple[float, float | None]]]:
+    """(level, AUC) of every ladder by ascending level; JSON sorted them as text."""
+    return {
+        name: sorted((float(level), found["auc"]) for level, found in levels.items())
+        for name, levels in report["ladder"].items()
+        if isinstance(levels, dict)
+    }
 
 
 def _digest(content: bytes) -> str:

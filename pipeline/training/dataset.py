@@ -1,4 +1,4 @@
-"""One training picture: context, swap, degradations at native resolution, then the crop."""
+"""One training picture: context, swap, degradations at native resolution, then the view."""
 
 import signal
 from dataclasses import dataclass, replace
@@ -11,148 +11,167 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from pipeline.aligned import SQUARE_SHARE
 from pipeline.labels import FAKE, REAL, UNKNOWN
 from pipeline.params import Params
 from pipeline.preprocess import FloatArray, ImageU8, Preprocess
 from pipeline.quality import QualityThresholds, measure_quality, quality_label
-from pipeline.seam import arcface_square, boundary_label, seam_map
+from pipeline.seam import SQUARE_PX, arcface_square, boundary_label, seam_fraction, seam_map
 from pipeline.training.augment import Degradations, soften_real
 from pipeline.training.model import SEAM_MAP_PX
+from pipeline.training.pictures import Picture, framed
 from pipeline.training.pseudo_swap import Donor, PseudoSwapper
 from pipeline.training.sampler import Item
-from pipeline.training.store import FaceStore
+from pipeline.training.store import FaceStore, view_labels
+from pipeline.views import cut_view, view_names
 
 # Streams of randomness; a pair shares the first.
 SHARED: Final = 0
 SWAP: Final = 1
 SOFTEN: Final = 2
+VIEW: Final = 3
 
 DONOR_CANDIDATES: Final = 4
+Square = tuple[int, int, int]
+
+
+def trained_preprocess(params: Params) -> Preprocess:
+    """The views that the network judges, as its checkpoint carries them."""
+    return Preprocess.from_params(params.preprocess).judged(params.model.views)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A picture with one face, and what is known of its paste.
 
-    rgb: (H, W, 3) uint8. seam: (H, W) uint8, 255 x 4a(1-a); None when not known. boundary: of the
-    crop wanted: 0, 1 or -1.
+    is_inswapper: 0, 1 or -1 unknown. boundary: of each view, 0, 1 or -1; seam: (H, W) uint8,
+    255 x 4a(1-a), of the picture before it was degraded; None when not known. whole: that picture.
     """
 
-    rgb: ImageU8
+    picture: Picture
     is_fake: int
     is_inswapper: int
-    boundary: int
+    boundary: tuple[int, ...]
     seam: ImageU8 | None
+    whole: Picture
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What a real picture and its swap have in common."""
+class Scenes:
+    """Degraded pictures by `Item`: what the network and the seam's numbers both learn from.
 
-    scale: float
-    seed: int
-    is_flipped: bool
-
-
-class TrainDataset(Dataset[dict[str, Tensor]]):
-    """Pictures by `Item`; equal items give equal tensors in any process.
-
-    An item is image (3, S, S) float32 normalised, and the targets of
-    `pipeline.training.losses.multitask_loss`, of this one picture.
+    Equal items give equal scenes in any process. A real face and its swap share everything but the
+    swap and the softening of reals.
     """
 
-    def __init__(
-        self, store: FaceStore, params: Params, preprocess: Preprocess, quality: QualityThresholds
-    ) -> None:
+    def __init__(self, store: FaceStore, params: Params) -> None:
         self._store = store
         self._params = params
-        self._preprocess = preprocess
-        self._seam_preprocess = replace(preprocess, size_px=SEAM_MAP_PX)
-        self._quality = quality
+        self._preprocess = trained_preprocess(params)
         self._swapper = PseudoSwapper(params.pseudo_swap)
         self._degradations = Degradations(params.augment)
         self._donors = find_donors(store)
 
-    def __getitem__(self, item: Item) -> dict[str, Tensor]:
-        shared = self._shared(item)
-        box_xyxy = self._store.box(item.face)
-        scene = self._scene(item, box_xyxy, shared.scale)
-        rgb = self._degradations.apply(scene.rgb, shared.seed)
-        crop = self._preprocess.crop(rgb, box_xyxy, shared.scale)
-        image = self._preprocess.to_input(crop[:, ::-1] if shared.is_flipped else crop)
-        measures = measure_quality(rgb, box_xyxy)
-        return {
-            "image": torch.from_numpy(image),
-            "real_fake": torch.tensor(float(scene.is_fake)),
-            "inswapper": torch.tensor(float(scene.is_inswapper)),
-            "boundary": torch.tensor(float(scene.boundary)),
-            "quality": torch.tensor(quality_label(measures, self._quality)),
-            "seam_map": torch.from_numpy(self._seam_target(scene, box_xyxy, shared)),
-            "seam_known": torch.tensor(float(scene.seam is not None)),
-        }
-
-    def _shared(self, item: Item) -> Shared:
+    def scene(self, item: Item) -> Scene:
+        """One degraded picture and what is known about it."""
         rng = self._rng(item, SHARED)
-        scales = self._preprocess.scales
-        return Shared(
-            scale=scales[int(rng.integers(len(scales)))],
-            seed=int(rng.integers(2**31)),
-            is_flipped=bool(rng.random() < self._params.augment.flip_frac),
-        )
+        seed, jitter = int(rng.integers(2**31)), rng.normal(size=(5, 2)).astype(np.float32)
+        if item.variant == "real":
+            whole, scene = self._real(item, rng)
+        elif item.variant == "pseudo":
+            whole, scene = self._swapped(item, rng)
+        else:
+            whole, scene = self._listed_fake(item, rng)
+        degraded = self._degradations.apply(whole, seed)
+        return replace(scene, picture=self._seen(degraded, jitter), whole=self._seen(whole, jitter))
+
+    def _seen(self, picture: Picture, jitter: FloatArray) -> Picture:
+        """The keypoints as another detector would have put them."""
+        if picture.keypoints is None:
+            return picture
+        moved = self._params.pseudo_swap.keypoint_jitter * picture.square_px * jitter
+        return replace(picture, keypoints=np.asarray(picture.keypoints + moved, np.float32))
 
     def _rng(self, item: Item, stream: int) -> np.random.Generator:
         return np.random.default_rng((self._params.train.seed, item.epoch, item.pair, stream))
 
-    def _scene(self, item: Item, box_xyxy: FloatArray, scale: float) -> Scene:
-        if item.variant == "real":
-            return self._real(item, box_xyxy)
-        if item.variant == "pseudo":
-            return self._swapped(item, box_xyxy, scale)
-        return self._listed_fake(item.face, scale)
+    def _framed(self, face: int, rng: np.random.Generator) -> Picture:
+        store = self._store
+        picture = Picture(
+            store.context(face), store.box(face), store.keypoints(face), store.mask(face)
+        )
+        return framed(picture, self._params.pseudo_swap, rng)
 
-    def _real(self, item: Item, box_xyxy: FloatArray) -> Scene:
-        rgb, rng = self._store.context(item.face), self._rng(item, SOFTEN)
+    def _real(self, item: Item, shared: np.random.Generator) -> tuple[Picture, Scene]:
+        picture, rng = self._framed(item.face, shared), self._rng(item, SOFTEN)
         if rng.random() < self._params.pseudo_swap.soften_real_frac:
-            rgb = soften_real(rgb, box_xyxy, rng)
-        return Scene(rgb, REAL, 0, REAL, np.zeros(rgb.shape[:2], np.uint8))
+            picture = soften_real(picture, rng)
+        nothing = np.zeros(picture.rgb.shape[:2], np.uint8)
+        views = len(view_names(self._preprocess))
+        return picture, Scene(picture, REAL, 0, (REAL,) * views, nothing, picture)
 
-    def _swapped(self, item: Item, box_xyxy: FloatArray, scale: float) -> Scene:
-        rgb, rng = self._store.context(item.face), self._rng(item, SWAP)
+    def _swapped(self, item: Item, shared: np.random.Generator) -> tuple[Picture, Scene]:
+        real, rng = self._framed(item.face, shared), self._rng(item, SWAP)
         recipe = self._swapper.draw(rng)
         donor = self._donor(item.face, rng) if recipe.use_donor else None
-        swap = self._swapper.apply(rgb, self._keypoints(item.face), recipe, donor)
+        # INSwapper pasted with keypoints of its own detector.
+        jitter = self._params.pseudo_swap.keypoint_jitter * real.square_px
+        keypoints = self._keypoints(item.face, real) + rng.normal(0, jitter, (5, 2))
+        swap = self._swapper.apply(real.rgb, keypoints.astype(np.float32), recipe, donor)
+        picture = replace(real, rgb=swap.rgb, alpha=swap.alpha)
         # FaceFusion's box masks go with INSwapper's network, a hull with UniFace's.
         is_inswapper = int(swap.kind != "hull")
-        boundary, _ = boundary_label(
-            swap.rgb,
-            Preprocess.square(box_xyxy, scale),
+        boundary = tuple(
+            self._boundary(picture, real.rgb, square, is_inswapper)
+            for square in self._squares(real)
+        )
+        scene = Scene(picture, FAKE, is_inswapper, boundary, _seam_u8(swap.alpha), picture)
+        return picture, scene
+
+    def _boundary(
+        self, picture: Picture, real_rgb: ImageU8, square: Square, is_inswapper: int
+    ) -> int:
+        label, _ = boundary_label(
+            picture.rgb,
+            square,
             label=FAKE,
             is_inswapper=is_inswapper,
-            alpha=swap.alpha,
-            real_rgb=rgb,
+            alpha=picture.alpha,
+            real_rgb=real_rgb,
             min_seam_frac=self._params.crop_faces.boundary_min_seam_frac,
             min_sigma=self._params.crop_faces.boundary_min_sigma,
         )
-        return Scene(swap.rgb, FAKE, is_inswapper, boundary, _seam_u8(swap.alpha))
+        return label
 
-    def _listed_fake(self, face: int, scale: float) -> Scene:
-        store = self._store
-        alpha = store.mask(face)
-        rows = store.table[store.face_of_crop == face]
-        known = dict(zip(rows["crop_scale"], rows["boundary_label"], strict=True))
-        return Scene(
-            rgb=store.context(face),
-            is_fake=FAKE,
-            is_inswapper=int(store.faces["is_inswapper"][face]),
-            boundary=int(known.get(scale, UNKNOWN)),
-            seam=None if alpha is None else _seam_u8(alpha),
-        )
+    def _listed_fake(self, item: Item, shared: np.random.Generator) -> tuple[Picture, Scene]:
+        face, store = item.face, self._store
+        picture = self._framed(face, shared)
+        listed = view_labels(store, face, self._preprocess)
+        if picture.alpha is not None:
+            needed, squares = self._params.crop_faces.boundary_min_seam_frac, self._squares(picture)
+            shown = [seam_fraction(picture.alpha, *square) >= needed for square in squares]
+            pairs = zip(listed, shown, strict=True)
+            listed = [label if is_shown else min(label, REAL) for label, is_shown in pairs]
+        # A pseudo-swap of the manifest may be a square or not: its head is not told.
+        is_pseudo = store.faces["fake_type"][face] == "pseudo"
+        is_inswapper = UNKNOWN if is_pseudo else int(store.faces["is_inswapper"][face])
+        seam = None if picture.alpha is None else _seam_u8(picture.alpha)
+        return picture, Scene(picture, FAKE, is_inswapper, tuple(listed), seam, picture)
 
-    def _keypoints(self, face: int) -> FloatArray:
-        keypoints = self._store.keypoints(face)
-        if keypoints is None:
+    def _squares(self, picture: Picture) -> list[Square]:
+        """What each view shows, as left, top and side in whole pixels of the picture."""
+        scales = self._preprocess.scales
+        squares = [Preprocess.square(picture.box_xyxy, scale) for scale in scales]
+        if self._preprocess.aligned and picture.keypoints is not None:
+            side = picture.square_px / SQUARE_SHARE
+            matrix = cv2.invertAffineTransform(arcface_square(picture.keypoints))
+            x, y = matrix @ np.array([(SQUARE_PX - 1) / 2, (SQUARE_PX - 1) / 2, 1.0])
+            squares.append((round(x - side / 2), round(y - side / 2), round(side)))
+        return squares
+
+    def _keypoints(self, face: int, picture: Picture) -> FloatArray:
+        if picture.keypoints is None:
             raise ValueError(f"face {face} has no keypoints and cannot be swapped")
-        return keypoints
+        return picture.keypoints
 
     def _donor(self, face: int, rng: np.random.Generator) -> Donor | None:
         """Of a few faces of other groups, the one whose pose is most like the target's."""
@@ -162,15 +181,56 @@ class TrainDataset(Dataset[dict[str, Tensor]]):
         drawn = rng.choice(others, DONOR_CANDIDATES)
         distances = np.abs(self._donors.poses[drawn] - self._donors.poses[face]).sum(axis=(1, 2))
         chosen = int(drawn[int(distances.argmin())])
-        return self._store.context(chosen), self._keypoints(chosen)
+        keypoints = self._store.keypoints(chosen)
+        return None if keypoints is None else (self._store.context(chosen), keypoints)
 
-    def _seam_target(self, scene: Scene, box_xyxy: FloatArray, shared: Shared) -> FloatArray:
+
+class TrainDataset(Dataset[dict[str, Tensor]]):
+    """Pictures by `Item`; equal items give equal tensors in any process.
+
+    An item is image (3, S, S) float32 normalised, and the targets of
+    `pipeline.training.losses.multitask_loss`, of this one view.
+    """
+
+    def __init__(self, store: FaceStore, params: Params, quality: QualityThresholds) -> None:
+        self._scenes = Scenes(store, params)
+        self._params = params
+        self._preprocess = trained_preprocess(params)
+        self._quality = quality
+        self._views = len(view_names(self._preprocess))
+
+    def __getitem__(self, item: Item) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self._params.train.seed, item.epoch, item.pair, VIEW))
+        view, is_flipped = (
+            int(rng.integers(self._views)),
+            rng.random() < self._params.augment.flip_frac,
+        )
+        scene = self._scenes.scene(item)
+        seen = scene.picture
+        crop = cut_view(self._preprocess, view, seen.rgb, seen.box_xyxy, seen.keypoints)
+        seam = self._seam_target(scene, view)
+        if is_flipped:
+            crop, seam = crop[:, ::-1], seam[:, ::-1].copy()
+        measures = measure_quality(seen.rgb, seen.box_xyxy)
+        return {
+            "image": torch.from_numpy(self._preprocess.to_input(crop)),
+            "real_fake": torch.tensor(float(scene.is_fake)),
+            "inswapper": torch.tensor(float(scene.is_inswapper)),
+            "boundary": torch.tensor(float(scene.boundary[view])),
+            "quality": torch.tensor(quality_label(measures, self._quality)),
+            "seam_map": torch.from_numpy(seam),
+            "seam_known": torch.tensor(float(scene.seam is not None)),
+        }
+
+    def _seam_target(self, scene: Scene, view: int) -> FloatArray:
         """(32, 32) in [0, 1]; zeros where the seam is not known."""
+        size = (SEAM_MAP_PX, SEAM_MAP_PX)
         if scene.seam is None:
-            return np.zeros((SEAM_MAP_PX, SEAM_MAP_PX), np.float32)
-        crop = self._seam_preprocess.crop(scene.seam, box_xyxy, shared.scale)
-        flipped = crop[:, ::-1] if shared.is_flipped else crop
-        return flipped.astype(np.float32) / np.float32(255)
+            return np.zeros(size, np.float32)
+        whole = scene.whole
+        crop = cut_view(self._preprocess, view, scene.seam, whole.box_xyxy, whole.keypoints)
+        small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+        return small.astype(np.float32) / np.float32(255)
 
 
 def init_worker(_: int) -> None:

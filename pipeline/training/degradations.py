@@ -11,20 +11,25 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.training.pictures import Picture
 from pipeline.video import read_frames, write_video
 
-# (H, W, 3) uint8 and a box (4,) in its pixels -> the degraded picture and the box in it.
-Degradation = Callable[[ImageU8, FloatArray], tuple[ImageU8, FloatArray]]
+Degradation = Callable[[Picture], Picture]
+
+
+def as_it_is(picture: Picture) -> Picture:
+    """No degradation."""
+    return picture
 
 
 def jpeg(quality: int) -> Degradation:
     """JPEG with 4:2:0 colour at a quality of 1 to 100."""
 
-    def degrade(rgb: ImageU8, box_xyxy: FloatArray) -> tuple[ImageU8, FloatArray]:
-        _, encoded = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    def degrade(picture: Picture) -> Picture:
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        _, encoded = cv2.imencode(".jpg", picture.rgb[..., ::-1], options)
         decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
-        return decoded[..., ::-1], box_xyxy
+        return picture.with_rgb(np.ascontiguousarray(decoded[..., ::-1]))
 
     return degrade
 
@@ -32,31 +37,25 @@ def jpeg(quality: int) -> Degradation:
 def blur(sigma_px: float) -> Degradation:
     """Gaussian blur of the whole picture."""
 
-    def degrade(rgb: ImageU8, box_xyxy: FloatArray) -> tuple[ImageU8, FloatArray]:
-        return np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma_px), dtype=np.uint8), box_xyxy
+    def degrade(picture: Picture) -> Picture:
+        blurred = cv2.GaussianBlur(picture.rgb, (0, 0), sigma_px)
+        return picture.with_rgb(np.asarray(blurred, np.uint8))
 
     return degrade
 
 
 def shrink(factor: float) -> Degradation:
-    """Shrink to `factor` (0 to 1] of both sides; the box shrinks along."""
-
-    def degrade(rgb: ImageU8, box_xyxy: FloatArray) -> tuple[ImageU8, FloatArray]:
-        height, width = rgb.shape[:2]
-        size = max(1, round(width * factor)), max(1, round(height * factor))
-        small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        scale = np.array([size[0] / width, size[1] / height] * 2, dtype=np.float32)
-        return small, box_xyxy * scale
-
-    return degrade
+    """Shrink to `factor` (0 to 1] of both sides; box and keypoints shrink along."""
+    return lambda picture: picture.resized(factor)
 
 
 def shrink_face(side_px: float) -> Degradation:
     """Shrink until the longer side of the box is `side_px`; smaller faces are left as they are."""
 
-    def degrade(rgb: ImageU8, box_xyxy: FloatArray) -> tuple[ImageU8, FloatArray]:
-        longer = float(max(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]))
-        return shrink(side_px / longer)(rgb, box_xyxy) if longer > side_px else (rgb, box_xyxy)
+    def degrade(picture: Picture) -> Picture:
+        x0, y0, x1, y1 = (float(value) for value in picture.box_xyxy)
+        longer = max(x1 - x0, y1 - y0)
+        return picture.resized(side_px / longer) if longer > side_px else picture
 
     return degrade
 
@@ -64,13 +63,14 @@ def shrink_face(side_px: float) -> Degradation:
 def x264(crf: int) -> Degradation:
     """One H.264 key frame at a constant rate factor of 0 (best) to 51; odd sides lose a pixel."""
 
-    def degrade(rgb: ImageU8, box_xyxy: FloatArray) -> tuple[ImageU8, FloatArray]:
-        even = rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2]
+    def degrade(picture: Picture) -> Picture:
+        height, width = picture.rgb.shape[:2]
+        even = picture.cut(0, 0, width // 2 * 2, height // 2 * 2)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "frame.mp4"
-            write_video(path, [even], 25, crf=crf)
+            write_video(path, [even.rgb], 25, crf=crf)
             _, _, decoded = next(iter(read_frames(path)))
-        return decoded, box_xyxy
+        return even.with_rgb(decoded)
 
     return degrade
 
@@ -82,8 +82,9 @@ def cover_face(times_box: float) -> Degradation:
     height: what is left is background, camera and codec.
     """
 
-    def degrade(rgb: ImageU8, box_xyxy: FloatArray) -> tuple[ImageU8, FloatArray]:
-        x0, y0, x1, y1 = (float(value) for value in box_xyxy)
+    def degrade(picture: Picture) -> Picture:
+        rgb = picture.rgb
+        x0, y0, x1, y1 = (float(value) for value in picture.box_xyxy)
         half = times_box * max(x1 - x0, y1 - y0) / 2
         left, right = (max(0, round((x0 + x1) / 2 + side)) for side in (-half, half))
         top, bottom = (max(0, round((y0 + y1) / 2 + side)) for side in (-half, half))
@@ -91,7 +92,7 @@ def cover_face(times_box: float) -> Degradation:
         outside[top:bottom, left:right] = False
         covered = rgb.copy()
         covered[~outside] = rgb[outside].mean(axis=0).round() if outside.any() else 128
-        return covered, box_xyxy
+        return picture.with_rgb(covered)
 
     return degrade
 

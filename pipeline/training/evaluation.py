@@ -9,22 +9,31 @@ import pandas as pd
 
 from pipeline.manifest import Row, SkipRow, SplitRow, read_rows
 from pipeline.params import EvaluateParams
-from pipeline.training.calibration import Calibration, fusion_name
+from pipeline.training.calibration import (
+    Calibration,
+    copies_report,
+    fusion_name,
+    pool_of,
+    score_copies,
+)
 from pipeline.training.probes import Judge, compressed_reals, ladders, probes
-from pipeline.training.scoring import FaceLogits, decided, face_scores, inside_fracs, stored_logits
+from pipeline.training.scoring import FaceLogits, decided, face_scores
 from pipeline.training.slices import (
     Report,
     Slicer,
-    by_crop,
     by_generator,
+    by_source,
+    by_surroundings,
     by_threshold,
     by_verdict,
+    by_view,
     coverage,
     frames,
     headline,
     six_reports,
     videos,
 )
+from pipeline.views import view_names
 
 SAMPLE_ROOT = "data/sample"
 SAMPLE_NOTE = (
@@ -77,8 +86,9 @@ def evaluate(
     judge: Judge, calibration: Calibration, around: Surroundings, params: EvaluateParams
 ) -> Evaluation:
     """Score the split, its degraded copies and its probes, and report on them."""
-    logits = stored_logits(judge.model, judge.store, judge.preprocess)
-    faces = decided(judge.store.faces, logits, judge.decision, inside_fracs(judge.store))
+    copies = score_copies(judge.scorer, judge.store)
+    logits = copies.logits
+    faces = decided(judge.store.faces, logits, judge.decision, copies.surroundings)
     compressed = compressed_reals(judge, faces, params.compressed_jpeg)
     slicer = Slicer(judge.decision.thresholds, params.bootstrap, params.seed)
     scores = faces["score"].to_numpy()
@@ -89,7 +99,10 @@ def evaluate(
         "video": slicer.metrics(videos(faces)),
         "report": six_reports(slicer, faces, compressed, around.seen, params),
         "generator": by_generator(slicer, faces),
-        "crop": by_crop(slicer, faces, judge.preprocess.scales),
+        "view": by_view(slicer, faces, view_names(judge.scorer.preprocess)),
+        "source": by_source(slicer, faces, around.seen),
+        "surroundings": by_surroundings(slicer, faces, judge.decision.min_surroundings_frac),
+        "copies": copies_report(pool_of(copies, judge.decision.min_face_px), judge.decision),
         "threshold": by_threshold(judge.decision.thresholds, faces),
         "verdict": by_verdict(faces),
         "fusion": _both_fusions(faces, logits, calibration, params),

@@ -7,9 +7,10 @@ from pipeline.bundle import Int8Check
 from pipeline.decision import DecisionSpec
 from pipeline.preprocess import Preprocess
 from pipeline.training.metrics import area_under_roc
-from pipeline.training.scoring import decided, inside_fracs, stored_logits
+from pipeline.training.scoring import Scorer, decided, surroundings_fracs
 from pipeline.training.served import ServedNetwork
 from pipeline.training.store import FaceStore
+from pipeline.trees import TreeEnsemble
 
 MAX_AUC_CHANGE = 0.002
 MAX_FLIPS_FRAC = 0.005
@@ -20,16 +21,17 @@ def judge_int8(
     quantised: onnxruntime.InferenceSession,
     store: FaceStore,
     preprocess: Preprocess,
+    trees: TreeEnsemble,
     decision: DecisionSpec,
 ) -> Int8Check:
     """Compare AUC and verdicts of the two sessions on every face of a split."""
-    inside = inside_fracs(store)
+    surroundings = surroundings_fracs(store)
     before, after = (
         decided(
             store.faces,
-            stored_logits(ServedNetwork(session), store, preprocess),
+            Scorer(ServedNetwork(session).eval(), preprocess, trees).stored(store),
             decision,
-            inside,
+            surroundings,
         )
         for session in (exact, quantised)
     )

@@ -20,10 +20,9 @@ from tqdm import tqdm
 from pipeline.cli import worker_count
 from pipeline.errors import TrainingError
 from pipeline.params import Params
-from pipeline.preprocess import Preprocess
 from pipeline.quality import QualityThresholds
 from pipeline.training.checkpoint import CheckpointMeta, save_detector
-from pipeline.training.dataset import TrainDataset, init_worker
+from pipeline.training.dataset import TrainDataset, init_worker, trained_preprocess
 from pipeline.training.hardware import choose_precision, device_name, keep_freed_memory, same_bits
 from pipeline.training.losses import class_balance, multitask_loss
 from pipeline.training.model import Detector, build_model
@@ -112,7 +111,7 @@ class Run:
     def __init__(self, params: Params, inputs: Inputs, log: Log) -> None:
         self._params, self._log = params, log
         self._quality = inputs.quality
-        self._preprocess = Preprocess.from_params(params.preprocess)
+        self._preprocess = trained_preprocess(params)
         self._random_weights = params.model.weights == "none"
         self._sampler = PairSampler(
             inputs.train.faces,
@@ -121,7 +120,7 @@ class Run:
             batch_size=params.train.batch_size,
             seed=params.train.seed,
         )
-        dataset = TrainDataset(inputs.train, params, self._preprocess, inputs.quality)
+        dataset = TrainDataset(inputs.train, params, inputs.quality)
         self._loader = _loader(dataset, self._sampler)
         self._balance = class_balance(
             inputs.train.table, self._sampler.pseudo_frac, params.pseudo_swap.hull_frac

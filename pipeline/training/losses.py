@@ -34,7 +34,8 @@ def class_balance(table: pd.DataFrame, pseudo_frac: float, hull_frac: float) -> 
     """
     fakes = table[table["label"] == FAKE]
     made = pseudo_frac if len(fakes) else 1.0
-    listed_inswapper = float(fakes["is_inswapper"].mean()) if len(fakes) else 0.0
+    told = fakes.loc[fakes["fake_type"] != "pseudo", "is_inswapper"]
+    listed_inswapper = float(told.mean()) if len(told) else 0.0
     known = fakes.loc[fakes["boundary_label"] != UNKNOWN, "boundary_label"]
     return Balance(
         real_fake=0.5,

@@ -122,7 +122,7 @@ def product_metric(
     """
     truth, values = _both_classes(labels, scores)
     if threshold is None:
-        threshold = choose_thresholds(truth, values, low_fpr=0.02).balanced
+        threshold = choose_thresholds(truth, values)["balanced"]
     swapped = (truth == FAKE) & np.asarray(is_inswapper).astype(bool)
     wanted = values[swapped] if swapped.any() else values[truth == FAKE]
     compressed = np.asarray(compressed_real_scores, dtype=np.float64)

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from pipeline.decision import DecisionSpec
 from pipeline.labels import FAKE, REAL
-from pipeline.preprocess import Preprocess
 from pipeline.training.degradations import (
     Degradation,
     blur,
@@ -27,14 +25,7 @@ from pipeline.training.degradations import (
     x264,
 )
 from pipeline.training.metrics import area_under_roc, binary_metrics
-from pipeline.training.scoring import (
-    FaceLogits,
-    crop_logits,
-    degraded_crops,
-    degraded_logits,
-    evenly,
-    face_scores,
-)
+from pipeline.training.scoring import Scorer, decided, evenly, face_scores
 from pipeline.training.store import FaceStore
 
 Report = dict[str, Any]
@@ -65,11 +56,10 @@ LADDERS: dict[str, dict[int | float, Degradation]] = {
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A network, its preprocessing and the decision, over one split."""
+    """What scores faces and the decision, over one split."""
 
-    model: nn.Module
+    scorer: Scorer
     store: FaceStore
-    preprocess: Preprocess
     decision: DecisionSpec
 
     @property
@@ -81,14 +71,18 @@ class Judge:
         """(len(faces),) scores of degraded copies."""
         if not len(faces):
             return np.empty(0)
-        logits = degraded_logits(self.model, self.store, faces.tolist(), degrade, self.preprocess)
+        logits = self.scorer.degraded(self.store, faces.tolist(), degrade)
         return face_scores(logits, self.decision)
 
 
 def compressed_reals(judge: Judge, faces: pd.DataFrame, quality: int) -> pd.DataFrame:
     """The real rows of `faces`, scored again after JPEG of their contexts."""
     reals = np.flatnonzero(judge.labels == REAL)
-    return faces.iloc[reals].assign(score=judge.scores(reals, jpeg(quality)))
+    if not len(reals):
+        return faces.iloc[reals]
+    logits = judge.scorer.degraded(judge.store, reals.tolist(), jpeg(quality))
+    rows = faces.iloc[reals]
+    return decided(rows, logits, judge.decision, rows["surroundings"].to_numpy())
 
 
 def probes(
@@ -133,15 +127,8 @@ def ladders(judge: Judge, faces_per_class: int) -> Report:
 
 
 def _background_scores(judge: Judge) -> NDArray[np.float64]:
-    """(faces,) scores of the widest crop with the paste square painted over."""
-    cover, widest = cover_face(COVER_TIMES_BOX), judge.preprocess.scales[-1:]
-    crops = (
-        crop
-        for face in range(len(judge.store.faces))
-        for crop in degraded_crops(judge.store, face, cover, judge.preprocess, widest)
-    )
-    logits: FaceLogits = crop_logits(judge.model, crops, judge.preprocess)
-    return face_scores({head: values[:, None] for head, values in logits.items()}, judge.decision)
+    """(faces,) scores with the paste square painted over."""
+    return judge.scores(np.arange(len(judge.store.faces)), cover_face(COVER_TIMES_BOX))
 
 
 def _metadata_auc(seen: pd.DataFrame, faces: pd.DataFrame) -> float:

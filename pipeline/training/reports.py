@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 
-from pipeline.decision import SEAM_SCALE
 from pipeline.labels import FAKE, REAL
 from pipeline.training.calibration import Calibration
 from pipeline.training.evaluation import SAMPLE_ROOT, Evaluation
@@ -20,7 +18,9 @@ from pipeline.training.figures import (
     seam_picture,
 )
 from pipeline.training.probes import Judge
+from pipeline.training.scoring import picture_of
 from pipeline.training.slices import VIDEO_KEY
+from pipeline.views import cut_view, seam_view
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 WORST = 6
@@ -92,19 +92,18 @@ def _one_a_video(faces: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _mistake(evaluation: Evaluation, judge: Judge, face: int) -> Mistake:
-    scales = np.asarray(judge.preprocess.scales)
-    crop = int(np.abs(scales - SEAM_SCALE).argmin())
+    preprocess = judge.scorer.preprocess
+    view = seam_view(preprocess)
     row = evaluation.faces.iloc[face].to_dict()
-    rgb = judge.preprocess.crop(
-        judge.store.context(face), judge.store.box(face), float(scales[crop])
-    )
+    picture = picture_of(judge.store, face)
+    rgb = cut_view(preprocess, view, picture.rgb, picture.box_xyxy, picture.keypoints)
     return Mistake(
         name=str(row["face_id"]),
         truth=str(row["fake_type"]),
         verdict=str(row["verdict"]),
         score=float(row["score"]),
         crop=crop_picture(rgb),
-        seam=seam_picture(rgb, evaluation.logits["seam_map"][face, crop]),
+        seam=seam_picture(rgb, evaluation.logits["seam_map"][face, view]),
     )
 
 

@@ -56,6 +56,12 @@ PLAIN: Final = PseudoSwapParams(
     low_pass_min_px=96,
     low_pass_max_px=128,
     soften_real_frac=0.0,
+    soft_camera_frac=0.0,
+    resize_frac=0.0,
+    square_min_px=128,
+    square_max_px=128,
+    tight_frac=0.0,
+    keypoint_jitter=0.0,
 )
 # Height of the face: in wide and near shots of a clip, and in stills.
 WIDE_PX: Final = (108.0, 140.0)

@@ -1,6 +1,7 @@
 """Faces of a split through the network, and the product's own decision on each."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -9,51 +10,97 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.decision import DecisionSpec, decide, inside_frac, score_crops
+from pipeline.aligned import aligned_view
+from pipeline.decision import DecisionSpec, decide, surroundings_of
 from pipeline.errors import ManifestError
-from pipeline.fusion import fuse_crops
+from pipeline.fusion import DETAIL, SEAM, fuse_face
 from pipeline.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.seam_numbers import outside_detail, seam_numbers
+from pipeline.seam_rings import ring_statistics
 from pipeline.training.degradations import Degradation
+from pipeline.training.pictures import Picture
 from pipeline.training.store import FaceStore
+from pipeline.trees import TreeEnsemble
+from pipeline.views import cut_views, view_names
 
-# A head's logits of every crop of every face: (faces, crops, ...).
+# A head's logits of every view of every face, (faces, views, ...), and under SEAM those of the
+# trees on the seam's numbers, (faces,).
 FaceLogits = dict[str, FloatArray]
 BATCH = 32
 
 
-def stored_logits(model: nn.Module, store: FaceStore, preprocess: Preprocess) -> FaceLogits:
-    """Logits of the stored crops, faces in the store's order, crops by ascending scale."""
-    rows = rows_of_faces(store, len(preprocess.scales))
-    crops = (store.crops(int(row)) for row in rows.ravel())
-    return _by_face(crop_logits(model, crops, preprocess), rows.shape[1])
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """What gives a face its logits. network: in eval mode. trees: of the seam's numbers, if any."""
+
+    network: nn.Module
+    preprocess: Preprocess
+    trees: TreeEnsemble | None = None
+
+    def stored(self, store: FaceStore) -> FaceLogits:
+        """Logits of the stored crops and of the aligned views, faces in the store's order."""
+        return self.of_faces(store, range(len(store.faces)))
+
+    def of_faces(self, store: FaceStore, faces: Iterable[int]) -> FaceLogits:
+        """Logits of some faces as they are stored."""
+        rows = rows_of_faces(store, self.preprocess.scales)
+        chosen = list(faces)
+        views = (view for face in chosen for view in self._stored_views(store, face, rows[face]))
+        logits = self.views(views)
+        pictures = (picture_of(store, face) for face in chosen)
+        return logits | self._seam(pictures)
+
+    def degraded(self, store: FaceStore, faces: Iterable[int], degrade: Degradation) -> FaceLogits:
+        """Logits of some faces after a degradation of their contexts, cut anew."""
+        return self.pictures(degrade(picture_of(store, face)) for face in faces)
+
+    def pictures(self, pictures: Iterable[Picture]) -> FaceLogits:
+        """Logits of pictures of one face each."""
+        statistics: list[FloatArray] = []
+
+        def views() -> Iterator[ImageU8]:
+            for picture in pictures:
+                if self.trees is not None:
+                    statistics.append(ring_statistics(picture.rgb, _keypoints(picture)))
+                yield from cut_views(
+                    self.preprocess, picture.rgb, picture.box_xyxy, picture.keypoints
+                )
+
+        logits = self.views(views())
+        return logits | self._seam_logits(statistics)
+
+    def views(self, views: Iterable[ImageU8]) -> FaceLogits:
+        """Views (size, size, 3) uint8, face after face -> logits without those of the trees."""
+        logits = crop_logits(self.network, views, self.preprocess)
+        count = len(view_names(self.preprocess))
+        return {head: v.reshape(-1, count, *v.shape[1:]) for head, v in logits.items()}
+
+    def _stored_views(
+        self, store: FaceStore, face: int, rows: NDArray[np.int64]
+    ) -> Iterator[ImageU8]:
+        yield from (store.crops(int(row)) for row in rows)
+        if self.preprocess.aligned:
+            picture = picture_of(store, face)
+            yield aligned_view(picture.rgb, _keypoints(picture), self.preprocess.size_px).rgb
+
+    def _seam(self, pictures: Iterable[Picture]) -> FaceLogits:
+        if self.trees is None:
+            return {}
+        return self._seam_logits([ring_statistics(p.rgb, _keypoints(p)) for p in pictures])
+
+    def _seam_logits(self, statistics: Sequence[FloatArray]) -> FaceLogits:
+        if self.trees is None:
+            return {}
+        numbers = seam_numbers(np.stack(statistics))
+        return {
+            SEAM: self.trees.logits(numbers).astype(np.float32),
+            DETAIL: outside_detail(numbers),
+        }
 
 
-def degraded_logits(
-    model: nn.Module,
-    store: FaceStore,
-    faces: Iterable[int],
-    degrade: Degradation,
-    preprocess: Preprocess,
-) -> FaceLogits:
-    """Logits of chosen faces after a degradation of their contexts, cropped anew."""
-    crops = (
-        crop
-        for face in faces
-        for crop in degraded_crops(store, face, degrade, preprocess, preprocess.scales)
-    )
-    return _by_face(crop_logits(model, crops, preprocess), len(preprocess.scales))
-
-
-def degraded_crops(
-    store: FaceStore,
-    face: int,
-    degrade: Degradation,
-    preprocess: Preprocess,
-    scales: Sequence[float],
-) -> list[ImageU8]:
-    """The crops (size, size, 3) of one face at `scales`, cut from its degraded context."""
-    rgb, box_xyxy = degrade(store.context(face), store.box(face))
-    return [preprocess.crop(rgb, box_xyxy, scale) for scale in scales]
+def picture_of(store: FaceStore, face: int) -> Picture:
+    """A stored face in its surroundings."""
+    return Picture(store.context(face), store.box(face), store.keypoints(face))
 
 
 def crop_logits(model: nn.Module, crops: Iterable[ImageU8], preprocess: Preprocess) -> FaceLogits:
@@ -70,62 +117,67 @@ def crop_logits(model: nn.Module, crops: Iterable[ImageU8], preprocess: Preproce
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
 
 
-def rows_of_faces(store: FaceStore, crops_per_face: int) -> NDArray[np.int64]:
-    """(faces, crops): rows of the table, crops by ascending scale.
+def rows_of_faces(store: FaceStore, scales: Sequence[float]) -> NDArray[np.int64]:
+    """(faces, scales): rows of the table.
 
     Raises ManifestError when a face lacks a crop.
     """
-    counts = np.bincount(store.face_of_crop)
-    uneven = np.flatnonzero(counts != crops_per_face)
-    if len(uneven):
-        name = store.faces.at[int(uneven[0]), "face_id"]
-        raise ManifestError(
-            f"face {name!r}: expected {crops_per_face} crops (preprocess.scales), got "
-            f"{counts[uneven[0]]}; {len(uneven)} faces are like this: run crop_faces again"
-        )
-    scales = store.table["crop_scale"].to_numpy(dtype=np.float64)
-    order = np.lexsort((scales, store.face_of_crop))
-    return order.reshape(len(counts), crops_per_face)
+    columns = []
+    for scale in scales:
+        rows = np.flatnonzero(store.table["crop_scale"].to_numpy() == scale)
+        found = np.full(len(store.faces), -1, np.int64)
+        found[store.face_of_crop[rows]] = rows
+        if (found < 0).any():
+            name = store.faces.at[int(np.argmin(found)), "face_id"]
+            raise ManifestError(
+                f"face {name!r}: no crop of scale {scale:g} (preprocess.scales); "
+                f"{int((found < 0).sum())} faces are like this: run crop_faces again"
+            )
+        columns.append(found)
+    return np.stack(columns, axis=1) if columns else np.empty((len(store.faces), 0), np.int64)
 
 
-def inside_fracs(store: FaceStore) -> NDArray[np.float64]:
-    """(faces,) as `pipeline.decision.inside_frac`; the context ends where the picture ends."""
+def surroundings_fracs(store: FaceStore) -> NDArray[np.float64]:
+    """(faces,) as `pipeline.decision.surroundings_of`; the context ends where the picture ends."""
     return np.array(
         [
-            inside_frac(store.box(face), *store.context(face).shape[:2])
+            surroundings_of(store.box(face), store.keypoints(face), *store.context(face).shape[:2])
             for face in range(len(store.faces))
         ]
     )
 
 
 def decided(
-    faces: pd.DataFrame, logits: FaceLogits, spec: DecisionSpec, inside: NDArray[np.float64]
+    faces: pd.DataFrame, logits: FaceLogits, spec: DecisionSpec, surroundings: NDArray[np.float64]
 ) -> pd.DataFrame:
-    """`faces` with the columns score, verdict and crop_score_0.. of the product's own decision.
+    """`faces` with the product's own decision: columns score, verdict, surroundings, called (1 for
+    the verdict fake, else 0) and view_score_0.. of each view.
 
-    logits: (len(faces), crops, ...). inside: (len(faces),).
+    logits: (len(faces), views, ...). surroundings: (len(faces),).
     """
     decisions = [
         decide(
             {head: values[index] for head, values in logits.items()},
             spec,
             face_px=float(face_px),
-            inside_frac=float(inside[index]),
+            surroundings=float(surroundings[index]),
         )
         for index, face_px in enumerate(faces["face_px"])
     ]
     table = faces.assign(
         score=[decision.score for decision in decisions],
         verdict=[decision.verdict for decision in decisions],
+        surroundings=surroundings,
+        called=[float(decision.verdict == "fake") for decision in decisions],
     )
-    for crop in range(len(decisions[0].crop_scores)):
-        table[f"crop_score_{crop}"] = [decision.crop_scores[crop] for decision in decisions]
+    for view in range(len(decisions[0].view_scores)):
+        table[f"view_score_{view}"] = [decision.view_scores[view] for decision in decisions]
     return table
 
 
 def face_scores(logits: FaceLogits, spec: DecisionSpec) -> NDArray[np.float64]:
     """(faces,) the scores of `decide`, for copies whose verdicts are not asked for."""
-    return fuse_crops(score_crops(logits, spec.temperature, spec.fusion))
+    return fuse_face(logits, spec.temperature, spec.fusion)
 
 
 def taken(logits: FaceLogits, faces: NDArray[np.int64]) -> FaceLogits:
@@ -140,8 +192,13 @@ def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]
 
 
-def _by_face(logits: FaceLogits, crops_per_face: int) -> FaceLogits:
-    return {h: v.reshape(-1, crops_per_face, *v.shape[1:]) for h, v in logits.items()}
+def _keypoints(picture: Picture) -> FloatArray:
+    if picture.keypoints is None:
+        raise ManifestError(
+            "a face without keypoints: the aligned view and the seam's numbers need them; choose"
+            " another crop_faces.detector, or model.views without aligned"
+        )
+    return picture.keypoints
 
 
 def _batches(crops: Iterable[ImageU8]) -> Iterator[list[ImageU8]]:

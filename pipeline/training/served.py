@@ -13,6 +13,8 @@ from pipeline.training.checkpoint import CheckpointMeta, load_detector
 from pipeline.training.hardware import device_name
 from pipeline.training.model import HEADS
 from pipeline.training.onnx_export import CPU, export_onnx
+from pipeline.training.scoring import Scorer
+from pipeline.trees import read_trees
 
 
 class ServedNetwork(nn.Module):
@@ -30,6 +32,12 @@ class ServedNetwork(nn.Module):
         inputs = np.ascontiguousarray(crops.cpu().numpy())
         logits = run_session(self._session, inputs, list(HEADS))
         return {head: torch.from_numpy(values) for head, values in logits.items()}
+
+
+def load_scorer(checkpoint: Path, trees: Path, params: Params) -> Scorer:
+    """The trained network and the seam's trees. Raises as `load_network`."""
+    network, meta = load_network(checkpoint, params)
+    return Scorer(network, meta.preprocess, read_trees(trees))
 
 
 def load_network(checkpoint: Path, params: Params) -> tuple[nn.Module, CheckpointMeta]:

@@ -1,6 +1,6 @@
 """The test report slice by slice; a slice that the data cannot fill is null, with the reason.
 
-Every table here has one row a face: the manifest's columns, `score`, `verdict` and `crop_score_<k>`
+Every table here has one row a face: the manifest's columns, `score`, `verdict` and `view_score_<k>`
 (`pipeline.training.scoring.decided`).
 """
 
@@ -52,9 +52,11 @@ class Slicer:
         found = self.metrics(table)
         return {name: found[name] for name in BRIEF if name in found}
 
-    def interval(self, name: str, statistic: Statistic, table: pd.DataFrame) -> Report:
+    def interval(
+        self, name: str, statistic: Statistic, table: pd.DataFrame, column: str = "score"
+    ) -> Report:
         """A number with its bootstrap interval by group: name, name_low, name_high."""
-        labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
+        labels, scores = table["label"].to_numpy(), table[column].to_numpy()
         try:
             value = statistic(labels, scores)
         except ValueError as error:
@@ -65,11 +67,15 @@ class Slicer:
         low, high = bounds or (None, None)
         return {name: value, f"{name}_low": low, f"{name}_high": high}
 
-    def flagged(self, _labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
-        """Share called fake: the recall of a table of fakes, the FPR of a table of reals."""
-        if not len(scores):
-            raise ValueError("no such faces in the test split")
-        return float((scores >= self.thresholds.fake_from).mean())
+    def flagged(self, name: str, table: pd.DataFrame) -> Report:
+        """Share that the product calls fake: the recall of fakes, the false positives of reals."""
+        return self.interval(name, _mean, table, "called")
+
+
+def _mean(_labels: NDArray[np.int64], called: NDArray[np.float64]) -> float:
+    if not len(called):
+        raise ValueError("no such faces in the test split")
+    return float(called.mean())
 
 
 def absent(reason: str, *names: str) -> Report:
@@ -99,9 +105,10 @@ def headline(slicer: Slicer, faces: pd.DataFrame, compressed: pd.DataFrame) -> R
     parts = (
         slicer.interval("auc", area_under_roc, faces),
         slicer.interval("video_auc", area_under_roc, videos(faces)),
-        slicer.interval("inswapper_recall", slicer.flagged, swaps),
-        slicer.interval("fpr", slicer.flagged, reals),
-        slicer.interval("compressed_fpr", slicer.flagged, compressed),
+        slicer.flagged("recall", faces[faces["label"] == FAKE]),
+        slicer.flagged("inswapper_recall", swaps),
+        slicer.flagged("fpr", reals),
+        slicer.flagged("compressed_fpr", compressed),
     )
     reasons = sorted({part["reason"] for part in parts if "reason" in part})
     report = {name: value for part in parts for name, value in part.items() if name != "reason"}
@@ -124,7 +131,7 @@ def six_reports(
     return {
         "clean_real": _real_report(slicer, faces[faces["label"] == REAL]),
         "compressed_real": _compressed_report(slicer, faces[faces["label"] == REAL], compressed),
-        "inswapper": slicer.interval("recall", slicer.flagged, swaps) | {"n_fake": len(swaps)},
+        "inswapper": slicer.flagged("recall", swaps) | {"n_fake": len(swaps)},
         "low_quality": _sliced(slicer, faces[low], "no face of low quality in the test split"),
         "unseen_identity": _unseen_identity(slicer, faces, seen),
         "unseen_source": _unseen_source(slicer, faces, seen),
@@ -145,12 +152,45 @@ def by_generator(slicer: Slicer, faces: pd.DataFrame) -> Report:
     return report
 
 
-def by_crop(slicer: Slicer, faces: pd.DataFrame, scales: Iterable[float]) -> Report:
-    """Each crop scale alone."""
+def by_view(slicer: Slicer, faces: pd.DataFrame, names: Iterable[str]) -> Report:
+    """Each view alone (with the seam's trees, where the fusion hears them)."""
     return {
-        f"{scale:g}x": slicer.brief(faces.assign(score=faces[f"crop_score_{index}"]))
-        for index, scale in enumerate(scales)
+        name: slicer.brief(faces.assign(score=faces[f"view_score_{index}"]))
+        for index, name in enumerate(names)
     }
+
+
+def by_source(slicer: Slicer, faces: pd.DataFrame, seen: pd.DataFrame) -> Report:
+    """Each source by itself: cameras differ more than people do."""
+    known = set(seen["source"])
+    report: Report = {}
+    for name, rows in faces.groupby("source"):
+        reals, fakes = rows[rows["label"] == REAL], rows[rows["label"] == FAKE]
+        report[str(name)] = {
+            "in_training": int(name in known),
+            "n_real": len(reals),
+            "n_fake": len(fakes),
+            "auc": slicer.metrics(rows)["auc"],
+            "fpr": _share(reals["called"]),
+            "recall": _share(fakes["called"]),
+            "undecided": _share(rows["verdict"] == "undecided"),
+        }
+    return report
+
+
+def by_surroundings(slicer: Slicer, faces: pd.DataFrame, least: float) -> Report:
+    """Faces whose seam would lie in the picture, and those that fill it."""
+    is_open = faces["surroundings"] >= least
+    return {
+        name: slicer.metrics(rows) | {"undecided": _share(rows["verdict"] == "undecided")}
+        if len(rows := faces[chosen])
+        else absent("no such face in the test split", "auc", "recall", "fpr")
+        for name, chosen in (("open", is_open), ("tight", ~is_open))
+    }
+
+
+def _share(values: pd.Series) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def by_threshold(thresholds: Thresholds, faces: pd.DataFrame) -> Report:
@@ -194,7 +234,7 @@ def coverage(faces: pd.DataFrame, skipped: pd.DataFrame) -> Report:
 
 
 def _real_report(slicer: Slicer, reals: pd.DataFrame) -> Report:
-    return slicer.interval("fpr", slicer.flagged, reals) | {"n_real": len(reals)}
+    return slicer.flagged("fpr", reals) | {"n_real": len(reals)}
 
 
 def _compressed_report(slicer: Slicer, reals: pd.DataFrame, compressed: pd.DataFrame) -> Report:

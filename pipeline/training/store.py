@@ -20,8 +20,9 @@ from PIL import Image
 from zarr.codecs import ZstdCodec
 
 from pipeline.errors import DecodeError, ManifestError
+from pipeline.labels import UNKNOWN
 from pipeline.manifest import SplitRow, read_rows
-from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.preprocess import FloatArray, ImageU8, Preprocess
 
 TEXT_COLUMNS = [
     name
@@ -127,6 +128,14 @@ class ZarrPictures:
         height, width = self.context_hw[face]
         whole = self.masks[face, :height, :width] if self.has_mask[face] else None
         return None if whole is None else np.asarray(whole, np.uint8)
+
+
+def view_labels(store: FaceStore, face: int, preprocess: Preprocess) -> list[int]:
+    """Boundary label of each view of a face; the aligned view shows what the widest crop shows."""
+    rows = store.table[store.face_of_crop == face].sort_values("crop_scale")
+    known = dict(zip(rows["crop_scale"], rows["boundary_label"], strict=True))
+    labels = [int(known.get(scale, UNKNOWN)) for scale in preprocess.scales]
+    return [*labels, int(rows["boundary_label"].iloc[-1])] if preprocess.aligned else labels
 
 
 def open_manifest(path: Path) -> FaceStore:

@@ -1,0 +1,308 @@
+"""What each part of the detector is worth: short runs that differ in one thing, several seeds each.
+
+A part is judged on copies of validation faces and, where a folder of genuine swaps is given, on
+those: held-out pseudo-swaps rank designs wrongly. Whoever looks at genuine swaps counts the looks.
+"""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ManifestError
+from pipeline.faces.detector import FaceDetector, find_faces
+from pipeline.fusion import SEAM, fuse_face
+from pipeline.labels import FAKE
+from pipeline.params import Params
+from pipeline.preprocess import FloatArray
+from pipeline.training.calibration import (
+    AS_IT_IS,
+    ScoredCopies,
+    fit_fusion,
+    pool_of,
+    score_copies,
+)
+from pipeline.training.degradations import (
+    SOFT_COPIES,
+    Degradation,
+    as_it_is,
+    blur,
+    jpeg,
+    shrink,
+)
+from pipeline.training.loop import BEST, Inputs, train
+from pipeline.training.metrics import area_under_roc
+from pipeline.training.pictures import Picture
+from pipeline.training.resume import ResumeFile
+from pipeline.training.scoring import FaceLogits, Scorer, picture_of
+from pipeline.training.seam_fit import grow, numbers_of, pair_numbers
+from pipeline.training.served import load_network
+from pipeline.training.store import FaceStore
+from pipeline.trees import TreeEnsemble
+
+Scores = NDArray[np.float64]
+Score = Callable[[FaceLogits], Scores]
+Overrides = Mapping[str, Mapping[str, Any]]
+Log = Callable[[str], None]
+
+# What happens to reals and to fakes in each cell of the genuine set.
+CELLS: Final[dict[str, tuple[Degradation, Degradation]]] = {
+    "clean": (as_it_is, as_it_is),
+    "jpeg50": (jpeg(50), jpeg(50)),
+    "both_blurred": (blur(1.0), blur(1.0)),
+    "half_size": (shrink(0.5), shrink(0.5)),
+    "reals_blurred": (blur(1.0), as_it_is),
+}
+DEGRADATION_FRACS: Final = (
+    *("jpeg_frac", "second_jpeg_frac", "x264_frac", "resize_frac", "noise_frac"),
+    *("gaussian_blur_frac", "motion_blur_frac", "colour_jitter_frac", "sharpen_frac"),
+)
+NO_DEGRADATIONS: Final = {
+    "augment": dict.fromkeys(DEGRADATION_FRACS, 0.0),
+    "pseudo_swap": {"soften_real_frac": 0.0, "soft_camera_frac": 0.0},
+}
+HULL: Final = {"pseudo_swap": {"hull_frac": 1.0, "box_frac": 0.0}}
+# Networks, each with one thing changed against "base".
+BASE: Final = "base"
+NETWORKS: Final[dict[str, Overrides]] = {
+    BASE: {},
+    "hull_mask": HULL,
+    "no_degradations": NO_DEGRADATIONS,
+    "frequency_highpass": {"model": {"frequency": "highpass"}},
+    "frequency_fft": {"model": {"frequency": "fft"}},
+    "frequency_dct": {"model": {"frequency": "dct"}},
+    "random_weights": {"model": {"weights": "none"}},
+    "view_1.1x": {"model": {"views": ["1.1x"]}},
+    "view_1.5x": {"model": {"views": ["1.5x"]}},
+    "view_2x": {"model": {"views": ["2x"]}},
+    "views_all": {"model": {"views": ["1.1x", "1.5x", "2x", "aligned"]}},
+}
+TREES: Final[dict[str, Overrides]] = {
+    SEAM: {},
+    "seam_hull_mask": HULL,
+    "seam_no_degradations": NO_DEGRADATIONS,
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long each short run is. networks, trees: names of the variants to run."""
+
+    seeds: tuple[int, ...]
+    epochs: int
+    pairs: int
+    seam_pairs: int
+    networks: tuple[str, ...]
+    trees: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class GenuineSet:
+    """Pictures of genuine swaps and of real faces; missed: those without a face."""
+
+    pictures: list[Picture]
+    labels: NDArray[np.int64]
+    missed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What every variant is judged on, with the seam's numbers of all of it, which no variant
+    changes. val_numbers: by name of the copy; cell_numbers: by name of the cell."""
+
+    store: FaceStore
+    genuine: GenuineSet | None
+    val_numbers: dict[str, FloatArray]
+    cell_numbers: dict[str, FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One trained network on everything that it is judged on."""
+
+    copies: ScoredCopies
+    cells: dict[str, FaceLogits]
+
+    def with_trees(self, trees: TreeEnsemble, material: Material) -> "Scored":
+        """The same with the seam's logits beside the network's."""
+        copies = {
+            name: logits | _seam_logits(trees, material.val_numbers[name])
+            for name, logits in self.copies.copies.items()
+        }
+        cells = {
+            name: logits | _seam_logits(trees, material.cell_numbers[name])
+            for name, logits in self.cells.items()
+        }
+        return Scored(replace(self.copies, copies=copies), cells)
+
+
+def read_genuine(labels_csv: Path, detector: FaceDetector) -> GenuineSet:
+    """Read a CSV with image_path (relative to it) and label, and find the largest face of each.
+
+    Raises ManifestError naming the row of a picture that cannot be read.
+    """
+    pictures, labels, missed = [], [], 0
+    with labels_csv.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for number, row in enumerate(rows, start=2):
+        bgr = cv2.imread(str(labels_csv.parent / row["image_path"]))
+        if bgr is None:
+            raise ManifestError(f"{labels_csv}: row {number}: image_path: cannot be read")
+        rgb = np.asarray(bgr[..., ::-1].copy(), np.uint8)
+        faces = find_faces(detector, rgb, min_score=0.5, min_face_px=20, max_faces=1)
+        if not faces:
+            missed += 1
+            continue
+        pictures.append(Picture(rgb, faces[0].box_xyxy, faces[0].keypoints))
+        labels.append(int(row["label"]))
+    return GenuineSet(pictures, np.array(labels, np.int64), missed)
+
+
+def gather(store: FaceStore, genuine: GenuineSet | None) -> Material:
+    """Take the seam's numbers of all copies of a split and of all cells of the genuine set."""
+    faces = [picture_of(store, face) for face in range(len(store.faces))]
+    copies = {AS_IT_IS: as_it_is} | {name: copy.degrade for name, copy in SOFT_COPIES.items()}
+    cells = {} if genuine is None else {name: _cell(genuine, name) for name in CELLS}
+    return Material(
+        store,
+        genuine,
+        {name: numbers_of(degrade(face) for face in faces) for name, degrade in copies.items()},
+        {name: numbers_of(pictures) for name, pictures in cells.items()},
+    )
+
+
+def ablate(
+    params: Params, inputs: Inputs, material: Material, budget: Budget, workers: int, log: Log
+) -> dict[str, Any]:
+    """Run every variant with every seed; the content of metrics/ablation.json.
+
+    Each number is the mean over the seeds, with the least and the greatest.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+
+    def keep(name: str, scored: Scored, score: Score) -> None:
+        numbers = _judged(scored, material, score, params)
+        found.setdefault(name, []).append(numbers)
+        log(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in numbers.items()))
+
+    for seed in budget.seeds:
+        grown = {
+            name: _grown(_changed(params, TREES[name], seed, budget), inputs.train, workers)
+            for name in budget.trees
+        }
+        for name in budget.networks:
+            changed = _changed(params, NETWORKS[name], seed, budget)
+            scored = _score(_trained(changed, inputs), material)
+            keep(name, scored, _fixed(changed))
+            if name == BASE:
+                for part, trees in grown.items():
+                    keep(part, scored.with_trees(trees, material), _seam)
+                if SEAM in grown:
+                    _keep_fusions(scored.with_trees(grown[SEAM], material), changed, keep)
+    return {
+        "budget": asdict(budget),
+        "genuine": _counts(material.genuine),
+        "variant": {name: _spread(runs) for name, runs in found.items()},
+    }
+
+
+def _changed(params: Params, overrides: Overrides, seed: int, budget: Budget) -> Params:
+    """Parameters with one thing changed, for a short run in which everything learns at once."""
+    sections = params.model_dump()
+    sections["train"] |= {
+        "seed": seed,
+        "epochs": budget.epochs,
+        "pairs_per_epoch": budget.pairs,
+        "frozen_epochs": 0,
+        "last_stages_until_epoch": 0,
+        "patience": budget.epochs,
+        "warmup_epochs": min(1.0, params.train.warmup_epochs),
+    }
+    sections["seam"] |= {"pairs": budget.seam_pairs, "seeds": [seed]}
+    for section, values in overrides.items():
+        sections[section] |= values
+    return Params.model_validate(sections)
+
+
+def _grown(params: Params, store: FaceStore, workers: int) -> TreeEnsemble:
+    return grow(*pair_numbers(store, params, workers), params.seam)
+
+
+def _trained(params: Params, inputs: Inputs) -> Scorer:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        resume = ResumeFile("ablation", folder / "resume")
+        train(params, inputs, folder / "run", folder / "live", resume, log=lambda _: None)
+        network, meta = load_network(folder / "run" / BEST, params)
+    return Scorer(network, meta.preprocess)
+
+
+def _score(scorer: Scorer, material: Material) -> Scored:
+    genuine = material.genuine
+    cells = {} if genuine is None else {name: _cell(genuine, name) for name in CELLS}
+    return Scored(
+        score_copies(scorer, material.store),
+        {name: scorer.pictures(pictures) for name, pictures in cells.items()},
+    )
+
+
+def _cell(genuine: GenuineSet, name: str) -> list[Picture]:
+    pairs = zip(genuine.pictures, genuine.labels, strict=True)
+    return [CELLS[name][label](picture) for picture, label in pairs]
+
+
+def _keep_fusions(
+    scored: Scored, params: Params, keep: Callable[[str, Scored, Score], None]
+) -> None:
+    """The heads by a learned rule, and network and seam together."""
+    pool = pool_of(scored.copies, params.calibrate.min_face_px)
+    heads = {head: values for head, values in pool.logits.items() if head != SEAM}
+    alone, both = fit_fusion(replace(pool, logits=heads)), fit_fusion(pool)
+    keep("fusion_learned", scored, lambda logits: fuse_face(logits, 1.0, alone))
+    keep("fusion_learned_with_seam", scored, lambda logits: fuse_face(logits, 1.0, both))
+
+
+def _judged(scored: Scored, material: Material, score: Score, params: Params) -> dict[str, float]:
+    """AUC of the copies of validation together, and of every cell of the genuine set."""
+    pool = pool_of(scored.copies, params.calibrate.min_face_px)
+    numbers = {"val": area_under_roc(pool.labels, score(pool.logits))}
+    if material.genuine is not None:
+        for name, logits in scored.cells.items():
+            numbers[name] = area_under_roc(material.genuine.labels, score(logits))
+    return numbers
+
+
+def _fixed(params: Params) -> Score:
+    return lambda logits: fuse_face(logits, 1.0, params.fusion)
+
+
+def _seam(logits: FaceLogits) -> Scores:
+    return np.asarray(logits[SEAM], np.float64)
+
+
+def _seam_logits(trees: TreeEnsemble, numbers: FloatArray) -> FaceLogits:
+    return {SEAM: trees.logits(numbers).astype(np.float32)}
+
+
+def _spread(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    return {
+        key: {
+            "mean": float(np.mean([run[key] for run in runs])),
+            "least": min(run[key] for run in runs),
+            "greatest": max(run[key] for run in runs),
+        }
+        for key in runs[0]
+    } | {"runs": len(runs)}
+
+
+def _counts(genuine: GenuineSet | None) -> dict[str, int] | None:
+    if genuine is None:
+        return None
+    fakes = int((genuine.labels == FAKE).sum())
+    return {"n_fake": fakes, "n_real": len(genuine.labels) - fakes, "missed": genuine.missed}

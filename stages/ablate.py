@@ -1,0 +1,58 @@
+"""Measure what each part is worth: `python -m stages.ablate [--genuine LABELS.csv] [options]`.
+
+Reads data/zarr/{train,val}.zarr and params.yaml, writes metrics/ablation.json. Run by hand: it
+takes hours, and looking at genuine swaps is a decision of its own.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from pipeline.cli import run_stage, worker_count
+from pipeline.faces.load import load_detector
+from pipeline.jsonfile import write_json
+from pipeline.params import load_params
+from pipeline.quality import QualityThresholds
+from pipeline.training.ablation import NETWORKS, TREES, Budget, ablate, gather, read_genuine
+from pipeline.training.loop import Inputs
+from pipeline.training.store import open_zarr
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.ablate", description=__doc__)
+    parser.add_argument("--genuine", type=Path, help="CSV with image_path and label")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=600, help="pairs an epoch")
+    parser.add_argument("--seam-pairs", type=int, default=1000)
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--trees", nargs="*", default=list(TREES), choices=list(TREES))
+    parser.add_argument("--out", type=Path, default=Path("metrics/ablation.json"))
+    args = parser.parse_args()
+    params = load_params()
+    quality = json.loads(Path("data/manifests/quality.json").read_text(encoding="utf-8"))
+    train, val = (open_zarr(Path(f"data/zarr/{name}.zarr")) for name in ("train", "val"))
+    genuine = read_genuine(args.genuine, load_detector("insightface")) if args.genuine else None
+    budget = Budget(
+        tuple(args.seeds),
+        args.epochs,
+        args.pairs,
+        args.seam_pairs,
+        tuple(args.networks),
+        tuple(args.trees),
+    )
+    inputs = Inputs(train, val, QualityThresholds.from_dict(quality))
+    material = gather(val, genuine)
+    report = ablate(
+        params,
+        inputs,
+        material,
+        budget,
+        worker_count(),
+        log=lambda line: print(f"ablate: {line}", flush=True),
+    )
+    write_json(args.out, report)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,34 @@
+"""Grow the boosted trees on numbers taken along the seam of pairs.
+
+deps: data/zarr/{train,val}.zarr
+params: seam, pseudo_swap, augment, crop_faces, model, preprocess, train.seed,
+calibrate.min_surroundings_frac
+outs: data/seam/trees.npz, metrics/seam.json
+"""
+
+from pathlib import Path
+
+from pipeline.cli import run_stage, worker_count
+from pipeline.jsonfile import write_json
+from pipeline.params import load_params
+from pipeline.training.seam_fit import grow, pair_numbers, seam_report
+from pipeline.training.store import open_zarr
+
+TREES = Path("data/seam/trees.npz")
+
+
+def main() -> None:
+    params = load_params()
+    train, val = open_zarr(Path("data/zarr/train.zarr")), open_zarr(Path("data/zarr/val.zarr"))
+    numbers, labels = pair_numbers(train, params, worker_count())
+    print(f"train_seam: {len(labels) // 2} pairs, {numbers.shape[1]} numbers each")
+    trees = grow(numbers, labels, params.seam)
+    TREES.parent.mkdir(parents=True, exist_ok=True)
+    TREES.write_bytes(trees.to_bytes())
+    report = seam_report(trees, val, params.calibrate.min_surroundings_frac)
+    write_json(Path("metrics/seam.json"), report)
+    print(f"train_seam: validation AUC of the trees alone {report['all']['auc']:.4f}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

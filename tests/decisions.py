@@ -1,0 +1,50 @@
+"""Decisions with round numbers, for tests of what comes before and after them."""
+
+from pipeline.decision import Conformal, DecisionSpec, Limits
+from pipeline.fusion import Fusion
+from pipeline.params import FusionParams
+from pipeline.thresholds import Thresholds
+
+WEIGHTS = FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15)
+
+
+def limits_of(
+    suspicious: float = 0.5,
+    fake: float = 0.8,
+    *,
+    best_f1: float = 0.5,
+    balanced: float = 0.5,
+    possible: tuple[float, float] = (0.3, 0.9),
+) -> Limits:
+    """suspicious, fake: where they begin. possible: from where a score may be a fake's, and up to
+    where it may be a real face's."""
+    fake_at_least, real_at_most = possible
+    return Limits(
+        thresholds=Thresholds(
+            best_f1=best_f1, low_fpr=fake, balanced=balanced, suspicious=suspicious
+        ),
+        conformal=Conformal(confidence=0.9, real_at_most=real_at_most, fake_at_least=fake_at_least),
+    )
+
+
+def decision_of(
+    open_limits: Limits | None = None,
+    tight: Limits | None = None,
+    *,
+    temperature: float = 1.0,
+    fusion: Fusion = WEIGHTS,
+    min_face_px: int = 60,
+    min_surroundings_frac: float = 0.02,
+    min_detail: float | None = None,
+) -> DecisionSpec:
+    """tight: the limits of faces that fill the picture, those of the others unless told."""
+    limits = open_limits or limits_of()
+    return DecisionSpec(
+        temperature=temperature,
+        fusion=fusion,
+        open=limits,
+        tight=tight or limits,
+        min_face_px=min_face_px,
+        min_surroundings_frac=min_surroundings_frac,
+        min_detail=min_detail,
+    )

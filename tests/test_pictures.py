@@ -1,0 +1,90 @@
+"""pipeline.training.pictures: box, keypoints and mask stay with the face."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.aligned import surroundings_frac
+from pipeline.params import load_params
+from pipeline.seam import TEMPLATE
+from pipeline.training.pictures import Picture, framed
+from pipeline.training.pseudo_swap import PseudoSwapper, SwapRecipe
+from pipeline.training.sample import PLAIN
+
+
+def marked(size: int = 500, scale: float = 2.0) -> Picture:
+    """A white dot at the nose, which the mask covers too."""
+    points = np.asarray(TEMPLATE * scale + 110, np.float32)
+    rgb = np.full((size, size + 20, 3), 40, np.uint8)
+    alpha = np.zeros(rgb.shape[:2], np.float32)
+    nose = (round(float(points[2, 0])), round(float(points[2, 1])))
+    points[2] = nose
+    cv2.circle(rgb, nose, 5, (255, 255, 255), -1)
+    cv2.circle(alpha, nose, 5, 1.0, -1)
+    box = np.array([150, 150, 330, 380], np.float32)
+    return Picture(rgb, box, points, alpha)
+
+
+def dot(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+    """Where the dot is seen, and where the keypoint says it is."""
+    rows, columns = np.nonzero(picture.rgb[..., 0] > 140)
+    assert picture.keypoints is not None
+    return np.array([columns.mean(), rows.mean()]), picture.keypoints[2]
+
+
+@pytest.mark.parametrize("factor", [0.45, 0.8, 1.0])
+def test_resizing_moves_all_alike(factor: float) -> None:
+    picture = marked().resized(factor)
+    seen, said = dot(picture)
+    assert np.abs(seen - said).max() < 0.6
+    assert picture.alpha is not None
+    assert picture.alpha.shape == picture.rgb.shape[:2]
+    assert picture.alpha[round(float(said[1])), round(float(said[0]))] > 0.9
+    np.testing.assert_allclose(picture.box_xyxy, marked().box_xyxy * factor, rtol=0.01)
+    assert picture.square_px == pytest.approx(256 * factor, rel=0.01)
+
+
+def test_cutting_moves_all_alike_and_stops_at_the_edge() -> None:
+    picture = marked().cut(-50, 60, 420, 900)
+    assert picture.rgb.shape == (440, 420, 3)
+    seen, said = dot(picture)
+    assert np.abs(seen - said).max() < 0.01
+    np.testing.assert_array_equal(picture.box_xyxy, [150, 90, 330, 320])
+
+
+def test_without_keypoints_the_square_follows_from_the_box() -> None:
+    picture = Picture(np.zeros((99, 99, 3), np.uint8), np.array([0, 0, 50, 80], np.float32), None)
+    assert picture.square_px == pytest.approx(113.6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_real_face_and_its_swap_are_framed_alike(seed: int) -> None:
+    params = load_params().pseudo_swap.model_copy(update={"tight_frac": 0.6})
+    real = marked()
+    assert real.keypoints is not None
+    swap = PseudoSwapper(PLAIN).apply(real.rgb, real.keypoints, SwapRecipe(shift=(9.0, 9.0, 9.0)))
+    fake = Picture(swap.rgb, real.box_xyxy, real.keypoints, swap.alpha)
+    first, second = (framed(p, params, np.random.default_rng(seed)) for p in (real, fake))
+    assert first.rgb.shape == second.rgb.shape
+    np.testing.assert_array_equal(first.box_xyxy, second.box_xyxy)
+    np.testing.assert_array_equal(first.keypoints, second.keypoints)
+    assert second.alpha is not None
+    outside = second.alpha < 1e-3
+    inner = cv2.erode(outside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    difference = np.abs(first.rgb.astype(int) - second.rgb.astype(int)).max(axis=2)
+    assert difference[inner].max(initial=0) <= 1
+
+
+def test_tight_framing_takes_the_surroundings_away() -> None:
+    base = load_params().pseudo_swap
+    still = {"resize_frac": 0.0, "soft_camera_frac": 0.0}
+    tight = base.model_copy(update={**still, "tight_frac": 1.0, "square_max_px": 4000})
+    shares = []
+    for seed in range(10):
+        cut = framed(marked(), tight, np.random.default_rng(seed))
+        assert cut.keypoints is not None
+        shares.append(surroundings_frac(cut.keypoints, *cut.rgb.shape[:2]))
+    assert surroundings_frac(marked().keypoints, 500, 520) == 1
+    assert max(shares) < 1
+    assert np.mean(shares) < 0.65
+    assert min(shares) < 0.45

@@ -1,0 +1,99 @@
+"""pipeline.seam_rings, seam_numbers and seam_evidence: a paste is seen, a soft picture is not."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.seam import TEMPLATE
+from pipeline.seam_evidence import seam_evidence
+from pipeline.seam_numbers import number_names, outside_detail, seam_numbers
+from pipeline.seam_rings import MAPS, OUTSIDE_CELLS, RINGS, SIDES, ring_statistics
+from pipeline.training.pseudo_swap import PseudoSwapper, SwapRecipe
+from pipeline.training.sample import PLAIN
+
+KEYPOINTS = np.asarray(TEMPLATE * 2 + 100, np.float32)
+
+
+def textured(seed: int = 0) -> ImageU8:
+    """Detail of all sizes, as a photograph has it."""
+    rng = np.random.default_rng(seed)
+    picture = np.full((456, 456, 3), 120, np.float32)
+    for sigma in (0.6, 1.5, 4, 10):
+        noise = rng.normal(0, 1, picture.shape).astype(np.float32)
+        picture += 9 * sigma * cv2.GaussianBlur(noise, (0, 0), sigma)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def pasted(rgb: ImageU8) -> ImageU8:
+    return PseudoSwapper(PLAIN).apply(rgb, KEYPOINTS, SwapRecipe(mirror_border=True)).rgb
+
+
+def numbers(rgb: ImageU8) -> dict[str, float]:
+    values = seam_numbers(ring_statistics(rgb, KEYPOINTS)[None])[0]
+    return dict(zip(number_names(), values.tolist(), strict=True))
+
+
+def blurred(rgb: ImageU8) -> ImageU8:
+    return np.asarray(cv2.GaussianBlur(rgb, (0, 0), 1.2), np.uint8)
+
+
+def test_every_cell_belongs_to_one_ring_and_side() -> None:
+    found = ring_statistics(textured(), KEYPOINTS)
+    assert found.shape == (2 * MAPS + 1, RINGS, SIDES)
+    assert found[-1].sum() == 172**2
+    assert found[-1, 9:].sum() == OUTSIDE_CELLS
+    assert (found[-1] > 0).all()
+
+
+def test_every_number_has_a_name_of_its_own() -> None:
+    names = number_names()
+    assert len(names) == len(set(names)) == seam_numbers(np.ones((1, 17, 13, 4))).shape[1] == 624
+
+
+def test_a_paste_lacks_fine_texture_inside_and_a_soft_photo_does_not() -> None:
+    rgb = textured()
+    finest = "power_drop_band0_0"
+    real, fake, soft = numbers(rgb), numbers(pasted(rgb)), numbers(blurred(rgb))
+    assert fake[finest] < real[finest] - 0.25
+    assert abs(soft[finest] - real[finest]) < 0.05
+
+
+def test_brightness_and_contrast_cancel() -> None:
+    rgb = textured()
+    dim = np.asarray(rgb * np.float32(0.6) + 30, np.uint8)
+    before, after = numbers(rgb), numbers(dim)
+    for name in ("power_drop_band2_0", "log_drop_band3_0", "power_drop_slope1_0"):
+        assert after[name] == pytest.approx(before[name], abs=0.05)
+
+
+def test_without_surroundings_nothing_is_made_up() -> None:
+    tight = textured()[110:346, 110:346]
+    points: FloatArray = KEYPOINTS - np.float32(110)
+    values = seam_numbers(ring_statistics(tight, points)[None])
+    found = dict(zip(number_names(), values[0].tolist(), strict=True))
+    assert np.isnan(found["power_drop_band0_0"])
+    assert found["outside_share"] < 0.02
+    assert np.isnan(outside_detail(values)[0])
+    assert np.isfinite(found["power_step_band0_4"])
+
+
+def test_detail_of_the_surroundings_falls_with_blur() -> None:
+    details = [
+        float(outside_detail(seam_numbers(ring_statistics(rgb, KEYPOINTS)[None]))[0])
+        for rgb in (textured(), blurred(textured()))
+    ]
+    assert details[1] < details[0] - 0.3
+
+
+def test_the_evidence_shows_the_drop_in_decibels() -> None:
+    rgb = textured()
+    real, fake = (seam_evidence(ring_statistics(p, KEYPOINTS)) for p in (rgb, pasted(rgb)))
+    assert fake.drop_db[0] > real.drop_db[0] + 2
+    assert abs(float(fake.drop_db[-1] - real.drop_db[-1])) < 1
+    as_json = fake.to_dict()
+    assert [band["scale_px"] for band in as_json["bands"]] == sorted(
+        band["scale_px"] for band in as_json["bands"]
+    )
+    assert all(len(band["profile_db"]) == RINGS for band in as_json["bands"])
+    assert len(as_json["ring_edges"]) == RINGS + 1

@@ -1,0 +1,111 @@
+"""pipeline.seam_rings: sums over rings and sides of the paste square."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.seam import TEMPLATE, arcface_square
+from pipeline.seam_rings import (
+    BANDS,
+    CELL_PX,
+    INSIDE,
+    MAPS,
+    OUTSIDE,
+    OUTSIDE_CELLS,
+    RING_EDGES,
+    RINGS,
+    SIDES,
+    ring_statistics,
+)
+
+# The square's centre lies at this pixel of a picture of this size, two pixels to a view pixel less.
+SIZE = 400
+POINTS = np.asarray((TEMPLATE - 63.5) * 2 + SIZE / 2 - 0.5, np.float32)
+
+
+def noise(seed: int = 0, size: int = SIZE) -> ImageU8:
+    grey = np.random.default_rng(seed).normal(128, 20, (size, size))
+    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def low_passed(rgb: ImageU8) -> ImageU8:
+    """The square of a picture through 128 px and back, with hard edges."""
+    matrix = arcface_square(POINTS)
+    square = cv2.warpAffine(rgb, matrix, (128, 128), flags=cv2.INTER_AREA)
+    inverse = cv2.invertAffineTransform(matrix)
+    back = cv2.warpAffine(square, inverse, (SIZE, SIZE))
+    inside = cv2.warpAffine(np.ones((128, 128), np.uint8), inverse, (SIZE, SIZE)) > 0
+    return np.where(inside[..., None], back, rgb)
+
+
+def mean_levels(statistics: FloatArray) -> FloatArray:
+    """(MAPS, RINGS) mean energy of a cell of each ring, all sides together."""
+    return statistics[:MAPS].sum(axis=2) / statistics[-1].sum(axis=1)
+
+
+def test_every_cell_of_the_view_is_counted_once() -> None:
+    found = ring_statistics(noise(), POINTS)
+    assert found.shape == (2 * MAPS + 1, RINGS, SIDES)
+    assert found.dtype == np.float32
+    assert found[-1].sum() == CELL_PX**2 == 29584
+    assert found[-1, OUTSIDE].sum() == OUTSIDE_CELLS
+    assert np.isfinite(found).all()
+
+
+def test_rings_are_as_large_as_their_edges_say() -> None:
+    counts = ring_statistics(noise(), POINTS)[-1]
+    places = (np.arange(CELL_PX // 2) + 0.5) / 64  # of cells, in half sides from the middle
+    within = np.array([(2 * np.count_nonzero(places < edge)) ** 2 for edge in RING_EDGES])
+    assert counts.sum(axis=1).tolist() == np.diff(within).tolist()
+    # The two diagonals belong to top and bottom.
+    assert counts.sum(axis=0) == pytest.approx([CELL_PX**2 / 4] * 4, rel=0.02)
+
+
+def test_only_cells_inside_the_picture_count() -> None:
+    """A picture that ends in the square's middle leaves the sides that it shows."""
+    right_half = noise()[:, SIZE // 2 :]
+    found = ring_statistics(right_half, POINTS - np.float32([SIZE / 2, 0]))
+    top, right, bottom, left = found[-1].sum(axis=0)
+    whole = ring_statistics(noise(), POINTS)[-1].sum(axis=0)
+    assert left == 0
+    assert right == pytest.approx(whole[1], rel=0.03)
+    assert (top, bottom) == (pytest.approx(whole[0] / 2, rel=0.05),) * 2
+    nothing = ring_statistics(noise(), POINTS + np.float32(5000))
+    assert not nothing.any()
+
+
+def test_white_noise_has_a_flat_profile() -> None:
+    """Measured in logarithms, ring to ring: a factor of 1.1, with few cells in the middle."""
+    levels = np.mean([mean_levels(ring_statistics(noise(k), POINTS)) for k in range(4)], axis=0)
+    profile = np.log(levels / levels.mean(axis=1, keepdims=True))
+    assert np.abs(profile[:3]).max() < 0.1
+    assert np.abs(profile[BANDS:]).max() < 0.1
+    assert np.abs(profile[:, 3:]).max() < 0.25  # coarse bands have few waves to a ring
+
+
+def test_a_square_through_128_px_lacks_the_finest_bands_inside() -> None:
+    rgb = noise()
+    before, after = (mean_levels(ring_statistics(p, POINTS)) for p in (rgb, low_passed(rgb)))
+    drop = np.log(before / after)
+    # What a 128-px round trip loses, and the finest band, are nearly gone inside the square.
+    for row in (0, BANDS, BANDS + 1):
+        assert drop[row, INSIDE].min() > 1.0
+        assert np.abs(drop[row, OUTSIDE][2:]).max() < 0.05
+    # The finer the band, the more of it is lost.
+    inside = drop[:BANDS, INSIDE].mean(axis=1)
+    assert inside.tolist() == sorted(inside.tolist(), reverse=True)
+
+
+def test_a_turned_face_gives_nearly_the_same_numbers() -> None:
+    """Upright or on its side: sides change places, the rings stay."""
+    rgb = noise()
+    upright = ring_statistics(rgb, POINTS)
+    turned = np.ascontiguousarray(np.rot90(rgb))  # to the left: (x, y) -> (y, SIZE - 1 - x)
+    points = np.stack([POINTS[:, 1], SIZE - 1 - POINTS[:, 0]], axis=1)
+    np.testing.assert_allclose(ring_statistics(turned, points), upright, rtol=0.02, atol=2.0)
+
+
+def test_unusable_keypoints_are_refused() -> None:
+    with pytest.raises(ValueError, match="one spot"):
+        ring_statistics(noise(), np.full((5, 2), 9, np.float32))

@@ -1,0 +1,26 @@
+"""Trees on the seam's numbers that are small enough to follow."""
+
+import numpy as np
+
+from pipeline.seam_numbers import number_names
+from pipeline.trees import TreeEnsemble
+
+
+def stump(
+    name: str = "outside_share", threshold: float = 0.5, low: float = -1.0, high: float = 1.0
+) -> TreeEnsemble:
+    """One decision: `low` where the number is at or below the threshold, else `high`.
+
+    A number that is not known counts as above.
+    """
+    return TreeEnsemble(
+        feature=np.array([number_names().index(name), 0, 0], np.int32),
+        threshold=np.array([threshold, 0.0, 0.0]),
+        left=np.array([1, 1, 2], np.int32),
+        right=np.array([2, 1, 2], np.int32),
+        value=np.array([0.0, low, high]),
+        missing_left=np.zeros(3, bool),
+        roots=np.zeros(1, np.int32),
+        depth=1,
+        baseline=0.0,
+    )
