@@ -123,7 +123,9 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_stage_ran_and_nothing_large_reached_git(repo: Path) -> None:
     tracked = run(repo, "git", "ls-files").splitlines()
-    assert not [name for name in tracked if name.endswith((".png", ".mp4", ".pt", ".onnx", ".mkv"))]
+    # The released bundle is the one exception, and holds no picture.
+    ours = [name for name in tracked if not name.startswith("data/release/")]
+    assert not [name for name in ours if name.endswith((".png", ".mp4", ".pt", ".onnx", ".mkv"))]
     assert json.loads((repo / "metrics/test.json").read_text(encoding="utf-8"))
     assert (repo / "data/export/detector.onnx").is_file()
 
