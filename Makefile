@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-fast lint format production production-mobile release
+.PHONY: help setup repro test test-fast lint format bench production production-mobile release
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,10 +41,13 @@ format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(READY)  ## time the parts of training on one core, into metrics/bench.json
+	$(BIN)/python -m stages.bench
+
 # What both recipes share: swaps made on the fly, every seam with its surroundings, many pairs.
-DATA = -S pseudo_swap.frac=1.0 -S pseudo_swap.tight_frac=0.45 -S crop_faces.context_max_px=640 \
+DATA = -S pseudo_swap.frac=1.0 -S pseudo_swap.tight_frac=0.25 -S crop_faces.context_max_px=640 \
 	-S split_groups.val_frac=0.15 -S split_groups.test_frac=0.15 \
-	-S seam.pairs=8000 -S 'seam.seeds=[1,2,3]' -S 'model.views=[aligned]' -S model.frequency=off
+	-S seam.pairs=8000 -S 'seam.seeds=[1,2,3]' -S 'model.views=[aligned]'
 
 PRODUCTION = $(DATA) -S model.backbone=convnext_tiny -S model.weights=hub \
 	-S train.precision=auto -S train.epochs=30 -S train.pairs_per_epoch=4000 -S train.batch_size=32 \
@@ -54,9 +57,11 @@ PRODUCTION = $(DATA) -S model.backbone=convnext_tiny -S model.weights=hub \
 production: $(READY)  ## the user's recipe: ConvNeXt-Tiny, phases 1-3 / 4-15 / 16+ (ROOT=data for your own data)
 	$(BIN)/dvc exp run -n production $(PRODUCTION) $(if $(ROOT),-S data.root=$(ROOT)) $(ARGS)
 
-MOBILE = $(DATA) -S train.epochs=14 -S train.pairs_per_epoch=1200 -S train.last_stages_until_epoch=2 \
-	-S train.backbone_lr_scale=0.4 -S train.full_lr_scale=0.5 -S train.min_lr_frac=0.01 \
-	-S train.ema_decay=0.99 -S train.patience=20 -S train.val_faces=160 -S evaluate.ladder_faces=60
+MOBILE = $(DATA) -S train.epochs=16 -S train.pairs_per_epoch=1200 -S train.batch_size=32 \
+	-S train.lr=0.002 -S train.backbone_lr_scale=0.15 -S train.full_lr_scale=1.0 \
+	-S train.min_lr_frac=0.01 -S train.ema_decay=0.99 -S train.last_stages_until_epoch=2 \
+	-S train.patience=16 -S train.val_faces=320 -S train.precision=auto -S train.threads=1 \
+	-S evaluate.ladder_faces=60
 
 production-mobile: $(READY)  ## the released recipe: MobileNetV2, an hour on 2 cores (ROOT=data/photos)
 	$(BIN)/dvc exp run -n production-mobile $(MOBILE) $(if $(ROOT),-S data.root=$(ROOT)) $(ARGS)

@@ -31,7 +31,7 @@ from pipeline.session import (
 )
 from pipeline.trees import TreeEnsemble
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 SPEC_FILE: Final = "detector.json"
 # On logits, relative where they exceed 1: processors with other vector units round differently, and
 # int8 kernels more so.

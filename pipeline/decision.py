@@ -16,6 +16,7 @@ from pipeline.fusion import (
     DETAIL,
     FUSED_HEADS,
     SEAM,
+    SURROUNDINGS,
     Finite,
     Fusion,
     apply_temperature,
@@ -130,6 +131,7 @@ def decide(
     detail (); other heads are ignored. face_px: longer side of the face box. surroundings: from
     `surroundings_of`.
     """
+    logits = {**logits, SURROUNDINGS: surroundings}
     score = float(fuse_face(logits, spec.temperature, spec.fusion))
     limits = spec.limits(surroundings)
     reasons: list[Reason] = []

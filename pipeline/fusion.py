@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from pipeline.params import FusionParams, Section
+from pipeline.params import Fraction, FusionParams, Section
 
 FloatArray64 = NDArray[np.float64]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -20,19 +20,29 @@ SEAM = "seam"
 # Detail of the surroundings that a 128-px face cannot hold (pipeline.seam_numbers), one a face; no
 # evidence by itself, but without it there is none to find.
 DETAIL = "detail"
+# Share of the ring around the paste square that the picture shows, one a face.
+SURROUNDINGS = "surroundings"
 
 
-class LearnedFusion(Section):
-    """Logistic fusion fitted on validation: sigmoid(bias + sum of weight x logit of the head).
-
-    seam: weight of the seam's trees, which only this fusion hears.
-    """
+class LogisticWeights(Section):
+    """sigmoid(bias + sum of weight x logit of the head). seam: weight of the seam's trees."""
 
     bias: Finite
     real_fake: Finite
     inswapper: Finite
     boundary: Finite
     seam: Finite = 0.0
+
+
+class LearnedFusion(LogisticWeights):
+    """Logistic fusion fitted on validation; only this one hears the seam's trees.
+
+    tight: other weights for faces with less than `tight_below` of their surroundings, whose seam
+    cannot be seen; None: the same for all.
+    """
+
+    tight: LogisticWeights | None = None
+    tight_below: Fraction = 0.0
 
 
 Fusion = FusionParams | LearnedFusion
@@ -73,7 +83,7 @@ def fuse_views(logits: Logits, temperature: float, fusion: Fusion) -> FloatArray
         # Weights may miss 1 by a rounding error; a score may not leave [0, 1].
         return np.asarray(np.clip(_weighted(heads, fusion), 0.0, 1.0))
     raw = {name: np.asarray(logits[name], np.float64) for name in FUSED_HEADS}
-    return sigmoid(fusion.bias + _weighted(raw, fusion) + _of_seam(logits, fusion)[..., None])
+    return _logistic(raw, logits, fusion, views=True)
 
 
 def fuse_face(logits: Logits, temperature: float, fusion: Fusion) -> FloatArray64:
@@ -82,14 +92,33 @@ def fuse_face(logits: Logits, temperature: float, fusion: Fusion) -> FloatArray6
     if isinstance(fusion, FusionParams):
         return np.asarray(fuse_views(logits, temperature, fusion).mean(axis=-1))
     means = {name: np.asarray(logits[name], np.float64).mean(axis=-1) for name in FUSED_HEADS}
-    return sigmoid(fusion.bias + _weighted(means, fusion) + _of_seam(logits, fusion))
+    return _logistic(means, logits, fusion, views=False)
 
 
-def _weighted(heads: Mapping[str, FloatArray64], fusion: Fusion) -> FloatArray64:
-    return np.asarray(sum(getattr(fusion, name) * heads[name] for name in FUSED_HEADS))
+def _logistic(
+    heads: Mapping[str, FloatArray64], logits: Logits, fusion: LearnedFusion, *, views: bool
+) -> FloatArray64:
+    """heads: (..., views) or (...,), with what each face has once in `logits`."""
+
+    def score(weights: LogisticWeights) -> FloatArray64:
+        seam = _of_seam(logits, weights)
+        alike = seam[..., None] if views else seam
+        return sigmoid(weights.bias + _weighted(heads, weights) + alike)
+
+    if fusion.tight is None:
+        return score(fusion)
+    is_tight = np.asarray(logits[SURROUNDINGS], np.float64) < fusion.tight_below
+    chosen = is_tight[..., None] if views else is_tight
+    return np.where(chosen, score(fusion.tight), score(fusion))
 
 
-def _of_seam(logits: Logits, fusion: LearnedFusion) -> FloatArray64:
+def _weighted(
+    heads: Mapping[str, FloatArray64], weights: FusionParams | LogisticWeights
+) -> FloatArray64:
+    return np.asarray(sum(getattr(weights, name) * heads[name] for name in FUSED_HEADS))
+
+
+def _of_seam(logits: Logits, fusion: LogisticWeights) -> FloatArray64:
     if not fusion.seam:
         return np.zeros(())
     return np.asarray(fusion.seam * np.asarray(logits[SEAM], np.float64))

@@ -120,7 +120,7 @@ class ModelParams(Section):
     backbone: Annotated[str, Field(min_length=1)]
     weights: Literal["hub", "file", "package", "none"]
     weights_file: str
-    frequency: Literal["highpass", "fft", "dct", "off"]
+    frequency: Literal["bands", "highpass", "fft", "dct", "off"]
     rgb_dim: Count
     frequency_dim: Count
     hidden_dim: Count
@@ -199,6 +199,8 @@ class TrainParams(Section):
     seed: Seed
     epochs: Count
     pairs_per_epoch: Count
+    source_power: Fraction
+    tight_pairs_frac: Fraction
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]
     accumulate: Count
     lr: Positive

@@ -1,6 +1,7 @@
 """Measure what each part is worth: `python -m stages.ablate [--genuine LABELS.csv] [options]`.
 
-Reads data/zarr/{train,val}.zarr and params.yaml, writes metrics/ablation.json. Run by hand: it
+Reads data/zarr/{train,val}.zarr and params.yaml, writes metrics/ablation.json. Finished runs stay
+in .resume/ablation and are not run again; delete it after a change of the code. Run by hand: it
 takes hours, and looking at genuine swaps is a decision of its own.
 """
 
@@ -13,8 +14,17 @@ from pipeline.faces.load import load_detector
 from pipeline.jsonfile import write_json
 from pipeline.params import load_params
 from pipeline.quality import QualityThresholds
-from pipeline.training.ablation import NETWORKS, TREES, Budget, ablate, gather, read_genuine
+from pipeline.training.ablation import (
+    NETWORKS,
+    TREES,
+    Budget,
+    KeptRuns,
+    ablate,
+    gather,
+    read_genuine,
+)
 from pipeline.training.loop import Inputs
+from pipeline.training.resume import RESUME_DIR
 from pipeline.training.store import open_zarr
 
 
@@ -22,9 +32,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.ablate", description=__doc__)
     parser.add_argument("--genuine", type=Path, help="CSV with image_path and label")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--pairs", type=int, default=600, help="pairs an epoch")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--pairs", type=int, default=500, help="pairs an epoch")
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seam-pairs", type=int, default=1000)
+    parser.add_argument("--val-faces", type=int, default=160, help="that a run is judged on")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--trees", nargs="*", default=list(TREES), choices=list(TREES))
     parser.add_argument("--out", type=Path, default=Path("metrics/ablation.json"))
@@ -37,17 +49,20 @@ def main() -> None:
         tuple(args.seeds),
         args.epochs,
         args.pairs,
+        args.batch_size,
         args.seam_pairs,
+        args.val_faces,
         tuple(args.networks),
         tuple(args.trees),
     )
     inputs = Inputs(train, val, QualityThresholds.from_dict(quality))
-    material = gather(val, genuine)
+    material = gather(val, genuine, budget.val_faces)
     report = ablate(
         params,
         inputs,
         material,
         budget,
+        KeptRuns(RESUME_DIR / "ablation", params, budget),
         worker_count(),
         log=lambda line: print(f"ablate: {line}", flush=True),
     )

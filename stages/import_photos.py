@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add("--reencode", action=argparse.BooleanOptionalAction, default=True, help="photos as well")
     add("--embedder", type=Path, help="ArcFace-like ONNX file that tells people apart")
     add("--same-person", type=float, default=0.5, help="least cosine similarity of one person")
+    add("--inswapper", type=Path, help="inswapper_128.onnx makes the twins (non-commercial)")
     add("--exclude", type=Path, action="append", default=[], help="people to keep out; repeatable")
     add("--seed", type=int, default=20)
     add("--replace", action="store_true", help="replace an earlier import")

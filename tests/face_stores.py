@@ -34,6 +34,10 @@ class DrawnPictures:
     def context(self, face: int) -> ImageU8:
         return self.contexts[face]
 
+    def context_size(self, face: int) -> tuple[int, int]:
+        height, width, _ = self.contexts[face].shape
+        return height, width
+
     def mask(self, _face: int) -> ImageU8 | None:
         return None
 

@@ -1,6 +1,7 @@
 """pipeline.training.ablation: every variant changes what it says, and is judged on everything."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pipeline.training.ablation import (
     NETWORKS,
     TREES,
     Budget,
+    KeptRuns,
     _changed,
     ablate,
     gather,
@@ -28,7 +30,7 @@ from tests.synthetic import draw_face, swap_face, write_rgb
 from tests.test_loop import tiny_params
 from tests.test_weights import detector
 
-BUDGET = Budget((1, 2), 1, 4, 8, (BASE, "hull_mask"), ("seam",))
+BUDGET = Budget((1, 2), 1, 4, 4, 8, 4, (BASE, "hull_mask"), ("seam",))
 
 
 class Drawn:
@@ -109,14 +111,11 @@ def test_a_tiny_ablation_judges_every_part(tmp_path: Path, monkeypatch: pytest.M
     )
     labels, drawn = genuine_folder(tmp_path / "genuine")
     lines: list[str] = []
-    report = ablate(
-        tiny_params(weights),
-        Inputs(learn, val, quality),
-        gather(val, read_genuine(labels, drawn)),
-        BUDGET,
-        workers=1,
-        log=lines.append,
-    )
+    params = tiny_params(weights)
+    kept = KeptRuns(tmp_path / "kept", params, BUDGET)
+    material = gather(val, read_genuine(labels, drawn), BUDGET.val_faces)
+    inputs = Inputs(learn, val, quality)
+    report = ablate(params, inputs, material, BUDGET, kept, workers=1, log=lines.append)
     parts = {BASE, "hull_mask", "seam", "fusion_learned", "fusion_learned_with_seam"}
     assert set(report["variant"]) == parts
     assert report["genuine"] == {"n_fake": 2, "n_real": 2, "missed": 1}
@@ -127,3 +126,21 @@ def test_a_tiny_ablation_judges_every_part(tmp_path: Path, monkeypatch: pytest.M
             spread = numbers[cell]
             assert 0 <= spread["least"] <= spread["mean"] <= spread["greatest"] <= 1
     assert len(lines) == 2 * len(parts)
+    again = ablate(params, inputs, material, BUDGET, kept, workers=1, log=lines.append)
+    assert again == report
+    assert len(lines) == 2 * len(parts), "kept runs were run again"
+
+
+def test_runs_are_kept_apart_by_what_they_follow_from(tmp_path: Path) -> None:
+    params = load_params()
+    kept = KeptRuns(tmp_path, params, BUDGET)
+    kept.keep("base", 2, {"val": 0.5})
+    kept.keep("base", 1, {"val": 0.25})
+    assert kept.has("base", 2)
+    assert not kept.has("base", 3)
+    assert kept.all() == {"base": [{"val": 0.25}, {"val": 0.5}]}
+    other_seeds = replace(BUDGET, seeds=(9,), networks=(BASE,))
+    assert KeptRuns(tmp_path, params, other_seeds).has("base", 1)
+    assert not KeptRuns(tmp_path, params, replace(BUDGET, pairs=5)).has("base", 1)
+    harder = params.model_copy(update={"train": params.train.model_copy(update={"lr": 0.5})})
+    assert not KeptRuns(tmp_path, harder, BUDGET).has("base", 1)

@@ -11,7 +11,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.bundle import Bundle, golden_numbers, golden_seam, load_bundle, read_spec
+from pipeline.bundle import (
+    SCHEMA_VERSION,
+    Bundle,
+    golden_numbers,
+    golden_seam,
+    load_bundle,
+    read_spec,
+)
 from pipeline.errors import BundleError
 from pipeline.preprocess import Preprocess
 from pipeline.seam_numbers import number_names
@@ -64,7 +71,7 @@ def spec_of(model: bytes) -> dict[str, Any]:
         open_session(model, 1, ["CPUExecutionProvider"], "tiny"), PREPROCESS, 2, list(HEADS)
     )
     return {
-        "schema_version": 2,
+        "schema_version": SCHEMA_VERSION,
         "name": "tiny",
         "version": "0",
         "opset": 18,
@@ -221,13 +228,13 @@ def test_a_missing_file_is_named(
         load(folder)
 
 
-@pytest.mark.parametrize("version", [1, 3, 0, None, "2"])
+@pytest.mark.parametrize("version", [1, 2, 4, 0, None, "3"])
 def test_another_schema_is_refused_before_anything_else(
     tmp_path: Path, model: bytes, spec: dict[str, Any], version: Any
 ) -> None:
     spec = {"schema_version": version, "unknown": 1}
     with pytest.raises(
-        BundleError, match=rf"schema_version: this program reads 2, got {version!r}"
+        BundleError, match=rf"schema_version: this program reads {SCHEMA_VERSION}, got {version!r}"
     ):
         load(write(tmp_path, model, spec))
 

@@ -21,6 +21,7 @@ from pipeline.training.calibration import (
     fit_decision,
     fit_fusion,
     fit_temperature,
+    fit_weights,
     golden_section,
     log_loss,
     pool_of,
@@ -132,7 +133,7 @@ def test_separable_faces_end_at_the_lowest_temperature() -> None:
 def test_learned_fusion_finds_the_head_that_knows() -> None:
     labels, logit = drawn_logits(overconfidence=1.0)
     noise = np.random.default_rng(1).normal(0, 1, len(labels))
-    found = fit_fusion(pool_with(labels, logits_of(noise, logit, -logit)))
+    found = fit_weights(pool_with(labels, logits_of(noise, logit, -logit)))
     assert found.inswapper == pytest.approx(1.0, abs=0.15)
     assert found.real_fake == pytest.approx(0.0, abs=0.1)
     assert found.boundary == 0.0  # its weight would be negative
@@ -142,7 +143,7 @@ def test_learned_fusion_finds_the_head_that_knows() -> None:
 def test_learned_fusion_hears_a_seam_that_knows() -> None:
     labels, logit = drawn_logits(overconfidence=1.0)
     noise = np.random.default_rng(1).normal(0, 1, len(labels))
-    found = fit_fusion(pool_with(labels, logits_of(noise, noise, noise, seam=logit)))
+    found = fit_weights(pool_with(labels, logits_of(noise, noise, noise, seam=logit)))
     assert found.seam == pytest.approx(1.0, abs=0.15)
     assert sum(getattr(found, head) for head in FUSED_HEADS) == pytest.approx(0.0, abs=0.1)
 
@@ -150,23 +151,23 @@ def test_learned_fusion_hears_a_seam_that_knows() -> None:
 def test_a_seam_that_tells_nothing_new_gets_no_weight() -> None:
     labels, logit = drawn_logits(overconfidence=1.0)
     heads = (logit, np.zeros(len(labels)), np.zeros(len(labels)))
-    without = fit_fusion(pool_with(labels, logits_of(*heads)))
+    without = fit_weights(pool_with(labels, logits_of(*heads)))
     noise = np.random.default_rng(2).normal(0, 1, len(labels))
     misleading = noise - logit  # the more it says, the less it is true
-    found = fit_fusion(pool_with(labels, logits_of(*heads, seam=misleading)))
-    constant = fit_fusion(pool_with(labels, logits_of(*heads, seam=np.zeros(len(labels)))))
+    found = fit_weights(pool_with(labels, logits_of(*heads, seam=misleading)))
+    constant = fit_weights(pool_with(labels, logits_of(*heads, seam=np.zeros(len(labels)))))
     assert found.seam == 0.0 or found.seam < 0.02
     assert constant.seam == pytest.approx(0.0, abs=1e-6)
     assert constant.real_fake == pytest.approx(without.real_fake, rel=1e-3)
     blind = (np.zeros(len(labels)),) * 3
-    against = fit_fusion(pool_with(labels, logits_of(*blind, seam=-logit)))
+    against = fit_weights(pool_with(labels, logits_of(*blind, seam=-logit)))
     assert against.seam == 0.0
 
 
 def test_weights_count_in_the_learned_fusion() -> None:
     """A source that weighs nothing changes nothing."""
     labels, logit = drawn_logits(400, 1.0)
-    known = fit_fusion(pool_with(labels, logits_of(logit, 0 * logit, 0 * logit)))
+    known = fit_weights(pool_with(labels, logits_of(logit, 0 * logit, 0 * logit)))
     both = np.concatenate([logit, -logit])
     pool = pool_with(
         np.tile(labels, 2),
@@ -174,7 +175,38 @@ def test_weights_count_in_the_learned_fusion() -> None:
         weights=np.repeat([1.0, 1e-9], 400),
     )
     # Weights are scaled to a mean of 1, so that the L2 strength counts half as much here.
-    assert fit_fusion(pool).real_fake == pytest.approx(known.real_fake, rel=0.01)
+    assert fit_weights(pool).real_fake == pytest.approx(known.real_fake, rel=0.01)
+
+
+def test_where_no_seam_can_be_seen_the_weights_are_others() -> None:
+    labels, logit = drawn_logits(overconfidence=1.0)
+    noise = np.random.default_rng(3).normal(0, 1, len(labels))
+    is_tight = np.arange(len(labels)) % 4 == 0
+    seam = np.where(is_tight, noise, logit)
+    shares = np.where(is_tight, 0.1, 0.8)
+    logits = logits_of(noise, logit / 2, noise, seam=seam, surroundings=shares)
+    pool = pool_with(labels, logits, surroundings=shares)
+    found = fit_fusion(pool, tight_below=0.25)
+    assert found.tight is not None
+    assert found.tight_below == 0.25
+    assert found.tight == fit_weights(pool.where(is_tight))
+    assert found.model_dump(exclude={"tight", "tight_below"}) == (
+        fit_weights(pool.where(~is_tight)).model_dump()
+    )
+    assert found.seam > 0.3 > found.tight.seam
+    scores = fuse_face(logits, 1.0, found)
+    for rows, weights in ((is_tight, found.tight), (~is_tight, fit_weights(pool.where(~is_tight)))):
+        alone = fuse_face(pool.where(rows).logits, 1.0, LearnedFusion(**weights.model_dump()))
+        np.testing.assert_allclose(scores[rows], alone)
+
+
+def test_few_faces_of_a_kind_get_no_weights_of_their_own() -> None:
+    labels, logit = drawn_logits(overconfidence=1.0)
+    shares = np.where(np.arange(len(labels)) < FEWEST_FACES, 0.1, 0.8)
+    pool = pool_with(labels, logits_of(logit, logit, logit), surroundings=shares)
+    found = fit_fusion(pool, tight_below=0.25)
+    assert found.tight is None
+    assert found == LearnedFusion(**fit_weights(pool).model_dump())
 
 
 def faces_of(soft_shift: float = 0.0) -> ScoredCopies:
@@ -231,8 +263,9 @@ def test_a_pool_holds_what_would_be_judged() -> None:
     pool = pool_of(faces_of(), 60)
     counts = {name: int((pool.copy == name).sum()) for name in np.unique(pool.copy)}
     # Half of the faces are of 100 px, half of 200: of a third only the latter are large enough.
-    assert counts == {AS_IT_IS: 400, "blur": 400, "jpeg40": 400, "half": 200, "third": 200}
-    assert pool.logits["real_fake"].shape == (1600, 1)
+    smaller = {"half": 200, "third": 200}
+    assert counts == dict.fromkeys((AS_IT_IS, *SOFT_COPIES), 400) | smaller
+    assert pool.logits["real_fake"].shape == (2400, 1)
     part = pool.where(pool.copy == "half")
     assert len(part.labels) == len(part.weights) == len(part.logits["quality"]) == 200
 
@@ -242,7 +275,10 @@ def test_within_a_class_every_source_weighs_the_same() -> None:
     sources = np.where(np.arange(400) < 350, "many", "few")
     pool = pool_of(replace(faces, sources=sources), 60)
     names = np.concatenate(
-        [sources[faces.face_px * factor >= 60] for factor in (1.0, 1.0, 0.5, 1.0, 0.35)]
+        [
+            sources[faces.face_px * factor >= 60]
+            for factor in (1.0, *(copy.size_factor for copy in SOFT_COPIES.values()))
+        ]
     )
     assert pool.weights.mean() == pytest.approx(1.0)
     for label in (0, 1):

@@ -14,6 +14,7 @@ from pipeline.quality import QualityThresholds
 from pipeline.training.dataset import (
     Scenes,
     TrainDataset,
+    face_balance,
     find_donors,
     init_worker,
     trained_preprocess,
@@ -267,6 +268,16 @@ def test_keypoints_are_moved_as_by_another_detector(store: FaceStore) -> None:
     # 300 normal numbers: their deviation is known to 4 %.
     assert np.std(steps) == pytest.approx(0.01, rel=0.15)
     assert abs(np.mean(steps)) < 0.002
+
+
+def test_the_balance_knows_which_faces_fill_their_pictures(store: FaceStore) -> None:
+    params, faces = load_params(), store.faces.copy()
+    faces.loc[[0, 3], "context_x"] += 1000  # their surroundings lie outside the picture
+    balance = face_balance(replace(store, faces=faces), params)
+    assert balance.is_tight is not None
+    assert np.flatnonzero(balance.is_tight).tolist() == [0, 3]
+    assert balance.source_power == params.train.source_power
+    assert balance.tight_frac == params.train.tight_pairs_frac
 
 
 def test_what_is_known_of_a_listed_fake(store: FaceStore) -> None:

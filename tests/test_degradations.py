@@ -3,12 +3,15 @@ import pytest
 
 from pipeline.training.degradations import (
     SOFT_COPIES,
+    TYPICAL_SQUARE_PX,
     as_it_is,
     blur,
+    blur_square,
     cover_face,
     jpeg,
     shrink,
     shrink_face,
+    through_square,
     x264,
 )
 from pipeline.training.pictures import Picture
@@ -53,6 +56,24 @@ def test_x264_crops_to_even_sides_and_loses_more_at_a_higher_factor() -> None:
 def test_blur_softens() -> None:
     softer = [sharpness(blur(sigma)(FACE).rgb) for sigma in (0.5, 1, 2)]
     assert sharpness(FACE.rgb) > softer[0] > softer[1] > softer[2]
+
+
+def test_blur_grows_with_a_large_square() -> None:
+    assert FACE.square_px < TYPICAL_SQUARE_PX
+    np.testing.assert_array_equal(blur_square(1.2)(FACE).rgb, blur(1.2)(FACE).rgb)
+    large = FACE.resized(3)
+    sigma = 1.2 * large.square_px / TYPICAL_SQUARE_PX
+    assert sigma > 1.2
+    np.testing.assert_array_equal(blur_square(1.2)(large).rgb, blur(sigma)(large).rgb)
+
+
+def test_through_a_small_square_only_detail_is_lost() -> None:
+    soft = through_square(60)(FACE)
+    assert soft.rgb.shape == FACE.rgb.shape
+    assert soft.keypoints is FACE.keypoints
+    assert sharpness(soft.rgb) < 0.8 * sharpness(FACE.rgb)
+    assert sharpness(through_square(90)(FACE).rgb) > sharpness(soft.rgb)
+    assert through_square(FACE.square_px + 1)(FACE) is FACE
 
 
 def test_shrinking_moves_the_box_and_the_keypoints_along() -> None:

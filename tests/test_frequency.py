@@ -8,10 +8,14 @@ import onnxruntime
 import pytest
 import torch
 
+from pipeline.aligned import OUTSIDE_FROM
 from pipeline.preprocess import Preprocess
 from pipeline.training.frequency import (
+    BAND_RADIUS_PX,
+    BAND_SIGMAS,
     DCT_STRIDE,
     FLOOR,
+    BandMaps,
     BlockDctMaps,
     FrequencyBranch,
     FrequencyKind,
@@ -78,7 +82,52 @@ def test_block_transform_is_opencvs() -> None:
     assert maps(torch.from_numpy(luminance)[None, None]).shape == (1, 63, 5, 5)
 
 
-@pytest.mark.parametrize("kind", ["highpass", "fft", "dct"])
+def band_maps(luminance: np.ndarray) -> np.ndarray:
+    size = len(luminance)
+    picture = torch.from_numpy(luminance)[None, None].float()
+    return BandMaps(size)(picture)[0].numpy()
+
+
+def test_band_kernels_are_gaussians_of_unit_sum() -> None:
+    kernels = BandMaps(64).kernels[:, 0].double().numpy()
+    np.testing.assert_allclose(kernels.sum(axis=1), 1, atol=1e-6)
+    steps = np.arange(-BAND_RADIUS_PX, BAND_RADIUS_PX + 1)
+    spread = np.sqrt((kernels * steps**2).sum(axis=1))
+    assert spread[0] == 0
+    np.testing.assert_allclose(spread[2:], BAND_SIGMAS[2:], rtol=0.02)
+
+
+def test_bands_are_relative_to_the_rim() -> None:
+    # Half the contrast, and another brightness, are another exposure and not a swap.
+    luminance = np.random.default_rng(4).uniform(0, 1, (64, 64)).astype(np.float32)
+    seen, dimmed = band_maps(luminance), band_maps(0.3 + 0.5 * luminance)
+    assert seen.shape == (BandMaps.channels, 16, 16)
+    np.testing.assert_allclose(seen, dimmed, atol=0.1)
+    ring = seen[18]
+    assert np.abs(seen[:6, ring >= OUTSIDE_FROM].mean(axis=1)).max() < 1e-4
+
+
+def test_softer_texture_inside_the_square_lowers_its_finest_bands() -> None:
+    luminance = np.random.default_rng(5).uniform(0, 1, (128, 128)).astype(np.float32)
+    soft = cv2.GaussianBlur(luminance, (0, 0), 1.5)
+    luminance[16:112, 16:112] = soft[16:112, 16:112]
+    seen = band_maps(luminance)
+    inside = seen[18] < 0.8
+    fall = seen[:6, inside].mean(axis=1)
+    assert fall[0] < -1
+    assert (np.diff(fall) > 0).all()
+    assert abs(fall[5]) < 0.3 * abs(fall[0])
+
+
+def test_places_are_half_sides_of_the_paste_square() -> None:
+    y, x, ring = BandMaps(64).places.numpy()
+    # Cells of 4 px; the square of a 64-px view is 48 px wide.
+    np.testing.assert_allclose(x[0], (np.arange(16) * 4 + 2 - 32) / 24, atol=1e-6)
+    np.testing.assert_array_equal(y, x.T)
+    np.testing.assert_array_equal(ring, np.maximum(np.abs(x), np.abs(y)))
+
+
+@pytest.mark.parametrize("kind", ["bands", "highpass", "fft", "dct"])
 def test_branch_gives_one_feature_vector_a_crop(kind: FrequencyKind) -> None:
     torch.manual_seed(0)
     branch = FrequencyBranch(kind, 24, PREPROCESS).eval()
@@ -89,19 +138,27 @@ def test_branch_gives_one_feature_vector_a_crop(kind: FrequencyKind) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["fft", "dct"])
-def test_the_exported_branch_gives_the_same(tmp_path: Path, kind: FrequencyKind) -> None:
+@pytest.mark.parametrize("kind", ["bands", "fft", "dct"])
+def test_the_exported_branch_gives_the_same_for_any_batch(
+    tmp_path: Path, kind: FrequencyKind
+) -> None:
     torch.manual_seed(0)
     branch = FrequencyBranch(kind, 8, PREPROCESS).eval()
-    batch = to_batch(noise())
     program = torch.onnx.export(
-        branch, (batch,), dynamo=True, opset_version=18, input_names=["crops"], verbose=False
+        branch,
+        (to_batch(noise(1), noise(2)),),
+        dynamo=True,
+        opset_version=18,
+        input_names=["crops"],
+        dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
+        verbose=False,
     )
     assert program is not None
     program.save(tmp_path / "branch.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "branch.onnx")
-    (seen,) = session.run(None, {"crops": batch.numpy()})
-    np.testing.assert_allclose(seen, branch(batch).detach().numpy(), atol=1e-5)
+    for batch in (to_batch(noise(3)), to_batch(noise(4), noise(5), noise(6))):
+        (seen,) = session.run(None, {"crops": batch.numpy()})
+        np.testing.assert_allclose(seen, branch(batch).detach().numpy(), atol=1e-5)
 
 
 def test_maps_stay_in_full_precision_under_autocast() -> None:

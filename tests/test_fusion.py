@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from pipeline.fusion import (
     FUSED_HEADS,
     SEAM,
+    SURROUNDINGS,
     LearnedFusion,
+    LogisticWeights,
     apply_temperature,
     fuse_face,
     fuse_frames,
@@ -85,6 +87,18 @@ def test_learned_fusion_adds_the_seams_logit_to_every_view() -> None:
         ]
     )
     assert fuse_views(logits, 1.0, heard) == pytest.approx(expected)
+
+
+def test_faces_that_fill_their_picture_have_weights_of_their_own() -> None:
+    tight = LogisticWeights(bias=0.5, real_fake=1, inswapper=0, boundary=0)
+    split = LEARNED.model_copy(update={"tight": tight, "tight_below": 0.1})
+    one = {name: np.array([[1.0, -0.5], [0.3, 2.0]]) for name in FUSED_HEADS}
+    logits = one | {SURROUNDINGS: np.array([0.05, 0.1])}
+    alone = LearnedFusion(**tight.model_dump())
+    for fuse in (fuse_views, fuse_face):
+        found = fuse(logits, 1.0, split)
+        assert found[0] == pytest.approx(fuse(one, 1.0, alone)[0])
+        assert found[1] == pytest.approx(fuse(one, 1.0, LEARNED)[1])
 
 
 @pytest.mark.parametrize("fusion", [FIXED, LEARNED])

@@ -3,11 +3,9 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 from insightface.model_zoo.inswapper import INSwapper
 from numpy.testing import assert_allclose, assert_array_equal
-from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import WeightsError
 from pipeline.params import load_params
@@ -20,6 +18,7 @@ from pipeline.training.pseudo_swap import (
     align_bent,
     paste,
 )
+from tests.swap_networks import write_arcface, write_inswapper
 
 PARAMS = load_params().pseudo_swap
 SWAPPER = PseudoSwapper(PARAMS)
@@ -60,54 +59,12 @@ def face() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def inswapper_file(tmp_path_factory, face):
-    """A graph with INSwapper's inputs and outputs that always draws `face`."""
-    drawn = np.moveaxis(face.astype(np.float32) / 255, -1, 0)[None]
-    # Half a grey level more, so that cutting to whole levels gives `face` back.
-    initializers = [
-        numpy_helper.from_array(drawn + np.float32(0.5 / 255), "face"),
-        numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
-        numpy_helper.from_array(np.eye(512, dtype=np.float32), "emap"),
-    ]
-    nodes = [
-        helper.make_node("ReduceSum", ["target"], ["t"], keepdims=0),
-        helper.make_node("ReduceSum", ["source"], ["s"], keepdims=0),
-        helper.make_node("Add", ["t", "s"], ["both"]),
-        helper.make_node("Mul", ["both", "zero"], ["nothing"]),
-        helper.make_node("Add", ["face", "nothing"], ["output"]),
-    ]
-    inputs = [
-        helper.make_tensor_value_info("target", TensorProto.FLOAT, [1, 3, 128, 128]),
-        helper.make_tensor_value_info("source", TensorProto.FLOAT, [1, 512]),
-    ]
-    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 3, 128, 128])
-    return save_graph(
-        tmp_path_factory.mktemp("onnx") / "inswapper.onnx", nodes, inputs, output, initializers
-    )
-
-
-def save_graph(path, nodes, inputs, output, initializers):
-    graph = helper.make_graph(nodes, "tiny", inputs, [output], initializers)
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
-    return path
+    return write_inswapper(tmp_path_factory.mktemp("onnx") / "inswapper.onnx", face)
 
 
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory):
-    """A graph that reduces the aligned face to 512 numbers."""
-    weights = np.random.default_rng(0).normal(size=(3 * 7 * 7, 512)).astype(np.float32)
-    nodes = [
-        helper.make_node(
-            "AveragePool", ["face"], ["pooled"], kernel_shape=[16, 16], strides=[16, 16]
-        ),
-        helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["embedding"]),
-    ]
-    inputs = [helper.make_tensor_value_info("face", TensorProto.FLOAT, [1, 3, 112, 112])]
-    output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 512])
-    path = tmp_path_factory.mktemp("onnx") / "arcface.onnx"
-    initializers = [numpy_helper.from_array(weights, "weights")]
-    return ArcfaceEmbedder(save_graph(path, nodes, inputs, output, initializers))
+    return ArcfaceEmbedder(write_arcface(tmp_path_factory.mktemp("onnx") / "arcface.onnx"))
 
 
 @pytest.fixture(scope="module")

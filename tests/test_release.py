@@ -46,6 +46,15 @@ def test_the_next_release_says_what_it_replaces(tmp_path: Path) -> None:
     assert any("0.980" in line and "before 0.970" in line for line in summary_lines(released))
 
 
+def test_a_release_of_an_earlier_schema_can_be_replaced(tmp_path: Path) -> None:
+    target = exported(tmp_path / "release")
+    spec = json.loads((target / SPEC_FILE).read_text())
+    (target / SPEC_FILE).write_text(json.dumps(spec | {"schema_version": 1}))
+    released = release(exported(tmp_path / "export"), target, None, threads=1)
+    assert released.before is None
+    assert load_bundle(target, 1).spec == released.spec
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [

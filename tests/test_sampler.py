@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ManifestError
-from pipeline.training.sampler import PairSampler, generator_weights, person_weights
+from pipeline.training.sampler import (
+    FaceBalance,
+    PairSampler,
+    generator_weights,
+    person_weights,
+)
 from pipeline.training.store import KEYPOINT_COLUMNS
 
 
@@ -29,7 +34,7 @@ def faces(people: int = 4, frames: int = 3, **columns: float) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(**(dict.fromkeys(KEYPOINT_COLUMNS, 1.0) | columns))
 
 
-def sampler(table: pd.DataFrame, **changes: float) -> PairSampler:
+def sampler(table: pd.DataFrame, **changes: object) -> PairSampler:
     options = {"pseudo_frac": 0.5, "pairs": 40, "batch_size": 8, "seed": 3} | changes
     return PairSampler(table, **options)  # type: ignore[arg-type]
 
@@ -70,6 +75,40 @@ def test_batches_hold_whole_pairs() -> None:
 def test_people_weigh_alike() -> None:
     table = pd.DataFrame({"identity_id": ["a", "b", "b", "b"]})
     np.testing.assert_allclose(person_weights(table), [1 / 2, 1 / 6, 1 / 6, 1 / 6])
+
+
+def test_sources_weigh_by_a_power_of_their_people() -> None:
+    table = pd.DataFrame(
+        {"identity_id": ["a", "b", "b", "c", "d", "e"], "source": ["few", *["many"] * 5]}
+    )
+    everyone = np.arange(6)
+    for power, few in ((1.0, 1 / 5), (0.5, 1 / 3), (0.0, 1 / 2)):
+        weights = FaceBalance(source_power=power).weights(table, everyone)
+        assert weights.sum() == pytest.approx(1)
+        assert weights[0] == pytest.approx(few)
+        assert weights[1] == weights[2] == pytest.approx(weights[3] / 2)
+    # Of the faces that are left, too: three sources of one person each.
+    np.testing.assert_allclose(FaceBalance(0.5).weights(table, np.array([0, 3])), [1 / 2, 1 / 2])
+
+
+def test_faces_that_fill_their_picture_get_their_share() -> None:
+    table = pd.DataFrame({"identity_id": list("abcd"), "source": "s"})
+    is_tight = np.array([True, True, True, False])
+    balance = FaceBalance(is_tight=is_tight, tight_frac=0.2)
+    np.testing.assert_allclose(balance.weights(table, np.arange(4)), [*[0.2 / 3] * 3, 0.8])
+    # Where there is one kind only, it is drawn whatever its share.
+    np.testing.assert_allclose(balance.weights(table, np.array([0, 1])), [0.5, 0.5])
+    np.testing.assert_allclose(balance.weights(table, np.array([3])), [1.0])
+
+
+def test_the_balance_decides_what_is_drawn() -> None:
+    table = faces(people=6).assign(source="s")
+    is_tight = (table["identity_id"] == "p0").to_numpy()
+    items = sampler(
+        table, pairs=400, pseudo_frac=1.0, balance=FaceBalance(is_tight=is_tight, tight_frac=0.7)
+    ).items(1)
+    share = np.mean([is_tight[item.face] for item in items])
+    assert share == pytest.approx(0.7, abs=0.07)
 
 
 def test_generators_weigh_alike_and_people_within_them() -> None:

@@ -10,6 +10,7 @@ from pipeline.errors import ManifestError
 from pipeline.fusion import DETAIL, SEAM
 from pipeline.seam_numbers import outside_detail, seam_numbers
 from pipeline.seam_rings import ring_statistics
+from pipeline.training.calibration import score_copies
 from pipeline.training.degradations import as_it_is
 from pipeline.training.scoring import (
     FaceLogits,
@@ -159,6 +160,19 @@ def test_decisions_are_those_of_the_product(store: FaceStore, logits: FaceLogits
 
 def test_faces_in_the_middle_of_a_picture_have_surroundings(store: FaceStore) -> None:
     assert surroundings_fracs(store).tolist() == [1.0] * 8
+
+
+def test_copies_of_some_faces_are_those_of_all(store: FaceStore) -> None:
+    scorer = Scorer(NET, PREPROCESS)
+    chosen = np.array([1, 6])
+    some, everyone = score_copies(scorer, store, chosen), score_copies(scorer, store)
+    np.testing.assert_array_equal(some.labels, everyone.labels[chosen])
+    np.testing.assert_array_equal(some.sources, everyone.sources[chosen])
+    np.testing.assert_array_equal(some.surroundings, everyone.surroundings[chosen])
+    assert some.copies.keys() == everyone.copies.keys()
+    for name, logits in some.copies.items():
+        expected = everyone.copies[name]["real_fake"][chosen]
+        assert logits["real_fake"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_evenly_spread_choices() -> None:

@@ -22,6 +22,8 @@ def test_zarr_answers_as_the_manifest_does(tmp_path: Path) -> None:
         np.testing.assert_array_equal(packed.crops(row), files.crops(row))
     for face in range(len(files.faces)):
         np.testing.assert_array_equal(packed.context(face), files.context(face))
+        assert packed.context_size(face) == files.context_size(face)
+        assert packed.context_size(face) == packed.context(face).shape[:2]
         _same_mask(packed, files, face)
 
 

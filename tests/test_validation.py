@@ -12,7 +12,7 @@ from pipeline.training.losses import Balance
 from pipeline.training.model import Detector, build_model
 from pipeline.training.scoring import picture_of
 from pipeline.training.store import FaceStore
-from pipeline.training.validation import Validator, _of_every_source
+from pipeline.training.validation import Validator, of_every_source
 from pipeline.views import cut_views
 from tests.packed_split import PREPROCESS as BOXES
 from tests.packed_split import packed_split
@@ -99,7 +99,7 @@ def test_every_source_gives_as_many_faces_as_it_can(
 ) -> None:
     sources = np.array(["a"] * 20 + ["b"] * 3 + ["c"] * 8 + ["d"] * 4)
     mixed = replace(store, faces=pd.DataFrame({"source": sources}))
-    chosen = _of_every_source(mixed, np.arange(31), count)  # none of d
+    chosen = of_every_source(mixed, np.arange(31), count)  # none of d
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     found = {name: int((sources[chosen] == name).sum()) for name in expected}
     assert found == expected

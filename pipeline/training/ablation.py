@@ -2,9 +2,13 @@
 
 A part is judged on copies of validation faces and, where a folder of genuine swaps is given, on
 those: held-out pseudo-swaps rank designs wrongly. Whoever looks at genuine swaps counts the looks.
+Finished runs are kept, so that hours of work can be interrupted or shared by processes that take
+different seeds.
 """
 
 import csv
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +22,8 @@ from numpy.typing import NDArray
 from pipeline.errors import ManifestError
 from pipeline.faces.detector import FaceDetector, find_faces
 from pipeline.fusion import SEAM, fuse_face
-from pipeline.labels import FAKE
+from pipeline.jsonfile import write_json
+from pipeline.labels import FAKE, REAL
 from pipeline.params import Params
 from pipeline.preprocess import FloatArray
 from pipeline.training.calibration import (
@@ -44,12 +49,19 @@ from pipeline.training.scoring import FaceLogits, Scorer, picture_of
 from pipeline.training.seam_fit import grow, numbers_of, pair_numbers
 from pipeline.training.served import load_network
 from pipeline.training.store import FaceStore
+from pipeline.training.validation import of_every_source
 from pipeline.trees import TreeEnsemble
 
 Scores = NDArray[np.float64]
 Score = Callable[[FaceLogits], Scores]
 Overrides = Mapping[str, Mapping[str, Any]]
 Log = Callable[[str], None]
+
+# What a short run's own validation costs decides nothing: it has one epoch or keeps its last.
+EPOCH_VAL_FACES: Final = 32
+WARMUP_FRAC: Final = 0.15
+# Of a budget, what says which runs there are and not what each of them is.
+_WHICH_RUNS: Final = ("seeds", "networks", "trees")
 
 # What happens to reals and to fakes in each cell of the genuine set.
 CELLS: Final[dict[str, tuple[Degradation, Degradation]]] = {
@@ -68,12 +80,13 @@ NO_DEGRADATIONS: Final = {
     "pseudo_swap": {"soften_real_frac": 0.0, "soft_camera_frac": 0.0},
 }
 HULL: Final = {"pseudo_swap": {"hull_frac": 1.0, "box_frac": 0.0}}
-# Networks, each with one thing changed against "base".
+# Networks, each with one thing changed against "base", which is params.yaml as it stands.
 BASE: Final = "base"
 NETWORKS: Final[dict[str, Overrides]] = {
     BASE: {},
     "hull_mask": HULL,
     "no_degradations": NO_DEGRADATIONS,
+    "frequency_off": {"model": {"frequency": "off"}},
     "frequency_highpass": {"model": {"frequency": "highpass"}},
     "frequency_fft": {"model": {"frequency": "fft"}},
     "frequency_dct": {"model": {"frequency": "dct"}},
@@ -82,6 +95,9 @@ NETWORKS: Final[dict[str, Overrides]] = {
     "view_1.5x": {"model": {"views": ["1.5x"]}},
     "view_2x": {"model": {"views": ["2x"]}},
     "views_all": {"model": {"views": ["1.1x", "1.5x", "2x", "aligned"]}},
+    "efficientnet_lite0": {"model": {"backbone": "efficientnet_lite0", "weights": "package"}},
+    # No package carries weights of a ConvNeXt.
+    "convnext_tiny_random": {"model": {"backbone": "convnext_tiny", "weights": "none"}},
 }
 TREES: Final[dict[str, Overrides]] = {
     SEAM: {},
@@ -92,12 +108,17 @@ TREES: Final[dict[str, Overrides]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """How long each short run is. networks, trees: names of the variants to run."""
+    """How long each short run is. networks, trees: names of the variants to run.
+
+    pairs: of one epoch. val_faces: that a run is judged on, of every source alike.
+    """
 
     seeds: tuple[int, ...]
     epochs: int
     pairs: int
+    batch_size: int
     seam_pairs: int
+    val_faces: int
     networks: tuple[str, ...]
     trees: tuple[str, ...]
 
@@ -114,9 +135,11 @@ class GenuineSet:
 @dataclass(frozen=True, eq=False)
 class Material:
     """What every variant is judged on, with the seam's numbers of all of it, which no variant
-    changes. val_numbers: by name of the copy; cell_numbers: by name of the cell."""
+    changes. faces: numbers in `store`. val_numbers: by name of the copy; cell_numbers: by name of
+    the cell."""
 
     store: FaceStore
+    faces: NDArray[np.int64]
     genuine: GenuineSet | None
     val_numbers: dict[str, FloatArray]
     cell_numbers: dict[str, FloatArray]
@@ -164,13 +187,46 @@ def read_genuine(labels_csv: Path, detector: FaceDetector) -> GenuineSet:
     return GenuineSet(pictures, np.array(labels, np.int64), missed)
 
 
-def gather(store: FaceStore, genuine: GenuineSet | None) -> Material:
-    """Take the seam's numbers of all copies of a split and of all cells of the genuine set."""
-    faces = [picture_of(store, face) for face in range(len(store.faces))]
+class KeptRuns:
+    """Finished runs in a folder, one file each, apart for everything that they follow from."""
+
+    def __init__(self, folder: Path, params: Params, budget: Budget) -> None:
+        content = params.model_dump(exclude={"build_sample", "export"})
+        short = {key: value for key, value in asdict(budget).items() if key not in _WHICH_RUNS}
+        digest = hashlib.sha256(json.dumps([content, short], sort_keys=True).encode())
+        self.folder = folder / digest.hexdigest()[:16]
+
+    def has(self, name: str, seed: int) -> bool:
+        return self._path(name, seed).exists()
+
+    def keep(self, name: str, seed: int, numbers: Mapping[str, float]) -> None:
+        write_json(self._path(name, seed), numbers)
+
+    def all(self) -> dict[str, list[dict[str, float]]]:
+        """By name, seeds ascending."""
+        found: dict[str, list[dict[str, float]]] = {}
+        for path in sorted(self.folder.glob("*.json")):
+            numbers = json.loads(path.read_text(encoding="utf-8"))
+            found.setdefault(path.stem.rpartition("-")[0], []).append(numbers)
+        return found
+
+    def _path(self, name: str, seed: int) -> Path:
+        return self.folder / f"{name}-{seed}.json"
+
+
+def gather(store: FaceStore, genuine: GenuineSet | None, val_faces: int) -> Material:
+    """Take the seam's numbers of the copies of validation faces and of the genuine set's cells."""
+    labels = store.faces["label"].to_numpy()
+    halves = (np.flatnonzero(labels == label) for label in (REAL, FAKE))
+    chosen = np.sort(
+        np.concatenate([of_every_source(store, half, val_faces // 2) for half in halves])
+    )
+    faces = [picture_of(store, int(face)) for face in chosen]
     copies = {AS_IT_IS: as_it_is} | {name: copy.degrade for name, copy in SOFT_COPIES.items()}
     cells = {} if genuine is None else {name: _cell(genuine, name) for name in CELLS}
     return Material(
         store,
+        chosen,
         genuine,
         {name: numbers_of(degrade(face) for face in faces) for name, degrade in copies.items()},
         {name: numbers_of(pictures) for name, pictures in cells.items()},
@@ -178,37 +234,39 @@ def gather(store: FaceStore, genuine: GenuineSet | None) -> Material:
 
 
 def ablate(
-    params: Params, inputs: Inputs, material: Material, budget: Budget, workers: int, log: Log
+    params: Params,
+    inputs: Inputs,
+    material: Material,
+    budget: Budget,
+    kept: KeptRuns,
+    workers: int,
+    log: Log,
 ) -> dict[str, Any]:
-    """Run every variant with every seed; the content of metrics/ablation.json.
+    """Run every variant with every seed, if it is not kept; the content of metrics/ablation.json.
 
-    Each number is the mean over the seeds, with the least and the greatest.
+    Each number is the mean over all kept seeds, with the least and the greatest.
     """
-    found: dict[str, list[dict[str, float]]] = {}
-
-    def keep(name: str, scored: Scored, score: Score) -> None:
-        numbers = _judged(scored, material, score, params)
-        found.setdefault(name, []).append(numbers)
-        log(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in numbers.items()))
-
     for seed in budget.seeds:
-        grown = {
-            name: _grown(_changed(params, TREES[name], seed, budget), inputs.train, workers)
-            for name in budget.trees
-        }
+
+        def keep(name: str, scored: Scored, score: Score, seed: int = seed) -> None:
+            numbers = _judged(scored, material, score, params)
+            kept.keep(name, seed, numbers)
+            listed = ", ".join(f"{key} {value:.4f}" for key, value in numbers.items())
+            log(f"{name}, seed {seed}: {listed}")
+
         for name in budget.networks:
+            if kept.has(name, seed):
+                continue
             changed = _changed(params, NETWORKS[name], seed, budget)
             scored = _score(_trained(changed, inputs), material)
-            keep(name, scored, _fixed(changed))
             if name == BASE:
-                for part, trees in grown.items():
-                    keep(part, scored.with_trees(trees, material), _seam)
-                if SEAM in grown:
-                    _keep_fusions(scored.with_trees(grown[SEAM], material), changed, keep)
+                _keep_parts(scored, params, seed, inputs, material, budget, keep, workers)
+            keep(name, scored, _fixed(changed))
+    described = {key: value for key, value in asdict(budget).items() if key not in _WHICH_RUNS}
     return {
-        "budget": asdict(budget),
+        "budget": described,
         "genuine": _counts(material.genuine),
-        "variant": {name: _spread(runs) for name, runs in found.items()},
+        "variant": {name: _spread(runs) for name, runs in kept.all().items()},
     }
 
 
@@ -219,10 +277,12 @@ def _changed(params: Params, overrides: Overrides, seed: int, budget: Budget) ->
         "seed": seed,
         "epochs": budget.epochs,
         "pairs_per_epoch": budget.pairs,
+        "batch_size": budget.batch_size,
         "frozen_epochs": 0,
         "last_stages_until_epoch": 0,
         "patience": budget.epochs,
-        "warmup_epochs": min(1.0, params.train.warmup_epochs),
+        "warmup_epochs": WARMUP_FRAC * budget.epochs,
+        "val_faces": EPOCH_VAL_FACES,
     }
     sections["seam"] |= {"pairs": budget.seam_pairs, "seeds": [seed]}
     for section, values in overrides.items():
@@ -247,7 +307,7 @@ def _score(scorer: Scorer, material: Material) -> Scored:
     genuine = material.genuine
     cells = {} if genuine is None else {name: _cell(genuine, name) for name in CELLS}
     return Scored(
-        score_copies(scorer, material.store),
+        score_copies(scorer, material.store, material.faces),
         {name: scorer.pictures(pictures) for name, pictures in cells.items()},
     )
 
@@ -257,13 +317,33 @@ def _cell(genuine: GenuineSet, name: str) -> list[Picture]:
     return [CELLS[name][label](picture) for picture, label in pairs]
 
 
+def _keep_parts(
+    scored: Scored,
+    params: Params,
+    seed: int,
+    inputs: Inputs,
+    material: Material,
+    budget: Budget,
+    keep: Callable[[str, Scored, Score], None],
+    workers: int,
+) -> None:
+    """The trees alone, and network and trees together."""
+    for name in budget.trees:
+        changed = _changed(params, TREES[name], seed, budget)
+        with_trees = scored.with_trees(_grown(changed, inputs.train, workers), material)
+        keep(name, with_trees, _seam)
+        if name == SEAM:
+            _keep_fusions(with_trees, changed, keep)
+
+
 def _keep_fusions(
     scored: Scored, params: Params, keep: Callable[[str, Scored, Score], None]
 ) -> None:
     """The heads by a learned rule, and network and seam together."""
     pool = pool_of(scored.copies, params.calibrate.min_face_px)
     heads = {head: values for head, values in pool.logits.items() if head != SEAM}
-    alone, both = fit_fusion(replace(pool, logits=heads)), fit_fusion(pool)
+    least = params.calibrate.min_surroundings_frac
+    alone, both = fit_fusion(replace(pool, logits=heads), least), fit_fusion(pool, least)
     keep("fusion_learned", scored, lambda logits: fuse_face(logits, 1.0, alone))
     keep("fusion_learned_with_seam", scored, lambda logits: fuse_face(logits, 1.0, both))
 

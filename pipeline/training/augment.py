@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.params import AugmentParams
 from pipeline.preprocess import FloatArray, ImageU8
-from pipeline.training.degradations import jpeg, x264
+from pipeline.training.degradations import TYPICAL_SQUARE_PX, jpeg, x264
 from pipeline.training.pictures import Picture
 
 # albumentations asks its home page for a newer version when it is imported.
@@ -25,8 +25,6 @@ FILTERS: Final = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_L
 CLEAN_JPEG: Final = (88, 98)
 CLEAN_JPEG_FRAC: Final = 0.8
 SECOND_JPEG: Final = (75, 96)
-# A square of this side is blurred as strongly as it is wide compared with it.
-TYPICAL_SQUARE_PX: Final = 230.0
 INSWAPPER_PX: Final = 128.0
 SOFTENING_FRACS: Final = {
     "resampled": 0.33,

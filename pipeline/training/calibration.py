@@ -13,7 +13,15 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.decision import Conformal, DecisionSpec, Limits
 from pipeline.errors import ManifestError
-from pipeline.fusion import DETAIL, FUSED_HEADS, SEAM, Fusion, LearnedFusion, fuse_face
+from pipeline.fusion import (
+    DETAIL,
+    FUSED_HEADS,
+    SEAM,
+    Fusion,
+    LearnedFusion,
+    LogisticWeights,
+    fuse_face,
+)
 from pipeline.labels import FAKE, REAL
 from pipeline.params import CalibrateParams, FusionParams, Section, validation_lines
 from pipeline.thresholds import Thresholds, choose_thresholds, lowest_with_fpr, sweep
@@ -93,19 +101,22 @@ def read_calibration(path: Path) -> Calibration:
         raise ManifestError("\n".join(validation_lines(path, error))) from None
 
 
-def score_copies(scorer: Scorer, store: FaceStore) -> ScoredCopies:
-    """Score a split as it is stored, and the softened copies of all its faces."""
-    everyone = range(len(store.faces))
+def score_copies(
+    scorer: Scorer, store: FaceStore, faces: NDArray[np.int64] | None = None
+) -> ScoredCopies:
+    """Score faces as they are stored, and their softened copies. faces: numbers; None for all."""
+    chosen = np.arange(len(store.faces)) if faces is None else faces
+    numbers, table = chosen.tolist(), store.faces.loc[chosen]
     soft = {
-        name: scorer.degraded(store, everyone, copy.degrade) for name, copy in SOFT_COPIES.items()
+        name: scorer.degraded(store, numbers, copy.degrade) for name, copy in SOFT_COPIES.items()
     }
     return ScoredCopies(
-        labels=store.faces["label"].to_numpy(dtype=np.int64),
-        is_inswapper=store.faces["is_inswapper"].to_numpy(dtype=np.int64),
-        face_px=store.faces["face_px"].to_numpy(dtype=np.float64),
-        surroundings=surroundings_fracs(store),
-        sources=store.faces["source"].to_numpy(dtype=np.str_),
-        copies={AS_IT_IS: scorer.stored(store), **soft},
+        labels=table["label"].to_numpy(dtype=np.int64),
+        is_inswapper=table["is_inswapper"].to_numpy(dtype=np.int64),
+        face_px=table["face_px"].to_numpy(dtype=np.float64),
+        surroundings=surroundings_fracs(store)[chosen],
+        sources=table["source"].to_numpy(dtype=np.str_),
+        copies={AS_IT_IS: scorer.of_faces(store, numbers), **soft},
     )
 
 
@@ -137,7 +148,7 @@ def calibrate(faces: ScoredCopies, fusion: FusionParams, params: CalibrateParams
     """
     pool = pool_of(faces, params.min_face_px)
     fixed = fit_decision(pool, fusion, fit_temperature(pool, fusion), params)
-    learned = fit_decision(pool, fit_fusion(pool), 1.0, params)
+    learned = fit_decision(pool, fit_fusion(pool, params.min_surroundings_frac), 1.0, params)
     if params.fusion == "fixed":
         return Calibration(decision=fixed, other=learned)
     return Calibration(decision=learned, other=fixed)
@@ -184,7 +195,20 @@ def fit_temperature(pool: Pool, fusion: FusionParams) -> float:
     return float(f"{math.exp(golden_section(loss, left, right)):.6g}")
 
 
-def fit_fusion(pool: Pool) -> LearnedFusion:
+def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
+    """Logistic weights, apart for faces with and without surroundings, if there are enough of both.
+
+    Where no seam can be seen, its trees know nothing and the network knows less.
+    """
+    is_tight = pool.surroundings < tight_below
+    parts = [pool.where(chosen) for chosen in (~is_tight, is_tight)]
+    if min(_fewest(part) for part in parts) < FEWEST_FACES:
+        return LearnedFusion(**fit_weights(pool).model_dump())
+    open_weights, tight = (fit_weights(part) for part in parts)
+    return LearnedFusion(**open_weights.model_dump(), tight=tight, tight_below=tight_below)
+
+
+def fit_weights(pool: Pool) -> LogisticWeights:
     """Logistic regression of the label on the heads' mean logits and the seam's, L2 strength 1.
 
     A part whose weight would be negative is left out: more evidence must never lower a score.
@@ -203,7 +227,7 @@ def fit_fusion(pool: Pool) -> LearnedFusion:
             break
         kept.remove(worst)
     known = {name: max(0.0, found.get(name, 0.0)) for name in (*FUSED_HEADS, SEAM)}
-    return LearnedFusion(bias=float(fitted.intercept_[0]), **known)
+    return LogisticWeights(bias=float(fitted.intercept_[0]), **known)
 
 
 def weighted_quantile(
@@ -350,10 +374,14 @@ def _limits_of(
 ) -> Limits:
     """The limits of a part of the pool, if it has enough faces of both classes."""
     part = pool.where(chosen)
-    fewest = min(int((part.labels == label).sum()) for label in (REAL, FAKE))
-    if fewest < FEWEST_FACES:
+    if _fewest(part) < FEWEST_FACES:
         return otherwise
     return _limits(part, scores[chosen], params)
+
+
+def _fewest(pool: Pool) -> int:
+    """Faces of the rarer class."""
+    return min(int((pool.labels == label).sum()) for label in (REAL, FAKE))
 
 
 def _limits(pool: Pool, scores: NDArray[np.float64], params: CalibrateParams) -> Limits:

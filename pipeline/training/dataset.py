@@ -21,7 +21,8 @@ from pipeline.training.augment import Degradations, soften_real
 from pipeline.training.model import SEAM_MAP_PX
 from pipeline.training.pictures import Picture, framed
 from pipeline.training.pseudo_swap import Donor, PseudoSwapper
-from pipeline.training.sampler import Item
+from pipeline.training.sampler import FaceBalance, Item
+from pipeline.training.scoring import surroundings_fracs
 from pipeline.training.store import FaceStore, view_labels
 from pipeline.views import cut_view, view_names
 
@@ -38,6 +39,16 @@ Square = tuple[int, int, int]
 def trained_preprocess(params: Params) -> Preprocess:
     """The views that the network judges, as its checkpoint carries them."""
     return Preprocess.from_params(params.preprocess).judged(params.model.views)
+
+
+def face_balance(store: FaceStore, params: Params) -> FaceBalance:
+    """How often training draws each real face of a store."""
+    least = params.calibrate.min_surroundings_frac
+    return FaceBalance(
+        source_power=params.train.source_power,
+        is_tight=surroundings_fracs(store) < least,
+        tight_frac=params.train.tight_pairs_frac,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from pipeline.fusion import sigmoid
 from pipeline.preprocess import ImageU8
@@ -18,6 +19,8 @@ from pipeline.training.plots import precision_recall_points, reliability_points,
 
 REAL_COLOUR, FAKE_COLOUR, LINE_COLOUR = "#2b6cb0", "#c05621", "#2d3748"
 THUMBNAIL_PX = 160
+_DET_TICKS = (0.005, 0.02, 0.1, 0.3, 0.6)
+_DET_RANGE = (0.002, 0.8)
 # Text stays text, ids come from a fixed salt, no date: the same figure is the same file.
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -53,12 +56,13 @@ def score_figure(faces: pd.DataFrame, fake_from: float, suspicious_from: float) 
 
 
 def curve_figure(faces: pd.DataFrame) -> str:
-    """ROC, precision-recall and reliability, side by side."""
+    """ROC, DET, precision-recall and reliability, side by side."""
     with mpl.rc_context(_STYLE):
-        figure, (roc, precision, calibration) = _figure(3, width=10)
+        figure, (roc, det, precision, calibration) = _figure(4, width=12.5)
         points = roc_points(faces)
         roc.plot(points["fpr"], points["tpr"], color=LINE_COLOUR)
         _label(roc, "false positive rate", "recall")
+        _draw_det(det, points)
         points = precision_recall_points(faces)
         precision.plot(points["recall"], points["precision"], color=LINE_COLOUR)
         _label(precision, "recall", "precision")
@@ -72,8 +76,20 @@ def curve_figure(faces: pd.DataFrame) -> str:
         return _svg(figure)
 
 
+def _draw_det(axes: Axes, roc: pd.DataFrame) -> None:
+    """Detection error trade-off: both error rates on normal-deviate axes (Martin et al. 1997)."""
+    rates = np.clip([roc["fpr"], 1 - roc["tpr"]], *_DET_RANGE)
+    axes.plot(*norm.ppf(rates), color=LINE_COLOUR)
+    places, names = norm.ppf(_DET_TICKS), [f"{100 * tick:g} %" for tick in _DET_TICKS]
+    ends = norm.ppf(_DET_RANGE)
+    axes.set(xticks=places, yticks=places, xticklabels=names, yticklabels=names)
+    axes.set(xlim=ends, ylim=ends)
+    axes.plot(ends, ends, color="grey", ls=":")  # equal errors
+    _label(axes, "false positive rate", "missed fakes")
+
+
 def ladder_figure(ladders: dict[str, Any]) -> str:
-    """AUC, recall and FPR along every ladder, mild on the left."""
+    """AUC, recall, FPR and share of undecided along every ladder, mild on the left."""
     named = {name: levels for name, levels in ladders.items() if isinstance(levels, dict)}
     with mpl.rc_context(_STYLE):
         figure, all_axes = _figure(len(named), width=11.5)
@@ -82,6 +98,7 @@ def ladder_figure(ladders: dict[str, Any]) -> str:
                 ("auc", LINE_COLOUR),
                 ("recall", FAKE_COLOUR),
                 ("fpr", REAL_COLOUR),
+                ("undecided", "#a0aec0"),
             ):
                 values = [np.nan if v[key] is None else v[key] for v in levels.values()]
                 axes.plot(list(levels), values, marker="o", ms=3, color=colour, label=key)

@@ -1,21 +1,24 @@
 """Frequency branch: fixed maps of the luminance, computed inside the graph, then a small CNN.
 
-Every map is relative to its own crop (its mean over the crop is taken off): the level of detail
-says how sharp the camera was, only the differences inside the crop say what was pasted in.
+Every map is relative to its own crop (its mean over the crop or its rim is taken off): the level of
+detail says how sharp the camera was, only the differences inside the crop say what was pasted in.
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.aligned import OUTSIDE_FROM, SQUARE_SHARE
 from pipeline.preprocess import Preprocess
 
-FrequencyKind = Literal["highpass", "fft", "dct"]
+FrequencyKind = Literal["bands", "highpass", "fft", "dct"]
 
 # Rec. 601 luma, the one JPEG and H.264 use.
 LUMA = (0.299, 0.587, 0.114)
@@ -24,6 +27,13 @@ FLOOR = 0.5 / 255
 CELL_PX = 4
 DCT_SIDE = 8
 DCT_STRIDE = 4
+# Standard deviations between which the bands lie: those of pipeline.seam_rings, in pixels of a view
+# whose paste square is 192 px wide.
+BAND_SIGMAS = (0.0, 0.6, 0.9, 1.275, 1.8, 2.55, 3.6)
+BAND_RADIUS_PX = 10
+# Energy that 8-bit rounding leaves in a band.
+BAND_NOISE = 0.02 / 255**2
+BAND_WIDTHS = (24, 48, 96, 192)
 
 
 class Luminance(nn.Module):
@@ -111,6 +121,46 @@ class BlockDctMaps(nn.Module):
         return _relative(functional.conv2d(luminance, self.kernels, stride=DCT_STRIDE).abs())
 
 
+class BandMaps(nn.Module):
+    """Texture of six finenesses in cells of 4 px, relative to the view's rim.
+
+    (N, 1, S, S) -> (N, 19, S/4, S/4): log energy of six differences of Gaussians less its mean over
+    the rim, which in the aligned view is what lies outside the paste square; how sharp the rim is,
+    each finer band against the coarsest, by the mean logarithm and by the mean energy; and where a
+    cell lies: y, x and the greater of both, in half sides of the paste square.
+    """
+
+    channels = 19
+
+    def __init__(self, size_px: int) -> None:
+        super().__init__()
+        y, x, ring = _band_places(size_px)
+        rim = ring >= OUTSIDE_FROM
+        self.register_buffer("kernels", torch.tensor(_gaussian_kernels()), persistent=False)
+        self.register_buffer("places", torch.tensor(np.stack([y, x, ring])), persistent=False)
+        share = (rim / rim.sum()).astype(np.float32)
+        self.register_buffer("rim", torch.tensor(share), persistent=False)
+        self.kernels: Tensor
+        self.places: Tensor
+        self.rim: Tensor
+
+    def forward(self, luminance: Tensor) -> Tensor:
+        padded = functional.pad(luminance, (BAND_RADIUS_PX,) * 4, mode="reflect")
+        count = len(self.kernels)
+        rows = functional.conv2d(padded, self.kernels[:, :, None, :])
+        blurred = functional.conv2d(rows, self.kernels[:, :, :, None], groups=count)
+        bands = blurred[:, :-1] - blurred[:, 1:]  # (N, 6, S, S), the finest first
+        energy = functional.avg_pool2d(bands.square(), CELL_PX)
+        logs = 0.5 * (energy + BAND_NOISE).log()  # (N, 6, S/4, S/4)
+        level = (logs * self.rim).sum(dim=(2, 3), keepdim=True)
+        power = (energy * self.rim).sum(dim=(2, 3), keepdim=True)
+        power = 0.5 * (power + BAND_NOISE).log()
+        around = torch.cat([level[:, :-1] - level[:, -1:], power[:, :-1] - power[:, -1:]], dim=1)
+        batch, _, height, width = logs.shape  # len() would fix the batch of the exported graph
+        around = around.expand(-1, -1, height, width)
+        return torch.cat([logs - level, around, self.places.expand(batch, -1, -1, -1)], dim=1)
+
+
 class FrequencyBranch(nn.Module):
     """Normalised RGB (N, 3, S, S) -> features (N, dim) of the maps of one kind."""
 
@@ -118,12 +168,10 @@ class FrequencyBranch(nn.Module):
         super().__init__()
         self.luminance = Luminance(preprocess)
         self.maps = _build_maps(kind, preprocess.size_px)
-        layers: list[nn.Module] = []
-        channels = self.maps.channels
-        for step in range(self.maps.steps):
-            wider = 16 << (step + 4 - self.maps.steps)
-            layers += _downsample(channels, wider)
-            channels = wider
+        if isinstance(self.maps, BandMaps):
+            layers, channels = _residual_layers(self.maps.channels)
+        else:
+            layers, channels = _plain_layers(self.maps.channels, self.maps.steps)
         layers += [nn.Conv2d(channels, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU()]
         self.cnn = nn.Sequential(*layers)
 
@@ -134,14 +182,39 @@ class FrequencyBranch(nn.Module):
         return features
 
 
-def _build_maps(kind: FrequencyKind, size_px: int) -> HighPassMaps | SpectrumMaps | BlockDctMaps:
+def _build_maps(
+    kind: FrequencyKind, size_px: int
+) -> BandMaps | HighPassMaps | SpectrumMaps | BlockDctMaps:
+    if kind == "bands":
+        return BandMaps(size_px)
     if kind == "highpass":
         return HighPassMaps()
     return SpectrumMaps(size_px) if kind == "fft" else BlockDctMaps()
 
 
-def _downsample(channels: int, wider: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(channels, wider, 3, stride=2, padding=1, bias=False)
+def _plain_layers(channels: int, steps: int) -> tuple[list[nn.Module], int]:
+    """Convolutions that halve the side `steps` times, and their last width."""
+    layers: list[nn.Module] = []
+    for step in range(4 - steps, 4):
+        layers += _convolution(channels, 16 << step, stride=2)
+        channels = 16 << step
+    return layers, channels
+
+
+def _residual_layers(channels: int) -> tuple[list[nn.Module], int]:
+    """A convolution and four residual blocks, all but the first halving the side."""
+    first = BAND_WIDTHS[0]
+    layers = [*_convolution(channels, first, stride=1), BasicBlock(first, first)]
+    for narrow, wide in pairwise(BAND_WIDTHS):
+        shortcut = nn.Sequential(
+            nn.Conv2d(narrow, wide, 1, stride=2, bias=False), nn.BatchNorm2d(wide)
+        )
+        layers.append(BasicBlock(narrow, wide, stride=2, downsample=shortcut))
+    return layers, BAND_WIDTHS[-1]
+
+
+def _convolution(channels: int, wider: int, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels, wider, 3, stride=stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(wider), nn.ReLU()]
 
 
@@ -156,6 +229,21 @@ def _full_precision(x: Tensor) -> AbstractContextManager[None]:
     if torch.is_autocast_enabled(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()
+
+
+def _gaussian_kernels() -> NDArray[np.float32]:
+    """(7, 1, 21): one row a standard deviation; the first leaves a picture as it is."""
+    steps = np.arange(-BAND_RADIUS_PX, BAND_RADIUS_PX + 1)
+    rows = [np.exp(-0.5 * (steps / max(sigma, 1e-3)) ** 2) for sigma in BAND_SIGMAS]
+    return np.stack([row / row.sum() for row in rows])[:, None].astype(np.float32)
+
+
+def _band_places(size_px: int) -> tuple[NDArray[np.float32], ...]:
+    """y, x and distance of every cell of a view from its middle, in half sides of the square."""
+    steps = (np.arange(size_px // CELL_PX) + 0.5) * CELL_PX - size_px / 2
+    halves = (steps / (SQUARE_SHARE * size_px / 2)).astype(np.float32)
+    y, x = np.meshgrid(halves, halves, indexing="ij")
+    return y, x, np.maximum(np.abs(y), np.abs(x))
 
 
 def _high_pass_kernels() -> NDArray[np.float32]:

@@ -22,7 +22,12 @@ from pipeline.errors import TrainingError
 from pipeline.params import Params
 from pipeline.quality import QualityThresholds
 from pipeline.training.checkpoint import CheckpointMeta, save_detector
-from pipeline.training.dataset import TrainDataset, init_worker, trained_preprocess
+from pipeline.training.dataset import (
+    TrainDataset,
+    face_balance,
+    init_worker,
+    trained_preprocess,
+)
 from pipeline.training.hardware import choose_precision, device_name, keep_freed_memory, same_bits
 from pipeline.training.losses import class_balance, multitask_loss
 from pipeline.training.model import Detector, build_model
@@ -67,6 +72,7 @@ def training_params(params: Params) -> dict[str, Any]:
     return {
         **params.model_dump(include=set(TRAINING_SECTIONS)),
         "compressed_jpeg": params.evaluate.compressed_jpeg,
+        "min_surroundings_frac": params.calibrate.min_surroundings_frac,
     }
 
 
@@ -119,6 +125,7 @@ class Run:
             pairs=params.train.pairs_per_epoch,
             batch_size=params.train.batch_size,
             seed=params.train.seed,
+            balance=face_balance(inputs.train, params),
         )
         dataset = TrainDataset(inputs.train, params, inputs.quality)
         self._loader = _loader(dataset, self._sampler)

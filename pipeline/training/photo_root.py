@@ -32,7 +32,7 @@ from pipeline.errors import DecodeError, ManifestError, ParamsError, PipelineErr
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
 from pipeline.inputs import ORIGINALS, ImageEntry
-from pipeline.labels import FAKE, REAL
+from pipeline.labels import FAKE, REAL, FakeType
 from pipeline.manifest import Name, Row, write_rows
 from pipeline.params import (
     Count,
@@ -45,7 +45,12 @@ from pipeline.params import (
 )
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import arcface_square, square_px
-from pipeline.training.pseudo_swap import ArcfaceEmbedder, PseudoSwapper
+from pipeline.training.pseudo_swap import (
+    ArcfaceEmbedder,
+    InswapperGenerator,
+    PseudoSwapper,
+    Swap,
+)
 from pipeline.training.sample import PLAIN, VIDEOS, mask_u8
 
 PHOTO_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
@@ -71,7 +76,8 @@ class PhotoImportParams(Section):
     """What changes the root that is written. sources: names to take, empty for all there are.
 
     embedder: ONNX file that tells people apart, or None. same_person: least cosine similarity of
-    two photos of one person. exclude: folders of people who must not come in.
+    two photos of one person. exclude: folders of people who must not come in. inswapper: the
+    network that makes the twins, whose embedder is then needed; None for pseudo-swaps.
     """
 
     seed: Seed
@@ -86,6 +92,7 @@ class PhotoImportParams(Section):
     embedder: Path | None
     same_person: OpenFraction
     exclude: tuple[Path, ...]
+    inswapper: Path | None = None
 
 
 class LeftOutRow(Row):
@@ -133,6 +140,16 @@ class _Found:
     embedding: FloatArray | None
 
 
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """A photo, whom it shows, and for INSwapper whose face its twin gets."""
+
+    found: _Found
+    identity: str
+    donor: _Found | None = None
+    donor_identity: str = ""
+
+
 def import_photos(
     folder: Path, target: Path, params: PhotoImportParams, workers: int, *, replace: bool = False
 ) -> Imported:
@@ -157,7 +174,7 @@ def import_photos(
         raise ManifestError(f"{folder}: no photo can be used ({counted_reasons(left_out)})")
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    tasks = list(zip(found, group_people(found, params.same_person), strict=True))
+    tasks = _tasks(found, group_people(found, params.same_person), params)
     pairs = _map(partial(_write_pair, part, params), tasks, workers)
     entries = [entry for pair in pairs for entry in pair]
     left_out.sort(key=lambda row: row.path)
@@ -234,6 +251,30 @@ def group_people(found: Sequence[_Found], same_person: float) -> list[str]:
         one, other = sorted((root(found[first].photo.person), root(found[second].photo.person)))
         parents[other] = one
     return [root(one.photo.person) for one in found]
+
+
+def partners(identities: Iterable[str]) -> dict[str, str]:
+    """Who lends the face to whom: two people each other, so that few are linked by their swaps.
+
+    In the order of their names; the last of an odd number is left without.
+    """
+    people = sorted(set(identities))
+    pairs = list(zip(people[::2], people[1::2], strict=False))
+    return dict(pairs) | {second: first for first, second in pairs}
+
+
+def _tasks(
+    found: Sequence[_Found], identities: Sequence[str], params: PhotoImportParams
+) -> list[_Task]:
+    if params.inswapper is None:
+        return [_Task(*one) for one in zip(found, identities, strict=True)]
+    lends = partners(identities)
+    first = dict(zip(reversed(identities), reversed(found), strict=True))
+    tasks = []
+    for one, identity in zip(found, identities, strict=True):
+        donor = lends.get(identity, "")
+        tasks.append(_Task(one, identity, first.get(donor), donor))
+    return tasks
 
 
 def swapper_params(params: PhotoImportParams) -> PseudoSwapParams:
@@ -335,6 +376,13 @@ def _open_models(params: PhotoImportParams) -> None:
     """Fail before the work if a model cannot be had."""
     if params.exclude and params.embedder is None:
         raise PipelineError("--exclude: needs --embedder, the ONNX file that tells people apart")
+    if params.inswapper is not None:
+        if params.embedder is None:
+            raise PipelineError(
+                "--inswapper: needs --embedder, the ArcFace network of its identities (buffalo_l's"
+                " w600k_r50.onnx)"
+            )
+        _generator(params.inswapper, params.embedder)
     _detector(params.detector, params.pack, params.min_score)
     if params.embedder is not None:
         _embedder(params.embedder)
@@ -349,6 +397,11 @@ def _detector(name: str, pack: str, min_score: float) -> FaceDetector:
 @cache
 def _embedder(path: Path) -> ArcfaceEmbedder:
     return ArcfaceEmbedder(path)
+
+
+@cache
+def _generator(path: Path, embedder: Path) -> InswapperGenerator:
+    return InswapperGenerator(path, _embedder(embedder))
 
 
 def _read_shrunk(path: Path, max_side_px: int) -> ImageU8:
@@ -485,17 +538,17 @@ def _read_encoding(path: Path) -> _Encoding:
 
 
 def _write_pair(
-    root: Path, params: PhotoImportParams, task: tuple[_Found, str]
+    root: Path, params: PhotoImportParams, task: _Task
 ) -> tuple[ImageEntry, ImageEntry]:
     """Write a photo, its twin and the twin's mask."""
-    found, identity = task
+    found = task.found
     photo = found.photo
     rgb = _read_shrunk(photo.path, params.max_side_px)
     encoding = _read_encoding(photo.path)
     rng = np.random.default_rng([params.seed, zlib.crc32(photo.name.encode())])
     spread_px = KEYPOINT_JITTER * square_px(arcface_square(found.keypoints))
     shifted = found.keypoints + rng.normal(0, spread_px, (5, 2)).astype(np.float32)
-    swap = PseudoSwapper(swapper_params(params)).swap(rgb, shifted, rng)
+    swap = _swap(params, rgb, shifted, rng, task.donor)
     # A picture that had to be shrunk cannot be copied.
     anew = params.reencode or max(encoding.size) > params.max_side_px
     real = encoding.encode(rgb) if anew else photo.path.read_bytes()
@@ -505,7 +558,23 @@ def _write_pair(
         _write(root, f"images/swap/{photo.stem}{encoding.suffix}", encoding.encode(swap.rgb)),
         _write(root, f"images/masks/{photo.stem}.png", _Encoding().encode(mask_u8(swap.alpha))),
     )
-    return _entries(photo, identity, *names)
+    return _entries(task, "pseudo" if params.inswapper is None else "inswapper", *names)
+
+
+def _swap(
+    params: PhotoImportParams,
+    rgb: ImageU8,
+    keypoints: FloatArray,
+    rng: np.random.Generator,
+    donor: _Found | None,
+) -> Swap:
+    """By INSwapper's network where there is one; without a donor people keep their own face."""
+    if params.inswapper is None or params.embedder is None:
+        return PseudoSwapper(swapper_params(params)).swap(rgb, keypoints, rng)
+    face = None
+    if donor is not None:
+        face = (_read_shrunk(donor.photo.path, params.max_side_px), donor.keypoints)
+    return _generator(params.inswapper, params.embedder).swap(rgb, keypoints, rng, face)
 
 
 def _write(root: Path, name: str, content: bytes) -> str:
@@ -516,8 +585,9 @@ def _write(root: Path, name: str, content: bytes) -> str:
 
 
 def _entries(
-    photo: _Photo, identity: str, real: str, fake: str, mask: str
+    task: _Task, fake_type: FakeType, real: str, fake: str, mask: str
 ) -> tuple[ImageEntry, ImageEntry]:
+    photo, identity = task.found.photo, task.identity
     original = ImageEntry(
         path=real,
         label=REAL,
@@ -531,7 +601,8 @@ def _entries(
         source=photo.source,
         video_id=f"swap/{photo.stem}",
         identity_id=identity,
-        fake_type="pseudo",
+        fake_type=fake_type,
+        source_identity_id=task.donor_identity,
         original_video_id=f"photo/{photo.stem}",
         mask_path=mask,
     )

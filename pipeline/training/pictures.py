@@ -13,7 +13,7 @@ from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import arcface_square, square_px
 
 # Only faces with surroundings are framed tightly, and then as a stranger might have cut the photo.
-OPEN_SURROUNDINGS: Final = 0.6
+OPEN_SURROUNDINGS: Final = 0.3
 TIGHT_MARGINS: Final = (-0.03, 0.25)
 CAMERA_BLUR_PX: Final = (0.3, 0.9)
 CAMERA_SHRINKAGE: Final = (0.6, 0.95)
@@ -34,8 +34,13 @@ class Picture:
         """Side of the paste square; without keypoints that of a typical one for the box."""
         if self.keypoints is not None:
             return square_px(arcface_square(self.keypoints))
+        return 1.42 * self.face_px
+
+    @property
+    def face_px(self) -> float:
+        """Longer side of the box."""
         x0, y0, x1, y1 = (float(value) for value in self.box_xyxy)
-        return 1.42 * max(x1 - x0, y1 - y0)
+        return max(x1 - x0, y1 - y0)
 
     def with_rgb(self, rgb: ImageU8) -> "Picture":
         """The same face after a change that moves nothing."""

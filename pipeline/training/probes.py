@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.decision import DecisionSpec
+from pipeline.fusion import SURROUNDINGS
 from pipeline.labels import FAKE, REAL
 from pipeline.training.degradations import (
     Degradation,
@@ -24,8 +25,8 @@ from pipeline.training.degradations import (
     shrink_face,
     x264,
 )
-from pipeline.training.metrics import area_under_roc, binary_metrics
-from pipeline.training.scoring import Scorer, decided, evenly, face_scores
+from pipeline.training.metrics import area_under_roc
+from pipeline.training.scoring import Scorer, decided, evenly, face_scores, picture_of
 from pipeline.training.store import FaceStore
 
 Report = dict[str, Any]
@@ -74,6 +75,13 @@ class Judge:
         logits = self.scorer.degraded(self.store, faces.tolist(), degrade)
         return face_scores(logits, self.decision)
 
+    def decided(self, faces: NDArray[np.int64], degrade: Degradation) -> pd.DataFrame:
+        """`pipeline.training.scoring.decided` of degraded copies, at the size that they have."""
+        pictures = [degrade(picture_of(self.store, int(face))) for face in faces]
+        logits = self.scorer.pictures(pictures)
+        rows = self.store.faces.loc[faces].assign(face_px=[one.face_px for one in pictures])
+        return decided(rows, logits, self.decision, logits[SURROUNDINGS].astype(np.float64))
+
 
 def compressed_reals(judge: Judge, faces: pd.DataFrame, quality: int) -> pd.DataFrame:
     """The real rows of `faces`, scored again after JPEG of their contexts."""
@@ -110,20 +118,29 @@ def probes(
 
 
 def ladders(judge: Judge, faces_per_class: int) -> Report:
-    """AUC, recall and FPR at every level of every ladder, on evenly spaced test faces."""
+    """Every level of every ladder on evenly spaced test faces: AUC of the scores, and shares of the
+    verdict fake among fakes (recall) and reals (fpr) and of undecided."""
     labels = judge.labels
     chosen = np.concatenate(
         [evenly(np.flatnonzero(labels == label), faces_per_class) for label in (REAL, FAKE)]
     )
-    limit = judge.decision.thresholds.fake_from
     report: Report = {}
     for name, levels in LADDERS.items():
         report[name] = {}
         for level, degrade in levels.items():
-            found = binary_metrics(labels[chosen], judge.scores(chosen, degrade), limit)
-            kept = {key: found[key] for key in ("auc", "recall", "fpr")}
-            report[name][f"{level:g}"] = kept
+            report[name][f"{level:g}"] = _level(judge.decided(chosen, degrade))
     return report | {"faces_per_class": faces_per_class}
+
+
+def _level(faces: pd.DataFrame) -> Report:
+    labels, called = faces["label"], faces["called"]
+    both = labels.nunique() == 2
+    return {
+        "auc": area_under_roc(labels, faces["score"]) if both else None,
+        "recall": float(called[labels == FAKE].mean()) if (labels == FAKE).any() else None,
+        "fpr": float(called[labels == REAL].mean()) if (labels == REAL).any() else None,
+        "undecided": float((faces["verdict"] == "undecided").mean()),
+    }
 
 
 def _background_scores(judge: Judge) -> NDArray[np.float64]:

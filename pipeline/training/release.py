@@ -18,7 +18,7 @@ WANTED = {"auc": (0.9, 1.0), "fpr": (0.0, 0.05)}
 
 @dataclass(frozen=True)
 class Released:
-    """The bundle that was promoted, and that which it replaced, if any."""
+    """The bundle that was promoted, and that which it replaced, if there was one to be read."""
 
     spec: DetectorSpec
     before: DetectorSpec | None
@@ -31,7 +31,7 @@ def release(exported: Path, target: Path, notes: Path | None, threads: int) -> R
     falls short of the least numbers; nothing is replaced then.
     """
     spec = _checked(exported, threads)
-    before = load_bundle(target, threads).spec if (target / SPEC_FILE).is_file() else None
+    before = _replaced(target, threads)
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -56,6 +56,14 @@ def summary_lines(released: Released) -> list[str]:
         was = f"  (before {_text(old[name])})" if name in old else ""
         lines.append(f"{name:17} {_text(value)}{was}")
     return lines
+
+
+def _replaced(target: Path, threads: int) -> DetectorSpec | None:
+    """What stands there; a release of an earlier schema can be replaced, but not compared with."""
+    try:
+        return load_bundle(target, threads).spec
+    except BundleError:
+        return None
 
 
 def _checked(exported: Path, threads: int) -> DetectorSpec:

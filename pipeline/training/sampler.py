@@ -32,20 +32,28 @@ class PairSampler(Sampler[list[Item]]):
     """Batches of pairs: every other picture is real, its neighbour a swap of the same frame.
 
     faces: the table of a store. With probability `pseudo_frac` the swap is made on the fly, else it
-    is a fake of the manifest beside the real frame it was made from. People weigh alike however
-    many frames they have, and so do the manifest's generators.
+    is a fake of the manifest beside the real frame it was made from. balance: how real faces are
+    weighed; the manifest's generators weigh alike.
     Raises ManifestError when nothing can be paired.
     """
 
     def __init__(
-        self, faces: pd.DataFrame, *, pseudo_frac: float, pairs: int, batch_size: int, seed: int
+        self,
+        faces: pd.DataFrame,
+        *,
+        pseudo_frac: float,
+        pairs: int,
+        batch_size: int,
+        seed: int,
+        balance: "FaceBalance | None" = None,
     ) -> None:
+        balance = balance or FaceBalance()
         real = np.flatnonzero(faces["label"] == REAL)
         self._real = real
-        self._real_weights = person_weights(faces.loc[real])
+        self._real_weights = balance.weights(faces, real)
         has_keypoints = faces.loc[real, KEYPOINT_COLUMNS].notna().all(axis=1).to_numpy()
         self._swappable = real[has_keypoints]
-        self._swappable_weights = person_weights(faces.loc[self._swappable])
+        self._swappable_weights = balance.weights(faces, self._swappable)
         self._fakes = np.flatnonzero(faces["label"] == FAKE)
         self._fake_weights = generator_weights(faces.loc[self._fakes])
         self._originals = _originals(faces, self._fakes)
@@ -84,6 +92,40 @@ class PairSampler(Sampler[list[Item]]):
         if original is None:
             original = int(rng.choice(self._real, p=self._real_weights))
         return (original, "real"), (fake, "fake")
+
+
+@dataclass(frozen=True, eq=False)
+class FaceBalance:
+    """How often real faces are drawn.
+
+    source_power: a source with n people weighs n ** source_power: 1 lets people weigh alike, 0
+    sources. is_tight: (faces,) whether a face fills its picture, so that no seam can be seen;
+    tight_frac: share of these in total, where there are faces of both kinds.
+    """
+
+    source_power: float = 1.0
+    is_tight: NDArray[np.bool_] | None = None
+    tight_frac: float = 0.5
+
+    def weights(self, faces: pd.DataFrame, chosen: Indices) -> NDArray[np.float64]:
+        """(len(chosen),) summing to 1; a person weighs the same however many faces there are."""
+        table = faces.loc[chosen]
+        weights = person_weights(table)
+        if self.source_power != 1:
+            weights *= source_weights(table, self.source_power)
+        if self.is_tight is None:
+            return np.asarray(weights / weights.sum())
+        tight = self.is_tight[chosen]
+        for part, share in ((tight, self.tight_frac), (~tight, 1 - self.tight_frac)):
+            if 0 < part.sum() < len(part):
+                weights[part] *= share / weights[part].sum()
+        return np.asarray(weights / weights.sum())
+
+
+def source_weights(faces: pd.DataFrame, power: float) -> NDArray[np.float64]:
+    """(n,) by which `person_weights` are multiplied: people of the source ** (power - 1)."""
+    people = faces.groupby("source")["identity_id"].transform("nunique")
+    return people.to_numpy(dtype=np.float64) ** (power - 1)
 
 
 def person_weights(faces: pd.DataFrame) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.aligned import aligned_view
 from pipeline.decision import DecisionSpec, decide, surroundings_of
 from pipeline.errors import ManifestError
-from pipeline.fusion import DETAIL, SEAM, fuse_face
+from pipeline.fusion import DETAIL, SEAM, SURROUNDINGS, fuse_face
 from pipeline.preprocess import FloatArray, ImageU8, Preprocess
 from pipeline.seam_numbers import outside_detail, seam_numbers
 from pipeline.seam_rings import ring_statistics
@@ -23,8 +23,8 @@ from pipeline.training.store import FaceStore
 from pipeline.trees import TreeEnsemble
 from pipeline.views import cut_views, view_names
 
-# A head's logits of every view of every face, (faces, views, ...), and under SEAM those of the
-# trees on the seam's numbers, (faces,).
+# A head's logits of every view of every face, (faces, views, ...); under SEAM and DETAIL what the
+# seam's numbers say and under SURROUNDINGS how much of them there is, (faces,).
 FaceLogits = dict[str, FloatArray]
 BATCH = 32
 
@@ -48,7 +48,8 @@ class Scorer:
         views = (view for face in chosen for view in self._stored_views(store, face, rows[face]))
         logits = self.views(views)
         pictures = (picture_of(store, face) for face in chosen)
-        return logits | self._seam(pictures)
+        shares = surroundings_fracs(store)[chosen].astype(np.float32)
+        return logits | self._seam(pictures) | {SURROUNDINGS: shares}
 
     def degraded(self, store: FaceStore, faces: Iterable[int], degrade: Degradation) -> FaceLogits:
         """Logits of some faces after a degradation of their contexts, cut anew."""
@@ -57,17 +58,21 @@ class Scorer:
     def pictures(self, pictures: Iterable[Picture]) -> FaceLogits:
         """Logits of pictures of one face each."""
         statistics: list[FloatArray] = []
+        shares: list[float] = []
 
         def views() -> Iterator[ImageU8]:
             for picture in pictures:
                 if self.trees is not None:
                     statistics.append(ring_statistics(picture.rgb, _keypoints(picture)))
+                size = picture.rgb.shape[:2]
+                shares.append(surroundings_of(picture.box_xyxy, picture.keypoints, *size))
                 yield from cut_views(
                     self.preprocess, picture.rgb, picture.box_xyxy, picture.keypoints
                 )
 
         logits = self.views(views())
-        return logits | self._seam_logits(statistics)
+        around = {SURROUNDINGS: np.array(shares, np.float32)}
+        return logits | self._seam_logits(statistics) | around
 
     def views(self, views: Iterable[ImageU8]) -> FaceLogits:
         """Views (size, size, 3) uint8, face after face -> logits without those of the trees."""
@@ -141,7 +146,7 @@ def surroundings_fracs(store: FaceStore) -> NDArray[np.float64]:
     """(faces,) as `pipeline.decision.surroundings_of`; the context ends where the picture ends."""
     return np.array(
         [
-            surroundings_of(store.box(face), store.keypoints(face), *store.context(face).shape[:2])
+            surroundings_of(store.box(face), store.keypoints(face), *store.context_size(face))
             for face in range(len(store.faces))
         ]
     )

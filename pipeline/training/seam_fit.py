@@ -11,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from pipeline.decision import surroundings_of
 from pipeline.labels import FAKE
 from pipeline.params import Params, SeamParams
 from pipeline.preprocess import FloatArray
 from pipeline.seam_numbers import number_names, seam_numbers
 from pipeline.seam_rings import ring_statistics
-from pipeline.training.dataset import Scenes
+from pipeline.training.dataset import Scenes, face_balance
 from pipeline.training.metrics import area_under_roc
 from pipeline.training.pictures import Picture
 from pipeline.training.sampler import Item, PairSampler
-from pipeline.training.scoring import picture_of
+from pipeline.training.scoring import picture_of, surroundings_fracs
 from pipeline.training.store import FaceStore
 from pipeline.trees import TreeEnsemble
 
@@ -41,6 +40,7 @@ def pair_numbers(
         pairs=params.seam.pairs,
         batch_size=2,
         seed=params.train.seed,
+        balance=face_balance(store, params),
     )
     items = sampler.items(epoch=0)
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
@@ -81,12 +81,7 @@ def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) 
     """metrics/seam.json: what the trees alone reach on the validation split as it is stored."""
     logits = trees.logits(numbers_of(picture_of(store, face) for face in range(len(store.faces))))
     labels = store.faces["label"].to_numpy()
-    share = np.array(
-        [
-            surroundings_of(store.box(face), store.keypoints(face), *store.context(face).shape[:2])
-            for face in range(len(store.faces))
-        ]
-    )
+    share = surroundings_fracs(store)
     kinds = {
         "all": np.ones(len(labels), bool),
         "open": share >= min_surroundings,

@@ -41,6 +41,8 @@ class Pictures(Protocol):
 
     def context(self, face: int) -> ImageU8: ...
 
+    def context_size(self, face: int) -> tuple[int, int]: ...
+
     def mask(self, face: int) -> ImageU8 | None: ...
 
 
@@ -65,6 +67,10 @@ class FaceStore:
     def context(self, face: int) -> ImageU8:
         """(H, W, 3) uint8: the face's surroundings at native resolution."""
         return self.pictures.context(face)
+
+    def context_size(self, face: int) -> tuple[int, int]:
+        """Height and width of `context`, without reading it."""
+        return self.pictures.context_size(face)
 
     def mask(self, face: int) -> FloatArray | None:
         """(H, W) float32 in [0, 1]: opacity of the paste over the context; None when not known."""
@@ -103,6 +109,10 @@ class FilePictures:
     def context(self, face: int) -> ImageU8:
         return _decode(Path(self.context_path[face]), "RGB")
 
+    def context_size(self, face: int) -> tuple[int, int]:
+        with Image.open(self.context_path[face]) as picture:
+            return picture.height, picture.width
+
     def mask(self, face: int) -> ImageU8 | None:
         return _decode(Path(self.mask_path[face]), "L") if self.mask_path[face] else None
 
@@ -123,6 +133,10 @@ class ZarrPictures:
     def context(self, face: int) -> ImageU8:
         height, width = self.context_hw[face]
         return np.asarray(self.contexts[face, :height, :width], np.uint8)
+
+    def context_size(self, face: int) -> tuple[int, int]:
+        height, width = self.context_hw[face]
+        return int(height), int(width)
 
     def mask(self, face: int) -> ImageU8 | None:
         height, width = self.context_hw[face]

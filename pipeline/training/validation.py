@@ -11,7 +11,7 @@ from pipeline.preprocess import Preprocess
 from pipeline.training.degradations import jpeg
 from pipeline.training.losses import Balance, multitask_loss
 from pipeline.training.metrics import area_under_roc, product_metric
-from pipeline.training.model import Detector
+from pipeline.training.model import HEADS, Detector
 from pipeline.training.scoring import FaceLogits, Scorer, evenly
 from pipeline.training.store import FaceStore, view_labels
 from pipeline.views import view_names
@@ -28,7 +28,7 @@ class Validator:
         labels = store.faces["label"].to_numpy()
         half = max(1, params.train.val_faces // 2)
         self._real, fakes = (
-            _of_every_source(store, np.flatnonzero(labels == label), half) for label in (REAL, FAKE)
+            of_every_source(store, np.flatnonzero(labels == label), half) for label in (REAL, FAKE)
         )
         self._faces = np.sort(np.concatenate([self._real, fakes]))
 
@@ -69,14 +69,12 @@ class Validator:
         }
         boundary = [view_labels(self._store, int(face), preprocess) for face in self._faces]
         targets["boundary"] = torch.tensor(boundary).flatten()
-        outputs = {
-            head: torch.from_numpy(values).flatten(end_dim=1) for head, values in logits.items()
-        }
+        outputs = {head: torch.from_numpy(logits[head]).flatten(end_dim=1) for head in HEADS}
         parts = multitask_loss(outputs, targets, self._params.train, self._balance)
         return float(parts["total"])
 
 
-def _of_every_source(store: FaceStore, faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def of_every_source(store: FaceStore, faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """At most `count` of the faces, as equally from every source as they allow, ascending."""
     sources = store.faces["source"].to_numpy()[faces]
     by_source = sorted((faces[sources == name] for name in sorted(set(sources))), key=len)
