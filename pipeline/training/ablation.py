@@ -122,6 +122,10 @@ class Budget:
     networks: tuple[str, ...]
     trees: tuple[str, ...]
 
+    def of_a_run(self) -> dict[str, Any]:
+        """What each run is, without which runs there are."""
+        return {key: value for key, value in asdict(self).items() if key not in _WHICH_RUNS}
+
 
 @dataclass(frozen=True, eq=False)
 class GenuineSet:
@@ -192,8 +196,8 @@ class KeptRuns:
 
     def __init__(self, folder: Path, params: Params, budget: Budget) -> None:
         content = params.model_dump(exclude={"build_sample", "export"})
-        short = {key: value for key, value in asdict(budget).items() if key not in _WHICH_RUNS}
-        digest = hashlib.sha256(json.dumps([content, short], sort_keys=True).encode())
+        described = json.dumps([content, budget.of_a_run()], sort_keys=True)
+        digest = hashlib.sha256(described.encode())
         self.folder = folder / digest.hexdigest()[:16]
 
     def has(self, name: str, seed: int) -> bool:
@@ -262,9 +266,8 @@ def ablate(
             if name == BASE:
                 _keep_parts(scored, params, seed, inputs, material, budget, keep, workers)
             keep(name, scored, _fixed(changed))
-    described = {key: value for key, value in asdict(budget).items() if key not in _WHICH_RUNS}
     return {
-        "budget": described,
+        "budget": budget.of_a_run(),
         "genuine": _counts(material.genuine),
         "variant": {name: _spread(runs) for name, runs in kept.all().items()},
     }
