@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.errors import BundleError
+from pipeline.faces.sessions import session_options
 from pipeline.params import Section
 from pipeline.preprocess import FloatArray, ImageU8, Preprocess
 
@@ -39,13 +40,9 @@ def open_session(
     model: bytes, threads: int, providers: Sequence[str], label: str
 ) -> onnxruntime.InferenceSession:
     """Start onnxruntime on a model's bytes; `label` names the file in errors."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning doubles the processor time of a request; the arena keeps 1 GB after one large batch.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options = session_options(threads)
+    # The arena keeps 1 GB after one large batch.
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions share no base class of their own

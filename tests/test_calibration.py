@@ -8,7 +8,15 @@ import pytest
 
 from pipeline.decision import DecisionSpec
 from pipeline.errors import ManifestError
-from pipeline.fusion import DETAIL, FUSED_HEADS, SEAM, LearnedFusion, fuse_face, sigmoid
+from pipeline.fusion import (
+    DETAIL,
+    FUSED_HEADS,
+    SEAM,
+    SURROUNDINGS,
+    LearnedFusion,
+    fuse_face,
+    sigmoid,
+)
 from pipeline.jsonfile import write_json
 from pipeline.params import CalibrateParams, FusionParams
 from pipeline.training.calibration import (
@@ -212,14 +220,14 @@ def test_few_faces_of_a_kind_get_no_weights_of_their_own() -> None:
 def faces_of(soft_shift: float = 0.0) -> ScoredCopies:
     labels, logit = drawn_logits(400)
     soft = logit + soft_shift * (labels == 0)
-    copies = {AS_IT_IS: logits_of(logit, logit, logit)}
+    around = {SURROUNDINGS: np.ones(400)}
+    copies = {AS_IT_IS: logits_of(logit, logit, logit, **around)}
     return ScoredCopies(
         labels=labels,
         is_inswapper=labels,
         face_px=np.where(np.arange(400) % 2, 100.0, 200.0),
-        surroundings=np.ones(400),
         sources=np.full(400, "videos"),
-        copies=copies | {name: logits_of(soft, soft, soft) for name in SOFT_COPIES},
+        copies=copies | {name: logits_of(soft, soft, soft, **around) for name in SOFT_COPIES},
     )
 
 
@@ -247,7 +255,8 @@ def test_softer_reals_raise_the_limit_for_fake() -> None:
 def test_soft_copies_that_are_too_small_to_be_judged_do_not_count() -> None:
     faces = faces_of()
     high = np.full(400, 50.0)
-    third = {"third": logits_of(high, high, high)}  # at most 70 px are left
+    around = {SURROUNDINGS: np.ones(400)}  # at most 70 px are left
+    third = {"third": logits_of(high, high, high, **around)}
     tiny = replace(faces, copies=faces.copies | third)
     strict = PARAMS.model_copy(update={"min_face_px": 71})
     assert (
@@ -299,9 +308,8 @@ def test_one_large_source_does_not_set_the_limit() -> None:
         labels=labels,
         is_inswapper=labels,
         face_px=np.full(150, 200.0),
-        surroundings=np.ones(150),
         sources=sources,
-        copies={AS_IT_IS: logits_of(logit, logit, logit)},
+        copies={AS_IT_IS: logits_of(logit, logit, logit, surroundings=np.ones(150))},
     )
     strict = PARAMS.model_copy(update={"low_fpr": 0.04})
     limit, lone = float(sigmoid(1.0)), replace(faces, sources=np.full(150, "one"))

@@ -14,13 +14,12 @@ from PIL import Image, JpegImagePlugin
 from pipeline.errors import ManifestError, ParamsError, PipelineError, WeightsError
 from pipeline.inputs import ImageEntry, list_inputs
 from pipeline.manifest import read_rows
+from pipeline.training.photo_files import LeftOutRow, list_photos
+from pipeline.training.photo_people import partners
 from pipeline.training.photo_root import (
     Imported,
-    LeftOutRow,
     PhotoImportParams,
     import_photos,
-    list_photos,
-    partners,
     read_params,
     summary_lines,
     swapper_params,

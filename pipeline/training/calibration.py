@@ -17,6 +17,7 @@ from pipeline.fusion import (
     DETAIL,
     FUSED_HEADS,
     SEAM,
+    SURROUNDINGS,
     Fusion,
     LearnedFusion,
     LogisticWeights,
@@ -27,7 +28,7 @@ from pipeline.params import CalibrateParams, FusionParams, Section, validation_l
 from pipeline.thresholds import Thresholds, choose_thresholds, lowest_with_fpr, sweep
 from pipeline.training.degradations import SOFT_COPIES
 from pipeline.training.metrics import binary_metrics, product_metric, rates_at
-from pipeline.training.scoring import FaceLogits, Scorer, face_scores, surroundings_fracs
+from pipeline.training.scoring import FaceLogits, Scorer, face_scores
 from pipeline.training.store import FaceStore
 
 TEMPERATURE_RANGE = (0.2, 10.0)
@@ -49,14 +50,13 @@ class Calibration(Section):
 class ScoredCopies:
     """The faces of a split, and what becomes of them in the wild.
 
-    labels, is_inswapper, face_px, surroundings: (faces,). sources: (faces,) names. copies: logits
-    of all faces by name of the copy, "as_it_is" first.
+    labels, is_inswapper, face_px: (faces,). sources: (faces,) names. copies: logits of all faces by
+    name of the copy, "as_it_is" first.
     """
 
     labels: NDArray[np.int64]
     is_inswapper: NDArray[np.int64]
     face_px: NDArray[np.float64]
-    surroundings: NDArray[np.float64]
     sources: NDArray[np.str_]
     copies: dict[str, FaceLogits]
 
@@ -64,6 +64,11 @@ class ScoredCopies:
     def logits(self) -> FaceLogits:
         """Of the faces as they are stored."""
         return self.copies[AS_IT_IS]
+
+    @property
+    def surroundings(self) -> NDArray[np.float64]:
+        """(faces,) share of its surroundings that each face has, as it is stored."""
+        return self.logits[SURROUNDINGS].astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +119,6 @@ def score_copies(
         labels=table["label"].to_numpy(dtype=np.int64),
         is_inswapper=table["is_inswapper"].to_numpy(dtype=np.int64),
         face_px=table["face_px"].to_numpy(dtype=np.float64),
-        surroundings=surroundings_fracs(store)[chosen],
         sources=table["source"].to_numpy(dtype=np.str_),
         copies={AS_IT_IS: scorer.of_faces(store, numbers), **soft},
     )

@@ -48,7 +48,7 @@ class Scorer:
         views = (view for face in chosen for view in self._stored_views(store, face, rows[face]))
         logits = self.views(views)
         pictures = (picture_of(store, face) for face in chosen)
-        shares = surroundings_fracs(store)[chosen].astype(np.float32)
+        shares = surroundings_fracs(store, chosen).astype(np.float32)
         return logits | self._seam(pictures) | {SURROUNDINGS: shares}
 
     def degraded(self, store: FaceStore, faces: Iterable[int], degrade: Degradation) -> FaceLogits:
@@ -142,12 +142,16 @@ def rows_of_faces(store: FaceStore, scales: Sequence[float]) -> NDArray[np.int64
     return np.stack(columns, axis=1) if columns else np.empty((len(store.faces), 0), np.int64)
 
 
-def surroundings_fracs(store: FaceStore) -> NDArray[np.float64]:
-    """(faces,) as `pipeline.decision.surroundings_of`; the context ends where the picture ends."""
+def surroundings_fracs(store: FaceStore, faces: Iterable[int] | None = None) -> NDArray[np.float64]:
+    """(faces,) as `pipeline.decision.surroundings_of`; the context ends where the picture ends.
+
+    faces: numbers; None for all.
+    """
+    chosen = range(len(store.faces)) if faces is None else faces
     return np.array(
         [
             surroundings_of(store.box(face), store.keypoints(face), *store.context_size(face))
-            for face in range(len(store.faces))
+            for face in chosen
         ]
     )
 
