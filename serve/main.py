@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from serve import admin, detect
+from serve import admin, detect, page
 from serve.detect import Place, Workplace
 from serve.guard import Guard
 from serve.problems import Problem, add_problem_handlers, documented
@@ -37,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_problem_handlers(app)
     app.include_router(detect.router)
     app.include_router(admin.router)
+    app.include_router(page.router)
     for path in ("/health", "/v2/health/live"):
         app.add_api_route(path, health, tags=["health"])
     for path in ("/ready", "/v2/health/ready"):
