@@ -327,7 +327,7 @@ function drawBox(context, face, k, scale, isSelected, size) {
 }
 
 function drawLabel(context, face, k, mark, box, size) {
-  const words = `${VERDICTS[face.verdict].word} ${number(face.score, 2)}`;
+  const words = `${VERDICTS[face.verdict].word} ${number(face.score)}`;
   const label = box.right - box.left < 70 ? `${k + 1}` : `${k + 1}  ${words}`;
   context.font = "600 13px system-ui, sans-serif";
   const width = context.measureText(label).width + 30;
@@ -420,7 +420,7 @@ function seamChart(evidence) {
   const bands = evidence.bands;
   const known = bands.flatMap((band) => [band.inside_db, band.outside_db]).filter((v) => v !== null);
   if (!known.length) return el("p", { class: "quiet" }, "The picture shows too little around the face for it.");
-  const low = Math.min(0, Math.floor(Math.min(...known) / 5) * 5);
+  const low = Math.floor(Math.min(...known) / 5) * 5;
   const high = Math.max(low + 5, Math.ceil(Math.max(...known) / 5) * 5);
   const label = bands.map((b, k) =>
     `band ${k + 1}: inside ${number(b.inside_db, 1)}, outside ${number(b.outside_db, 1)} decibels`).join("; ");
@@ -443,12 +443,13 @@ function seamChart(evidence) {
 function seamRow(band, k, y, x, width) {
   const { inside_db: inside, outside_db: outside, drop_db: drop } = band;
   const both = inside !== null && outside !== null;
+  const change = both ? `${drop > 0 ? "−" : drop < 0 ? "+" : ""}${number(Math.abs(drop), 1)}` : "";
   return [
     text(0, y + 4, `${number(band.scale_px, 1)} px`, "quiet"),
     both && svg("line", { class: "gap", x1: x(inside), x2: x(outside), y1: y, y2: y }),
     outside !== null && svg("rect", { class: "outside", x: x(outside) - 4.5, y: y - 4.5, width: 9, height: 9 }),
     inside !== null && svg("circle", { class: "inside", cx: x(inside), cy: y, r: 5 }),
-    drop !== null && text(width - 2, y + 4, `${drop > 0 ? "−" : "+"}${number(Math.abs(drop), 1)}`, k < 2 ? "end strong" : "end"),
+    text(width - 2, y + 4, change, k < 2 ? "end strong" : "end"),
   ];
 }
 
@@ -463,7 +464,7 @@ function seamSection(evidence) {
     el("p", { class: "legend" },
       el("span", {}, svg("svg", { viewBox: "0 0 14 14", "aria-hidden": "true" }, svg("circle", { class: "inside", cx: 7, cy: 7, r: 5 })), "inside the square"),
       el("span", {}, svg("svg", { viewBox: "0 0 14 14", "aria-hidden": "true" }, svg("rect", { class: "outside", x: 2.5, y: 2.5, width: 9, height: 9 })), "outside"),
-      el("span", {}, "right: inside against outside")),
+      el("span", {}, "right: inside minus outside")),
     seamChart(evidence),
     el("details", {}, el("summary", {}, "The same as a table"), table("Texture along the seam", columns, rows)),
   ];
@@ -473,7 +474,7 @@ function facePanel(face, k, answer) {
   const limits = limitsOf(face, answer);
   const heads = Object.entries(face.heads).map(([name, p]) => [
     el("dt", {}, HEADS[name] ?? name), el("dd", {}, number(p))]);
-  return el("section", { class: "face" , "aria-label": `Face ${k + 1}` },
+  return el("section", { class: "face", "aria-label": `Face ${k + 1}` },
     el("div", { class: "head" }, el("h3", {}, `Face ${k + 1}`), badge(face.verdict), el("span", {}, `Score ${number(face.score)}`)),
     limits ? meter(face.score, limits) : null,
     el("p", { class: "quiet" }, limits ? `Compared with: ${limitWords(limits)}.` : `Compared with ${limitWords(limits)}, which this answer does not list.`),
@@ -521,7 +522,7 @@ function decisive(faces, verdict) {
 
 function headline(answer, extra) {
   const { verdict, score } = answer;
-  return el("div", { class: "head" }, badge(verdict),
+  return el("div", { class: "head headline" }, badge(verdict),
     el("strong", {}, VERDICTS[verdict].sentence),
     score === null ? null : el("span", {}, extra));
 }
@@ -686,7 +687,7 @@ function sceneMarks(answer, k, times, x, y) {
   const scene = answer.scenes[k];
   const [from, to] = [x(times.at(scene.start_frame)), x(times.at(scene.stop_frame))];
   const top = EDGE.top + EDGE.plot + 5;
-  const isHighest = k === answer.highest_scene;
+  const isHighest = k === answer.highest_scene && answer.scenes.length > 1;
   const words = [`Scene ${k + 1}`, isHighest && "highest"].filter(Boolean).join(": ");
   const label = to - from > 8 * words.length ? words : to - from > 16 ? `${k + 1}` : "";
   return [
@@ -757,9 +758,9 @@ function player(file, answer, times, state, onPlayed) {
 function tracksTable(answer, onShow) {
   const tracks = answer.tracks ?? [];
   if (!tracks.length) return null;
-  const columns = [["Followed face"], ["Scene", "number"], ["Verdict"], ["Mean score", "number"], ["Highest", "number"], ["Frames", "number"]];
+  const columns = [["Track"], ["Scene", "number"], ["Verdict"], ["Mean score", "number"], ["Highest", "number"], ["Frames", "number"]];
   const rows = tracks.map((track, k) => ({ cells: [
-    button(`Show face ${k + 1}`, () => onShow(highestOf(track, answer))),
+    button(`Show ${k + 1}`, () => onShow(highestOf(track, answer))),
     `${track.scene + 1}`, badge(track.verdict), number(track.score), number(track.highest), `${track.faces.length}`] }));
   return [
     table("Faces followed within a scene, most alarming first", columns, rows, { tall: true }),
@@ -795,6 +796,7 @@ function timelineLegend() {
 
 function videoWords(answer) {
   const highest = answer.scenes[answer.highest_scene];
+  if (answer.scenes.length === 1) return `Mean score ${number(answer.score)}`;
   return `Mean score ${number(answer.score)}; highest scene ${number(highest.score)} (scene ${answer.highest_scene + 1} of ${answer.scenes.length})`;
 }
 
