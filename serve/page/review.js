@@ -264,30 +264,34 @@ const MARKS = {
 // Like OpenCV's inferno; the surer of a paste seam, the stronger the colour.
 const INFERNO = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 const SEAM_STRENGTH = 0.75;
+// Below it the network holds "no seam" to be likelier at every point of the map.
+const SEAM_SURE = 0.5;
 
-function seamTile({ side, values }) {
+/** stretch: what every value is divided by, 1 for the map as it is. */
+function seamTile({ side, values }, stretch) {
   const canvas = new OffscreenCanvas(side, side);
   const context = canvas.getContext("2d");
   const image = context.createImageData(side, side);
   values.forEach((value, k) => {
-    const place = Math.min(value, 0.999) * (INFERNO.length - 1);
+    const share = Math.min(value / stretch, 1);
+    const place = Math.min(share, 0.999) * (INFERNO.length - 1);
     const low = INFERNO[Math.floor(place)];
     const high = INFERNO[Math.floor(place) + 1];
     low.forEach((c, i) => { image.data[4 * k + i] = c + (place % 1) * (high[i] - c); });
-    image.data[4 * k + 3] = 255 * SEAM_STRENGTH * value;
+    image.data[4 * k + 3] = 255 * SEAM_STRENGTH * share;
   });
   context.putImageData(image, 0, 0);
   return canvas;
 }
 
 /** Lay a seam map where its corners lie: the view is turned with the face. */
-function drawSeam(context, seamMap) {
+function drawSeam(context, seamMap, isStretched) {
   const [[x, y], [rightX, rightY], , [downX, downY]] = seamMap.corners;
   context.save();
   context.transform(
     (rightX - x) / seamMap.side, (rightY - y) / seamMap.side,
     (downX - x) / seamMap.side, (downY - y) / seamMap.side, x, y);
-  context.drawImage(seamTile(seamMap), 0, 0);
+  context.drawImage(seamTile(seamMap, isStretched ? strongest([seamMap]) || 1 : 1), 0, 0);
   context.lineWidth = 0.12;
   context.strokeStyle = "rgb(255 255 255 / .7)";
   context.setLineDash([0.5, 0.5]);
@@ -356,11 +360,11 @@ function sized(canvas, width, height) {
 }
 
 /** Maps first, then boxes, the selected face last and so on top. */
-function drawFaces(context, faces, { scale, selected, showSeam, size }) {
+function drawFaces(context, faces, { scale, selected, showSeam, stretchSeam, size }) {
   if (showSeam) {
     context.save();
     context.scale(scale, scale);
-    faces.filter((face) => face.seam_map).forEach((face) => drawSeam(context, face.seam_map));
+    for (const map of mapsOf(faces)) drawSeam(context, map, stretchSeam);
     context.restore();
   }
   const order = faces.map((_, k) => k).sort((a, b) => (a === selected) - (b === selected));
@@ -369,11 +373,29 @@ function drawFaces(context, faces, { scale, selected, showSeam, size }) {
 
 const inWords = (faces) =>
   faces.map((face, k) => `face ${k + 1}: ${VERDICTS[face.verdict].word}, score ${number(face.score)}`).join("; ");
-const hasMaps = (faces) => faces.some((face) => face.seam_map);
+const mapsOf = (faces) => faces.map((face) => face.seam_map).filter(Boolean);
+const strongest = (maps) => Math.max(...maps.flatMap((map) => map.values));
 
-function seamSwitch(onChange) {
-  const box = el("input", { type: "checkbox", change: () => onChange(box.checked) });
-  return el("label", { class: "check" }, box, "Show the seam map over the faces");
+/** The switches of the seam maps. state gets showSeam and stretchSeam; `describe` tells how strong
+ * the maps of some faces are, since a stretched faint map looks like a strong one. */
+function seamControls(state, onChange) {
+  const words = el("p", { class: "quiet" });
+  const check = (label, change) => {
+    const box = el("input", { type: "checkbox", change: () => { change(box.checked); onChange(); } });
+    return el("label", { class: "check" }, box, label);
+  };
+  const more = el("div", { hidden: true },
+    el("p", { class: "scale" }, "no seam", el("span", { "aria-hidden": "true" }), "seam"), words,
+    check("Stretch the colours to the strongest point", (on) => { state.stretchSeam = on; }));
+  const node = el("div", {}, check("Show the seam map over the faces", (on) => { state.showSeam = on; more.hidden = !on; }), more);
+  const describe = (faces) => {
+    const maps = mapsOf(faces);
+    const most = maps.length ? strongest(maps) : 0;
+    words.textContent = `Strongest point: ${number(most)} of 1. ` + (most < SEAM_SURE
+      ? "The map is sure of a seam nowhere; the verdict rests on the other parts of the detector. Faint colours mean little, stretched ones too."
+      : "The map is for looking at; the verdict does not depend on it.");
+  };
+  return { node, describe };
 }
 
 // ---------------------------------------------------------------- one face in numbers
@@ -546,7 +568,7 @@ function answerFacts(answer, more) {
 }
 
 async function pictureView(file, answer) {
-  const state = { selected: decisive(answer.faces, answer.verdict), showSeam: false };
+  const state = { selected: decisive(answer.faces, answer.verdict), showSeam: false, stretchSeam: false };
   const canvas = el("canvas", { role: "img", "aria-label": `The picture. ${inWords(answer.faces) || "No face was found"}` });
   const stage = el("div", { class: "stage" }, canvas);
   const picture = await createImageBitmap(file).catch(() => null);
@@ -565,6 +587,8 @@ async function pictureView(file, answer) {
     draw();
   };
   const faces = facesView(answer, select);
+  const seam = seamControls(state, draw);
+  seam.describe(answer.faces);
   canvas.addEventListener("click", (event) => {
     const hit = faceAt(answer.faces, event.offsetX / scale, event.offsetY / scale);
     if (hit !== -1) select(hit);
@@ -575,7 +599,7 @@ async function pictureView(file, answer) {
     el("div", { class: "split" },
       el("div", {}, stage,
         picture ? null : el("p", { class: "quiet" }, "This browser cannot show this format; the boxes are where the faces lie."),
-        hasMaps(answer.faces) ? seamSwitch((on) => { state.showSeam = on; draw(); }) : null),
+        mapsOf(answer.faces).length ? seam.node : null),
       el("div", {}, headline(answer, `Score ${number(answer.score)} (worst face counts)`), warningNotes(answer.warnings), faces.panel)),
     faces.list,
     answerFacts(answer, [["Picture", `${width} × ${height} px, ${answer.image.format}${answer.image.orientation > 1 ? `, turned as its EXIF orientation ${answer.image.orientation} says` : ""}`]]),
@@ -741,7 +765,7 @@ function player(file, answer, times, state, onPlayed) {
     const frame = answer.frames[nearest(answer.frames, (f) => Math.abs(f.timestamp_s - video.currentTime))];
     if (!video.videoWidth || Math.abs(frame.timestamp_s - video.currentTime) > 0.8 * times.step) return;
     const selected = frame === answer.frames[state.frame] ? state.face : -1;
-    drawFaces(context, frame.faces, { scale: size.width / video.videoWidth, selected, showSeam: state.showSeam, size });
+    drawFaces(context, frame.faces, { scale: size.width / video.videoWidth, ...state, selected, size });
   };
   for (const name of ["loadeddata", "seeked", "timeupdate", "pause"]) video.addEventListener(name, paint);
   video.addEventListener("timeupdate", () => { if (!video.paused) onPlayed(video.currentTime); });
@@ -803,28 +827,29 @@ function videoWords(answer) {
 function videoView(file, answer) {
   if (!answer.frames.length) return [headline(answer, ""), ...warningNotes(answer.warnings)];
   const times = timeScale(answer.frames);
-  const state = { frame: 0, face: 0, showSeam: false };
+  const state = { frame: 0, face: 0, showSeam: false, stretchSeam: false };
   const screen = player(file, answer, times, state, (seconds) => line.played(seconds));
   const caption = el("p", { class: "quiet" });
   const show = ({ frame, face = decisive(answer.frames[frame].faces, answer.frames[frame].verdict) }, refocus = false) => {
     Object.assign(state, { frame, face });
     line.show(frame);
     caption.textContent = frameWords(answer, frame);
+    seam.describe(answer.frames[frame].faces);
     faces.show(answer.frames[frame].faces, face, refocus);
     screen.seek(answer.frames[frame].timestamp_s);
     screen.paint();
   };
   const line = timeline(answer, times, (frame) => { if (frame !== state.frame) show({ frame }); });
   const faces = facesView(answer, (face, refocus) => show({ frame: state.frame, face }, refocus));
-  const seam = answer.frames.some((frame) => hasMaps(frame.faces))
-    ? seamSwitch((on) => { state.showSeam = on; screen.paint(); }) : null;
+  const seam = seamControls(state, screen.paint);
+  const isMapped = answer.frames.some((frame) => mapsOf(frame.faces).length);
   const scored = (k) => answer.frames[k].score ?? -1;
   show({ frame: answer.frames.reduce((best, _, k) => (scored(k) > scored(best) ? k : best), 0) });
   return [
     headline(answer, answer.score === null ? "" : videoWords(answer)), ...warningNotes(answer.warnings),
     el("div", {}, el("h4", {}, "Score over time"), timelineLegend(), line.node,
       el("p", { class: "quiet" }, "Click or use the arrow keys to go from frame to frame, Page Up and Page Down from scene to scene.")),
-    el("div", { class: "split" }, el("div", {}, screen.node, caption, seam), el("div", {}, faces.panel)),
+    el("div", { class: "split" }, el("div", {}, screen.node, caption, isMapped ? seam.node : null), el("div", {}, faces.panel)),
     faces.list, ...(tracksTable(answer, show) ?? []), framesTable(answer, show), scenesTable(answer, times),
     answerFacts(answer, []),
   ];
