@@ -600,7 +600,7 @@ async function pictureView(file, answer) {
       el("div", {}, stage,
         picture ? null : el("p", { class: "quiet" }, "This browser cannot show this format; the boxes are where the faces lie."),
         mapsOf(answer.faces).length ? seam.node : null),
-      el("div", {}, headline(answer, `Score ${number(answer.score)} (worst face counts)`), warningNotes(answer.warnings), faces.panel)),
+      el("div", {}, headline(answer, `Score ${number(answer.score)}${answer.faces.length > 1 ? " (the worst face counts)" : ""}`), warningNotes(answer.warnings), faces.panel)),
     faces.list,
     answerFacts(answer, [["Picture", `${width} × ${height} px, ${answer.image.format}${answer.image.orientation > 1 ? `, turned as its EXIF orientation ${answer.image.orientation} says` : ""}`]]),
   ];
