@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.thresholds import Thresholds
 from serve.inference import PictureResult
 from serve.state import InForce
 from serve.videos import VideoResult
@@ -12,11 +13,17 @@ VerdictName = Literal["real", "suspicious", "fake", "undecided", "no_face"]
 Score = Annotated[float, Field(ge=0, le=1)]
 
 
-class Threshold(BaseModel):
+class Limits(BaseModel):
     """Scores from `fake` on are called fake, from `suspicious` on suspicious."""
 
     fake: Score
     suspicious: Score
+
+
+class Threshold(Limits):
+    """tight: for faces that fill the picture, which have the reason `no_surroundings`."""
+
+    tight: Limits
     source: Literal["bundle", "setting", "admin"]
 
 
@@ -108,7 +115,12 @@ class DetectAnswer(Common, PictureAnswer):
                     "request_id": "9b2f0c5e7d6b4a51a1f2c3d4e5f60718",
                     "verdict": "fake",
                     "score": 0.93,
-                    "threshold": {"fake": 0.71, "suspicious": 0.5, "source": "bundle"},
+                    "threshold": {
+                        "fake": 0.71,
+                        "suspicious": 0.5,
+                        "tight": {"fake": 0.92, "suspicious": 0.8},
+                        "source": "bundle",
+                    },
                     "faces": [],
                     "image": {
                         "width_px": 640,
@@ -194,14 +206,18 @@ class AdminAnswer(BaseModel):
 
 
 def threshold_of(in_force: InForce) -> Threshold:
-    limits = in_force.detector.decision.thresholds
+    decision = in_force.detector.decision
     return Threshold.model_validate(
         {
-            "fake": limits.fake_from,
-            "suspicious": limits.suspicious_from,
+            **_limits(decision.open.thresholds),
+            "tight": _limits(decision.tight.thresholds),
             "source": in_force.threshold_source,
         }
     )
+
+
+def _limits(thresholds: Thresholds) -> dict[str, float]:
+    return {"fake": thresholds.fake_from, "suspicious": thresholds.suspicious_from}
 
 
 def model_of(in_force: InForce) -> Model:
