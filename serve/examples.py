@@ -10,7 +10,12 @@ HEALTH: Example = {"status": "alive"}
 READY: Example = {"status": "ready"}
 METRICS = 'inswapper_requests_total{method="POST",route="/detect",status="200"} 7.0\n'
 
-_THRESHOLD: Example = {"fake": 0.71, "suspicious": 0.5, "source": "bundle"}
+_THRESHOLD: Example = {
+    "fake": 0.71,
+    "suspicious": 0.5,
+    "tight": {"fake": 0.92, "suspicious": 0.8},
+    "source": "bundle",
+}
 _MODEL: Example = {
     "name": "inswapper-detector",
     "version": "1",

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.thresholds import Thresholds
 from serve.heatmaps import seam_map_of
 from serve.inference import FaceResult, PictureResult, SwapDetector
 from serve.state import InForce
@@ -13,11 +14,17 @@ VerdictName = Literal["real", "suspicious", "fake", "undecided", "no_face"]
 Score = Annotated[float, Field(ge=0, le=1)]
 
 
-class Threshold(BaseModel):
+class Limits(BaseModel):
     """Scores from `fake` on are called fake, from `suspicious` on suspicious."""
 
     fake: Score
     suspicious: Score
+
+
+class Threshold(Limits):
+    """tight: for faces that fill the picture, which have the reason `no_surroundings`."""
+
+    tight: Limits
     source: Literal["bundle", "setting", "admin"]
 
 
@@ -180,14 +187,18 @@ class AdminAnswer(BaseModel):
 
 
 def threshold_of(in_force: InForce) -> Threshold:
-    limits = in_force.detector.decision.thresholds
+    decision = in_force.detector.decision
     return Threshold.model_validate(
         {
-            "fake": limits.fake_from,
-            "suspicious": limits.suspicious_from,
+            **_limits(decision.open.thresholds),
+            "tight": _limits(decision.tight.thresholds),
             "source": in_force.threshold_source,
         }
     )
+
+
+def _limits(thresholds: Thresholds) -> dict[str, float]:
+    return {"fake": thresholds.fake_from, "suspicious": thresholds.suspicious_from}
 
 
 def model_of(in_force: InForce) -> Model:

@@ -100,7 +100,8 @@ def test_detect_answers_what_the_detector_says(client: TestClient, face_png: byt
         "format": "PNG",
         "orientation": 1,
     }
-    assert answer["threshold"] == {"fake": 0.8, "suspicious": 0.5, "source": "bundle"}
+    limits = {"fake": 0.8, "suspicious": 0.5}
+    assert answer["threshold"] == {**limits, "tight": limits, "source": "bundle"}
     assert answer["model"]["version"] == "first"
     assert set(answer["timing_ms"]) == {"decode", "queue", "inference", "total"}
     assert answer["request_id"] == response.headers["x-request-id"]

@@ -400,15 +400,12 @@ function seamControls(state, onChange) {
 
 // ---------------------------------------------------------------- one face in numbers
 
-/** Limits a face was held to; null where the answer does not tell them. */
-function limitsOf(face, answer) {
-  if (face.threshold) return face.threshold;
-  return face.reasons.includes("no_surroundings") ? null : answer.threshold;
-}
+/** Limits a face was held to. */
+const limitsOf = (face, answer) =>
+  (face.reasons.includes("no_surroundings") ? answer.threshold.tight : answer.threshold);
 
-const limitWords = (limits) => limits
-  ? `suspicious from ${number(limits.suspicious)}, fake from ${number(limits.fake)}`
-  : "limits of its own for faces that fill the picture";
+const limitWords = ({ suspicious, fake }) =>
+  `suspicious from ${number(suspicious)}, fake from ${number(fake)}`;
 
 function meter(score, limits) {
   const { fake, suspicious } = limits;
@@ -498,8 +495,8 @@ function facePanel(face, k, answer) {
     el("dt", {}, HEADS[name] ?? name), el("dd", {}, number(p))]);
   return el("section", { class: "face", "aria-label": `Face ${k + 1}` },
     el("div", { class: "head" }, el("h3", {}, `Face ${k + 1}`), badge(face.verdict), el("span", {}, `Score ${number(face.score)}`)),
-    limits ? meter(face.score, limits) : null,
-    el("p", { class: "quiet" }, limits ? `Compared with: ${limitWords(limits)}.` : `Compared with ${limitWords(limits)}, which this answer does not list.`),
+    meter(face.score, limits),
+    el("p", { class: "quiet" }, `Compared with: ${limitWords(limits)}.`),
     face.reasons.map((reason) => el("p", { class: "note" }, REASONS[reason] ?? reason)),
     el("p", {}, possibleWords(face.possible)),
     seamSection(face.seam_evidence),
@@ -600,7 +597,7 @@ async function pictureView(file, answer) {
       el("div", {}, stage,
         picture ? null : el("p", { class: "quiet" }, "This browser cannot show this format; the boxes are where the faces lie."),
         mapsOf(answer.faces).length ? seam.node : null),
-      el("div", {}, headline(answer, `Score ${number(answer.score)} (worst face counts)`), warningNotes(answer.warnings), faces.panel)),
+      el("div", {}, headline(answer, `Score ${number(answer.score)}${answer.faces.length > 1 ? " (the worst face counts)" : ""}`), warningNotes(answer.warnings), faces.panel)),
     faces.list,
     answerFacts(answer, [["Picture", `${width} × ${height} px, ${answer.image.format}${answer.image.orientation > 1 ? `, turned as its EXIF orientation ${answer.image.orientation} says` : ""}`]]),
   ];
