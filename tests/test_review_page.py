@@ -167,7 +167,8 @@ def test_a_picture_gets_its_verdict_and_boxes(
     expect(card.locator("h3").first).to_have_text(face.name)
     expect(card.locator(".headline")).to_contain_text("Fake")
     expect(card.locator(".headline")).to_contain_text(f"Score {score}")
-    expect(card.locator("tbody tr").first).to_contain_text("suspicious from 0.500, fake from 0.800")
+    faces = card.get_by_role("region", name="1 face")
+    expect(faces).to_contain_text("suspicious from 0.500, fake from 0.800")
     expect(card).to_contain_text(answer["model"]["sha256"])
     expect(card.get_by_role("img", name=re.compile(f"face 1: Fake, score {score}"))).to_be_visible()
     expect(watched.page.locator("#news")).to_contain_text("Looks like an INSwapper swap")
@@ -243,7 +244,7 @@ def test_the_keyboard_alone_is_enough(
     chooser = page.get_by_label("Choose files")
     expect(chooser).to_be_focused()
     with page.expect_file_chooser() as chosen:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chosen.value.set_files(str(face))
     expect(page.locator("#tally")).to_have_text("1 file: 1 fake", timeout=ANSWER_MS)
     names = [focused(page, press=True) for _ in range(8)]
