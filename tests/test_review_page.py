@@ -49,7 +49,7 @@ class Watched:
         self.page.on("request", lambda r: self.requests.append((r.method, r.url)))
 
     def _on_console(self, message: Any) -> None:
-        if message.type in ("error", "warning") and not STATUS_LINE.match(message.text):
+        if message.type == "error" and not STATUS_LINE.match(message.text):
             self.errors.append(message.text)
 
     def elsewhere(self) -> list[str]:
@@ -231,6 +231,7 @@ def test_a_service_that_is_not_ready_offers_another_try(
         with watched.page.expect_response("**/detect?*") as response:
             again.click()
         assert response.value.status == 503
+        watched.page.close()
 
 
 def test_the_keyboard_alone_is_enough(
