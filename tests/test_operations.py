@@ -142,6 +142,30 @@ def test_a_refused_head_is_logged_and_counted(
     assert (line["status"], line["request_id"]) == (413, response.headers["x-request-id"])
 
 
+def test_a_bug_is_counted_and_logged_under_its_request_id(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = create_app(Settings(model_path=folder))
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("cause")
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        response = client.get("/broken")
+        found = scraped(client)
+    assert response.status_code == 500
+    assert found[sample("requests_total", method="GET", route="/broken", status="500")] == 1
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    request_id = response.headers["x-request-id"]
+    assert request_id == response.json()["request_id"]
+    (request,) = [line for line in lines if line.get("status") == 500]
+    assert (request["level"], request["request_id"]) == ("error", request_id)
+    (traceback,) = [line for line in lines if "exception" in line]
+    assert request_id in traceback["message"]
+    assert "RuntimeError: cause" in traceback["exception"]
+
+
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
 def test_both_formats_have_the_fields(formatter: logging.Formatter) -> None:
     lines = []
