@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 # Loggers whose lines leave through our handler.
-OURS = ("inswapper", "uvicorn")
+OURS = ("inswapper", "uvicorn", "opentelemetry")
 
 
 class JsonFormatter(logging.Formatter):
@@ -51,7 +51,7 @@ class StderrHandler(logging.Handler):
 
 
 def set_up_logs(log_format: Literal["json", "text"]) -> None:
-    """Give our loggers and uvicorn's one format, and leave uvicorn's access log out."""
+    """Give our loggers and the libraries' one format, and leave uvicorn's access log out."""
     handler = StderrHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     for name in OURS:

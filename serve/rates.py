@@ -12,8 +12,9 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from serve.problems import Problem
 
 # Clients are counted in so many places: memory stays bounded however many addresses there are, and
-# two clients in one place, who then share a limit, are rare.
-PLACES = 16_384
+# two clients in one place, who then share a limit, are rare. The library walks over all places now
+# and then: 0.35 ms with 4,096, 1.5 ms with 16,384.
+PLACES = 4096
 # Who has one IPv6 address has the 2^64 of its network.
 IPV6_HOST_BITS = 64
 
