@@ -111,8 +111,9 @@ function table(caption, columns, rows, { tall = false } = {}) {
     el("tr", { "aria-current": current && "true" },
       ...cells.map((cell, k) => el("td", { class: columns[k][1] ?? "" }, ...[cell].flat()))));
   // A region that scrolls must be reachable by keyboard, and then needs a name.
-  return el("div", { class: tall ? "scroll tall" : "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body)));
+  return el("div", {}, el("p", { class: "caption", "aria-hidden": "true" }, caption),
+    el("div", { class: tall ? "scroll tall" : "scroll", tabindex: "0", role: "region", "aria-label": caption },
+      el("table", { "aria-label": caption }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body))));
 }
 
 const announce = (message) => { byId("news").textContent = message; };
