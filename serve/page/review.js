@@ -110,9 +110,9 @@ function table(caption, columns, rows, { tall = false } = {}) {
   const body = rows.map(({ cells, current = false }) =>
     el("tr", { "aria-current": current && "true" },
       ...cells.map((cell, k) => el("td", { class: columns[k][1] ?? "" }, ...[cell].flat()))));
-  // A region that scrolls must be reachable by keyboard, and then needs a name.
+  // What scrolls must be reachable by keyboard, and then needs a name.
   return el("div", {}, el("p", { class: "caption", "aria-hidden": "true" }, caption),
-    el("div", { class: tall ? "scroll tall" : "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el("div", { class: tall ? "scroll tall" : "scroll", tabindex: "0", role: "group", "aria-label": caption },
       el("table", { "aria-label": caption }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body))));
 }
 
@@ -494,7 +494,7 @@ function facePanel(face, k, answer) {
   const limits = limitsOf(face, answer);
   const heads = Object.entries(face.heads).map(([name, p]) => [
     el("dt", {}, HEADS[name] ?? name), el("dd", {}, number(p))]);
-  return el("section", { class: "face", "aria-label": `Face ${k + 1}` },
+  return el("div", { class: "face", role: "group", "aria-label": `Face ${k + 1}` },
     el("div", { class: "head" }, el("h3", {}, `Face ${k + 1}`), badge(face.verdict), el("span", {}, `Score ${number(face.score)}`)),
     meter(face.score, limits),
     el("p", { class: "quiet" }, `Compared with: ${limitWords(limits)}.`),
@@ -794,10 +794,10 @@ const highestOf = (track, answer) => track.faces.reduce((best, at) =>
   (answer.frames[at.frame].faces[at.face].score > answer.frames[best.frame].faces[best.face].score ? at : best));
 
 function scenesTable(answer, times) {
-  const columns = [["Scene", "number"], ["From"], ["To"], ["Verdict"], ["Mean score", "number"], [""]];
+  const columns = [["Scene", "number"], ["From"], ["To"], ["Verdict"], ["Mean score", "number"], ["Remark"]];
   const rows = answer.scenes.map((scene, k) => ({ cells: [
     `${k + 1}`, clock(times.at(scene.start_frame)), clock(times.at(scene.stop_frame)), badge(scene.verdict),
-    number(scene.score), k === answer.highest_scene ? "highest" : ""] }));
+    number(scene.score), k === answer.highest_scene ? "highest" : "–"] }));
   return el("details", {}, el("summary", {}, `All scenes as a table (${answer.scenes.length})`), table("Scenes", columns, rows, { tall: true }));
 }
 
