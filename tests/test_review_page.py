@@ -330,6 +330,15 @@ def test_a_video_is_followed_and_shown_over_time(
     assert [method for method, url in sent if url.startswith("/jobs/")][-1] == "DELETE"
 
 
+def test_without_events_the_job_is_asked_for(
+    opened: Callable[..., Watched], address: str, clip: Path
+) -> None:
+    watched = opened(address)
+    watched.page.route("**/jobs/*/events", lambda route: route.fulfill(status=503))
+    card = give(watched.page, clip)
+    expect(card.get_by_role("slider")).to_have_attribute("aria-valuemax", "12")
+
+
 def test_a_video_can_be_cancelled(
     opened: Callable[..., Watched], address: str, tmp_path: Path
 ) -> None:

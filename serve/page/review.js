@@ -540,6 +540,8 @@ function decisive(faces, verdict) {
 
 // ---------------------------------------------------------------- pictures
 
+const SHOWN_PX = 2400;
+
 function headline(answer, extra) {
   const { verdict, score } = answer;
   return el("div", { class: "head headline" }, badge(verdict),
@@ -565,12 +567,19 @@ function answerFacts(answer, more) {
     el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
 }
 
+/** Not larger than a screen shows: thirty photographs of a camera would take gigabytes. */
+function bitmapOf(file, width, height) {
+  const longer = width > height ? "resizeWidth" : "resizeHeight";
+  const options = Math.max(width, height) > SHOWN_PX ? { [longer]: SHOWN_PX, resizeQuality: "high" } : {};
+  return createImageBitmap(file, options).catch(() => null);
+}
+
 async function pictureView(file, answer) {
   const state = { selected: decisive(answer.faces, answer.verdict), showSeam: false, stretchSeam: false };
   const canvas = el("canvas", { role: "img", "aria-label": `The picture. ${inWords(answer.faces) || "No face was found"}` });
   const stage = el("div", { class: "stage" }, canvas);
-  const picture = await createImageBitmap(file).catch(() => null);
   const { width_px: width, height_px: height } = answer.image;
+  const picture = await bitmapOf(file, width, height);
   let scale = 1;
   const draw = () => {
     scale = Math.min(stage.clientWidth / width, Math.max(280, innerHeight * 0.62) / height, 3);
@@ -774,7 +783,7 @@ function player(file, answer, times, state, onPlayed) {
     video.pause();
     video.currentTime = seconds + times.step / 4; // Inside the frame, not on the border to the one before.
   };
-  return { node, seek, paint, close: () => URL.revokeObjectURL(video.src) };
+  return { node, seek, paint };
 }
 
 function tracksTable(answer, onShow) {
@@ -972,7 +981,7 @@ class Card {
     this.abort.abort();
     cards.delete(this);
     const next = this.node.nextElementSibling ?? this.node.previousElementSibling;
-    this.node.querySelector("video")?.removeAttribute("src");
+    URL.revokeObjectURL(this.node.querySelector("video")?.src);
     this.node.remove();
     (next?.querySelector("header button") ?? byId("results")).focus();
     tally();
