@@ -167,7 +167,7 @@ def test_a_picture_gets_its_verdict_and_boxes(
     expect(card.locator("h3").first).to_have_text(face.name)
     expect(card.locator(".headline")).to_contain_text("Fake")
     expect(card.locator(".headline")).to_contain_text(f"Score {score}")
-    faces = card.get_by_role("region", name="1 face")
+    faces = card.get_by_role("group", name="1 face")
     expect(faces).to_contain_text("suspicious from 0.500, fake from 0.800")
     expect(card).to_contain_text(answer["model"]["sha256"])
     expect(card.get_by_role("img", name=re.compile(f"face 1: Fake, score {score}"))).to_be_visible()
@@ -323,11 +323,20 @@ def test_a_video_is_followed_and_shown_over_time(
     expect(canvas).to_be_visible()
     assert (pixels(canvas)[..., :3] == FAKE_RGB).all(axis=-1).any()
     card.get_by_text("All sampled frames as a table (12)").click()
-    expect(card.get_by_role("region", name="Sampled frames").locator("tbody tr")).to_have_count(12)
-    tracks = card.get_by_role("region", name=re.compile("most alarming first"))
+    expect(card.get_by_role("group", name="Sampled frames").locator("tbody tr")).to_have_count(12)
+    tracks = card.get_by_role("group", name=re.compile("most alarming first"))
     expect(tracks.locator("tbody tr")).to_have_count(2)
     # The answer is here; the service need not keep it.
     assert [method for method, url in sent if url.startswith("/jobs/")][-1] == "DELETE"
+
+
+def test_without_events_the_job_is_asked_for(
+    opened: Callable[..., Watched], address: str, clip: Path
+) -> None:
+    watched = opened(address)
+    watched.page.route("**/jobs/*/events", lambda route: route.fulfill(status=503))
+    card = give(watched.page, clip)
+    expect(card.get_by_role("slider")).to_have_attribute("aria-valuemax", "12")
 
 
 def test_a_video_can_be_cancelled(

@@ -110,9 +110,10 @@ function table(caption, columns, rows, { tall = false } = {}) {
   const body = rows.map(({ cells, current = false }) =>
     el("tr", { "aria-current": current && "true" },
       ...cells.map((cell, k) => el("td", { class: columns[k][1] ?? "" }, ...[cell].flat()))));
-  // A region that scrolls must be reachable by keyboard, and then needs a name.
-  return el("div", { class: tall ? "scroll tall" : "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body)));
+  // What scrolls must be reachable by keyboard, and then needs a name.
+  return el("div", {}, el("p", { class: "caption", "aria-hidden": "true" }, caption),
+    el("div", { class: tall ? "scroll tall" : "scroll", tabindex: "0", role: "group", "aria-label": caption },
+      el("table", { "aria-label": caption }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body))));
 }
 
 const announce = (message) => { byId("news").textContent = message; };
@@ -493,7 +494,7 @@ function facePanel(face, k, answer) {
   const limits = limitsOf(face, answer);
   const heads = Object.entries(face.heads).map(([name, p]) => [
     el("dt", {}, HEADS[name] ?? name), el("dd", {}, number(p))]);
-  return el("section", { class: "face", "aria-label": `Face ${k + 1}` },
+  return el("div", { class: "face", role: "group", "aria-label": `Face ${k + 1}` },
     el("div", { class: "head" }, el("h3", {}, `Face ${k + 1}`), badge(face.verdict), el("span", {}, `Score ${number(face.score)}`)),
     meter(face.score, limits),
     el("p", { class: "quiet" }, `Compared with: ${limitWords(limits)}.`),
@@ -539,6 +540,8 @@ function decisive(faces, verdict) {
 
 // ---------------------------------------------------------------- pictures
 
+const SHOWN_PX = 2400;
+
 function headline(answer, extra) {
   const { verdict, score } = answer;
   return el("div", { class: "head headline" }, badge(verdict),
@@ -564,12 +567,19 @@ function answerFacts(answer, more) {
     el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
 }
 
+/** Not larger than a screen shows: thirty photographs of a camera would take gigabytes. */
+function bitmapOf(file, width, height) {
+  const longer = width > height ? "resizeWidth" : "resizeHeight";
+  const options = Math.max(width, height) > SHOWN_PX ? { [longer]: SHOWN_PX, resizeQuality: "high" } : {};
+  return createImageBitmap(file, options).catch(() => null);
+}
+
 async function pictureView(file, answer) {
   const state = { selected: decisive(answer.faces, answer.verdict), showSeam: false, stretchSeam: false };
   const canvas = el("canvas", { role: "img", "aria-label": `The picture. ${inWords(answer.faces) || "No face was found"}` });
   const stage = el("div", { class: "stage" }, canvas);
-  const picture = await createImageBitmap(file).catch(() => null);
   const { width_px: width, height_px: height } = answer.image;
+  const picture = await bitmapOf(file, width, height);
   let scale = 1;
   const draw = () => {
     scale = Math.min(stage.clientWidth / width, Math.max(280, innerHeight * 0.62) / height, 3);
@@ -773,7 +783,7 @@ function player(file, answer, times, state, onPlayed) {
     video.pause();
     video.currentTime = seconds + times.step / 4; // Inside the frame, not on the border to the one before.
   };
-  return { node, seek, paint, close: () => URL.revokeObjectURL(video.src) };
+  return { node, seek, paint };
 }
 
 function tracksTable(answer, onShow) {
@@ -793,10 +803,10 @@ const highestOf = (track, answer) => track.faces.reduce((best, at) =>
   (answer.frames[at.frame].faces[at.face].score > answer.frames[best.frame].faces[best.face].score ? at : best));
 
 function scenesTable(answer, times) {
-  const columns = [["Scene", "number"], ["From"], ["To"], ["Verdict"], ["Mean score", "number"], [""]];
+  const columns = [["Scene", "number"], ["From"], ["To"], ["Verdict"], ["Mean score", "number"], ["Remark"]];
   const rows = answer.scenes.map((scene, k) => ({ cells: [
     `${k + 1}`, clock(times.at(scene.start_frame)), clock(times.at(scene.stop_frame)), badge(scene.verdict),
-    number(scene.score), k === answer.highest_scene ? "highest" : ""] }));
+    number(scene.score), k === answer.highest_scene ? "highest" : "–"] }));
   return el("details", {}, el("summary", {}, `All scenes as a table (${answer.scenes.length})`), table("Scenes", columns, rows, { tall: true }));
 }
 
@@ -971,7 +981,7 @@ class Card {
     this.abort.abort();
     cards.delete(this);
     const next = this.node.nextElementSibling ?? this.node.previousElementSibling;
-    this.node.querySelector("video")?.removeAttribute("src");
+    URL.revokeObjectURL(this.node.querySelector("video")?.src);
     this.node.remove();
     (next?.querySelector("header button") ?? byId("results")).focus();
     tally();
