@@ -57,6 +57,8 @@ const clock = (seconds) =>
 const bytes = (size) => (size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 const isVideo = (file) => file.type.startsWith("video/") || VIDEO_NAMES.test(file.name);
 
+const kindOf = (file) => (isVideo(file) ? "Video" : file.type.startsWith("image/") ? "Picture" : "File");
+
 // ---------------------------------------------------------------- building blocks
 
 function fill(node, attributes, children) {
@@ -286,13 +288,13 @@ function seamTile({ side, values }, stretch) {
 }
 
 /** Lay a seam map where its corners lie: the view is turned with the face. */
-function drawSeam(context, seamMap, isStretched) {
+function drawSeam(context, seamMap, stretch) {
   const [[x, y], [rightX, rightY], , [downX, downY]] = seamMap.corners;
   context.save();
   context.transform(
     (rightX - x) / seamMap.side, (rightY - y) / seamMap.side,
     (downX - x) / seamMap.side, (downY - y) / seamMap.side, x, y);
-  context.drawImage(seamTile(seamMap, isStretched ? strongest([seamMap]) || 1 : 1), 0, 0);
+  context.drawImage(seamTile(seamMap, stretch), 0, 0);
   context.lineWidth = 0.12;
   context.strokeStyle = "rgb(255 255 255 / .7)";
   context.setLineDash([0.5, 0.5]);
@@ -365,7 +367,9 @@ function drawFaces(context, faces, { scale, selected, showSeam, stretchSeam, siz
   if (showSeam) {
     context.save();
     context.scale(scale, scale);
-    for (const map of mapsOf(faces)) drawSeam(context, map, stretchSeam);
+    const maps = mapsOf(faces);
+    const stretch = (stretchSeam && maps.length && strongest(maps)) || 1;
+    for (const map of maps) drawSeam(context, map, stretch);
     context.restore();
   }
   const order = faces.map((_, k) => k).sort((a, b) => (a === selected) - (b === selected));
@@ -885,7 +889,7 @@ class Card {
     this.body = el("div", { class: "body" });
     this.controls = el("div", { class: "row" });
     this.node = el("article", { class: "card", "aria-label": this.name },
-      el("header", {}, el("div", {}, el("h3", {}, this.name), el("p", { class: "quiet" }, `${isVideo(file) ? "Video" : "Picture"}, ${bytes(file.size)}`)), this.controls),
+      el("header", {}, el("div", {}, el("h3", {}, this.name), el("p", { class: "quiet" }, `${kindOf(file)}, ${bytes(file.size)}`)), this.controls),
       this.body);
     cards.add(this);
     this.wait();
