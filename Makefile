@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-fast lint format bench production production-mobile release
+.PHONY: help setup repro test test-fast lint format bench production production-mobile release serve
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,11 @@ test: $(READY)  ## all tests, the fast ones first
 
 test-fast: $(READY)  ## the fast tests only
 	$(BIN)/python -m pytest -m "not slow"
+
+# A request may take a whole queue's wait and its own work; what is not done by then is cut off.
+serve: $(READY)  ## the service on http://127.0.0.1:8000 (PORT=9000; settings: .env.example)
+	$(BIN)/uvicorn serve.main:app --host 127.0.0.1 --port $(or $(PORT),8000) --no-access-log \
+		--http serve.connection:Connection --timeout-graceful-shutdown 90
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,14 +1,19 @@
 """POST /admin/reload-model and /admin/threshold: shut while INSWAPPER_ADMIN_TOKEN is unset."""
 
 import hmac
+import logging
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 
-from serve.detect import Place, workplace
-from serve.problems import Problem, documented
+from serve import examples
+from serve.detect import Place, Workplace, workplace
+from serve.logs import event
+from serve.problems import Problem, answered, documented, request_id_of
 from serve.schemas import AdminAnswer, ThresholdOrder, model_of, threshold_of
-from serve.state import InForce
+from serve.state import Change, InForce
 
+AUDIT = logging.getLogger("inswapper.audit")
 SCHEME = "bearer"
 
 
@@ -29,25 +34,62 @@ router = APIRouter(
     prefix="/admin",
     tags=["administration"],
     dependencies=[Depends(require_admin)],
-    responses=documented(401, 403, 409, 413, 422, 500),
+    responses=answered(examples.ADMIN) | documented(401, 403, 409, 413, 422, 500),
 )
 
 
 @router.post("/reload-model")
-def reload_model(place: Place) -> AdminAnswer:
+def reload_model(
+    request: Request,
+    place: Place,
+    rollback: Annotated[
+        bool, Query(description="Put back what the last reload replaced, from memory.")
+    ] = False,
+) -> AdminAnswer:
     """Verify the bundle on disk and exchange it; on any failure the old one goes on serving."""
-    return _answer(place.state.reload())
+    what = "rollback" if rollback else "reload"
+    try:
+        change = place.state.roll_back() if rollback else place.state.reload()
+    except Problem as problem:
+        place.metrics.reloads.labels(what, "refused").inc()
+        _audit(request, f"{what} refused", reason=problem.detail)
+        raise
+    place.metrics.reloads.labels(what, "done").inc()
+    _audit(request, what, old=_bundle_of(change.before), new=_bundle_of(change.after))
+    # A restart reads what is on disk.
+    return _answer(place, change, persisted=not rollback)
 
 
 @router.post("/threshold", responses=documented(400, 408, 503))
-def set_threshold(order: ThresholdOrder, place: Place) -> AdminAnswer:
-    """Change from which score a face is called fake, until the next restart."""
-    return _answer(place.state.set_threshold(order.threshold))
+def set_threshold(request: Request, order: ThresholdOrder, place: Place) -> AdminAnswer:
+    """Change from which score a face is called fake; null takes that back."""
+    change = place.state.set_threshold(order.threshold)
+    _audit(request, "threshold", old=_limit_of(change.before), new=_limit_of(change.after))
+    return _answer(place, change)
 
 
-def _answer(in_force: InForce) -> AdminAnswer:
-    # A reload reads what is on disk, and a restart would, too; a threshold is kept in memory only.
-    persisted = in_force.threshold_source != "admin"
+def _answer(place: Workplace, change: Change, *, persisted: bool = True) -> AdminAnswer:
+    after = change.after
+    kept = after.threshold_source != "admin" or place.state.settings.state_file is not None
     return AdminAnswer(
-        threshold=threshold_of(in_force), model=model_of(in_force), persisted=persisted
+        threshold=threshold_of(after), model=model_of(after), persisted=persisted and kept
     )
+
+
+def _audit(request: Request, what: str, **fields: Any) -> None:
+    """Who holds the token did that; there is one token, so no name is known."""
+    event(AUDIT, logging.WARNING, "audit", what=what, **fields, request_id=request_id_of(request))
+
+
+def _bundle_of(in_force: InForce | None) -> str | None:
+    if in_force is None:
+        return None
+    bundle = in_force.detector.bundle
+    return f"{bundle.spec.version} {bundle.sha256[:12]}"
+
+
+def _limit_of(in_force: InForce | None) -> str | None:
+    if in_force is None:
+        return None
+    fake_from = in_force.detector.decision.thresholds.fake_from
+    return f"{fake_from:.6g} ({in_force.threshold_source})"

@@ -2,15 +2,19 @@
 
 import asyncio
 import time
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from pipeline.errors import DecodeError
+from serve import examples
 from serve.images import decode_picture
 from serve.lane import Lane
-from serve.problems import Problem, documented, problem_of, request_id_of
+from serve.metrics import Metrics
+from serve.problems import Problem, answered, documented, problem_of, request_id_of
+from serve.rates import RateLimit
 from serve.schemas import (
     BatchAnswer,
     BatchItem,
@@ -30,15 +34,15 @@ from serve.videos import is_video, judge_video
 FILE = "file"
 FILES = "files"
 
-router = APIRouter(tags=["detection"])
-
 
 class Workplace:
-    """The threads that answer requests: a lane for inference, one for reading videos."""
+    """What an app answers with: a lane for inference, a thread for reading videos, and counts."""
 
     def __init__(self, state: ServiceState) -> None:
         self.state = state
         self.lane = Lane(state.settings.queue_length, state.settings.deadline_s)
+        self.metrics = Metrics(state, self.lane)
+        self.rate = RateLimit(state.settings.rate_per_minute)
         self.video_reader = ThreadPoolExecutor(1, thread_name_prefix="video")
         self.video_free = asyncio.Lock()
 
@@ -55,16 +59,31 @@ def workplace(request: Request) -> Workplace:
 
 
 Place = Annotated[Workplace, Depends(workplace)]
-UPLOAD_PROBLEMS = documented(400, 408, 413, 415, 422, 500, 503)
+Heatmap = Annotated[bool, Query(description="Add the seam map of each face to the answer.")]
 
 
-@router.post("/detect", responses=UPLOAD_PROBLEMS, openapi_extra=documented_upload(FILE))
-async def detect(request: Request, place: Place) -> DetectAnswer:
+async def within_rate(request: Request, place: Place) -> None:
+    """Raises the problem 429, before anything of the body is read."""
+    await place.rate.admit(request)
+
+
+router = APIRouter(
+    tags=["detection"],
+    dependencies=[Depends(within_rate)],
+    responses=documented(400, 408, 413, 415, 422, 429, 500, 503),
+)
+
+
+@router.post("/detect", responses=answered(examples.DETECT), openapi_extra=documented_upload(FILE))
+async def detect(
+    request: Request, response: Response, place: Place, heatmap: Heatmap = False
+) -> DetectAnswer:
     """Judge the faces of one picture; the worst face counts. No face is an answer, not an error."""
     in_force = place.state.in_force
     place.lane.refuse_if_full()
     async with uploaded(request, FILE, max_files=1) as (stream,):
-        answer = await judge_upload(place, in_force, stream)
+        answer = await judge_upload(place, in_force, stream, heatmap)
+    response.headers["Server-Timing"] = server_timing(answer.timing_ms)
     return DetectAnswer(
         request_id=request_id_of(request),
         threshold=threshold_of(in_force),
@@ -75,18 +94,27 @@ async def detect(request: Request, place: Place) -> DetectAnswer:
 
 @router.post(
     "/detect/batch",
-    responses=UPLOAD_PROBLEMS,
+    responses=answered(examples.BATCH),
     openapi_extra=documented_upload(FILES, several=True),
 )
-async def detect_batch(request: Request, place: Place) -> BatchAnswer:
+async def detect_batch(
+    request: Request, response: Response, place: Place, heatmap: Heatmap = False
+) -> BatchAnswer:
     """Judge several pictures, each by itself; 422 when none of them can be used."""
+    started = time.perf_counter()
     in_force = place.state.in_force
     place.lane.refuse_if_full()
     async with uploaded(request, FILES, place.state.settings.max_batch_files) as streams:
-        items = [await _item(place, in_force, *numbered) for numbered in enumerate(streams)]
+        items = [
+            await _item(place, in_force, index, stream, heatmap)
+            for index, stream in enumerate(streams)
+        ]
     if all(item.result is None for item in items):
         listed = [item.model_dump(exclude={"result"}) for item in items]
         raise Problem(422, "none of the files can be used", items=listed)
+    timings = _sum(item.result.timing_ms for item in items if item.result)
+    timings["total"] = 1000 * (time.perf_counter() - started)
+    response.headers["Server-Timing"] = server_timing(timings)
     return BatchAnswer(
         request_id=request_id_of(request),
         threshold=threshold_of(in_force),
@@ -95,8 +123,12 @@ async def detect_batch(request: Request, place: Place) -> BatchAnswer:
     )
 
 
-@router.post("/detect/video", responses=UPLOAD_PROBLEMS, openapi_extra=documented_upload(FILE))
-async def detect_video(request: Request, place: Place) -> VideoAnswer:
+@router.post(
+    "/detect/video", responses=answered(examples.VIDEO), openapi_extra=documented_upload(FILE)
+)
+async def detect_video(
+    request: Request, response: Response, place: Place, heatmap: Heatmap = False
+) -> VideoAnswer:
     """Judge a short video: six frames a scene, their mean, and the highest scene beside it."""
     in_force = place.state.in_force
     _refuse_second_video(place)
@@ -104,12 +136,28 @@ async def detect_video(request: Request, place: Place) -> VideoAnswer:
         _refuse_second_video(place)
         async with place.video_free:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                place.video_reader, _video_answer, place, in_force, stream, request_id_of(request)
+            answer = await loop.run_in_executor(
+                place.video_reader,
+                _video_answer,
+                place,
+                in_force,
+                stream,
+                request_id_of(request),
+                heatmap,
             )
+    place.metrics.count_video(answer)
+    response.headers["Server-Timing"] = server_timing(answer.timing_ms)
+    return answer
 
 
-async def judge_upload(place: Workplace, in_force: InForce, stream: BinaryIO) -> PictureAnswer:
+def server_timing(timing_ms: Mapping[str, float]) -> str:
+    """The header's value of durations in milliseconds."""
+    return ", ".join(f"{name};dur={duration:.2f}" for name, duration in timing_ms.items())
+
+
+async def judge_upload(
+    place: Workplace, in_force: InForce, stream: BinaryIO, heatmap: bool
+) -> PictureAnswer:
     """Decode a picture beside the lane, judge it in the lane. Raises DecodeError or the 503."""
     started = time.perf_counter()
     async with place.lane.place():
@@ -120,8 +168,8 @@ async def judge_upload(place: Workplace, in_force: InForce, stream: BinaryIO) ->
         decoded = time.perf_counter()
         timed = await place.lane.run(lambda: in_force.detector.judge_picture(picture.rgb))
     queue_ms = 1000 * (entered - started) + timed.queue_ms
-    return PictureAnswer(
-        **picture_members(timed.value),
+    answer = PictureAnswer(
+        **picture_members(timed.value, in_force.detector if heatmap else None),
         image=ImageFacts(
             width_px=picture.rgb.shape[1],
             height_px=picture.rgb.shape[0],
@@ -136,19 +184,31 @@ async def judge_upload(place: Workplace, in_force: InForce, stream: BinaryIO) ->
         },
         warnings=[*in_force.detector.warnings, *picture.warnings, *timed.value.warnings],
     )
+    place.metrics.count_picture(answer)
+    return answer
 
 
-async def _item(place: Workplace, in_force: InForce, index: int, stream: BinaryIO) -> BatchItem:
+async def _item(
+    place: Workplace, in_force: InForce, index: int, stream: BinaryIO, heatmap: bool
+) -> BatchItem:
     try:
-        answer = await judge_upload(place, in_force, stream)
+        answer = await judge_upload(place, in_force, stream, heatmap)
     except DecodeError as error:
         problem = problem_of(error)
         return BatchItem(index=index, status=problem.status_code, error=problem.detail)
     return BatchItem(index=index, status=200, result=answer)
 
 
+def _sum(timings: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for timing in timings:
+        for name, duration in timing.items():
+            total[name] = total.get(name, 0.0) + duration
+    return total
+
+
 def _video_answer(
-    place: Workplace, in_force: InForce, stream: BinaryIO, request_id: str
+    place: Workplace, in_force: InForce, stream: BinaryIO, request_id: str, heatmap: bool
 ) -> VideoAnswer:
     """Runs in the video thread; each frame takes its turn in the lane among the pictures."""
     started = time.perf_counter()
@@ -164,7 +224,7 @@ def _video_answer(
         request_id=request_id,
         threshold=threshold_of(in_force),
         model=model_of(in_force),
-        **video_members(result),
+        **video_members(result, in_force.detector if heatmap else None),
         timing_ms={"total": round(1000 * (time.perf_counter() - started), 2)},
         warnings=[*in_force.detector.warnings, *result.warnings],
     )

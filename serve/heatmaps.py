@@ -1,18 +1,53 @@
-"""The seam map over the face, for people to look at."""
+"""The seam map over the face: where it lies in the picture, and drawn for people to look at."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.aligned import SQUARE_SHARE, view_matrix
+from pipeline.faces.detector import Face
+from pipeline.preprocess import FloatArray, ImageU8, Preprocess
 from pipeline.views import cut_view
 from serve.inference import FaceResult, SwapDetector
 
 SIDE_PX = 384
 # At most this share of the face is hidden where the seam is certain.
 STRENGTH = 0.65
+# Top left, top right, bottom right, bottom left of a square of side 1.
+CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
+
+
+def seam_map_of(detector: SwapDetector, face: FaceResult) -> dict[str, Any]:
+    """JSON-ready: side, values in [0, 1] row by row, and corners in pixels of the picture."""
+    corners = view_corners(detector.bundle.spec.preprocess, detector.seam_view, face.face)
+    return {
+        "side": face.seam_map.shape[0],
+        "values": [round(float(value), 3) for value in face.seam_map.ravel()],
+        "corners": [[round(float(value), 1) for value in corner] for corner in corners],
+    }
+
+
+def view_corners(preprocess: Preprocess, index: int, face: Face) -> FloatArray:
+    """(4, 2): where the corners of a view lie: top left, top right, bottom right, bottom left.
+
+    In edges of pixels: the picture's own corners are (0, 0) and (width, height).
+    Raises ValueError when the aligned view is asked for without keypoints.
+    """
+    if index < len(preprocess.scales):
+        left, top, side = preprocess.square(face.box_xyxy, preprocess.scales[index])
+        return np.asarray(CORNERS * side + [left, top], np.float32)
+    if face.keypoints is None:
+        raise ValueError("the aligned view needs the five keypoints of the face")
+    size_px = preprocess.size_px
+    inverse = cv2.invertAffineTransform(
+        view_matrix(face.keypoints, size_px, SQUARE_SHARE * size_px)
+    )
+    # The matrix speaks of the middles of pixels, which lie half a pixel from their edges.
+    points = (CORNERS * size_px - 0.5) @ inverse[:, :2].T + inverse[:, 2] + 0.5
+    return np.asarray(points, np.float32)
 
 
 def draw_heatmap(detector: SwapDetector, rgb: ImageU8, face: FaceResult) -> ImageU8:

@@ -2,16 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from serve import admin, detect
+from serve import admin, detect, examples, page
+from serve.access import Access
 from serve.detect import Place, Workplace
+from serve.drain import drain_on_sigterm
 from serve.guard import Guard
-from serve.problems import Problem, add_problem_handlers, documented
+from serve.logs import set_up_logs
+from serve.problems import Problem, add_problem_handlers, answered, documented
 from serve.settings import Settings, load_settings
 from serve.state import RETRY_AFTER_S, ServiceState
+from serve.tracing import traced
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -19,11 +25,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state = ServiceState(settings or load_settings())
-        app.state.workplace = place = Workplace(state)
-        await asyncio.to_thread(state.start)
-        yield
-        place.close()
+        chosen = settings or load_settings()
+        set_up_logs(chosen.log_format)
+        state = ServiceState(chosen)
+        with ExitStack() as stack:
+            if chosen.otel:
+                stack.enter_context(traced(app))
+            app.state.workplace = place = Workplace(state)
+            stack.callback(place.close)
+            await asyncio.to_thread(state.start)
+            stack.enter_context(drain_on_sigterm(state, chosen.drain_s))
+            yield
 
     app = FastAPI(
         title="INSwapper detector",
@@ -34,14 +46,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(Guard, settings=lambda: app.state.workplace.state.settings)
+    app.add_middleware(Access, metrics=lambda: app.state.workplace.metrics)
     add_problem_handlers(app)
     app.include_router(detect.router)
     app.include_router(admin.router)
-    for path in ("/health", "/v2/health/live"):
-        app.add_api_route(path, health, tags=["health"])
-    for path in ("/ready", "/v2/health/ready"):
-        app.add_api_route(path, ready, tags=["health"], responses=documented(503))
+    app.include_router(page.router)
+    _add_health_routes(app)
     return app
+
+
+def _add_health_routes(app: FastAPI) -> None:
+    for path in ("/health", "/v2/health/live"):
+        responses = answered(examples.HEALTH) | documented(413, 500)
+        app.add_api_route(path, health, tags=["health"], responses=responses)
+    for path in ("/ready", "/v2/health/ready"):
+        responses = answered(examples.READY) | documented(413, 500, 503)
+        app.add_api_route(path, ready, tags=["health"], responses=responses)
+    responses = answered(examples.METRICS, CONTENT_TYPE_LATEST) | documented(413, 500)
+    app.add_api_route(
+        "/metrics", metrics, tags=["health"], response_class=Response, responses=responses
+    )
 
 
 async def health() -> dict[str, str]:
@@ -55,6 +79,11 @@ async def ready(place: Place) -> dict[str, str]:
     if faults:
         raise Problem(503, faults[0], retry_after_s=RETRY_AFTER_S, reasons=faults)
     return {"status": "ready"}
+
+
+async def metrics(place: Place) -> Response:
+    """Counts and durations in the text format of Prometheus."""
+    return Response(place.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 app = create_app()

@@ -13,6 +13,7 @@ from pipeline.errors import DecodeError, TooLargeError, UnknownFormatError
 
 LOG = logging.getLogger("inswapper.serve")
 MEDIA_TYPE = "application/problem+json"
+EXAMPLE_ID = "9b2f0c5e7d6b4a51a1f2c3d4e5f60718"
 
 # Type of each problem (the last part of its URI) and its title, by status.
 TITLES = {
@@ -22,10 +23,11 @@ TITLES = {
     404: ("not-found", "There is nothing here"),
     405: ("method-not-allowed", "This method is not offered here"),
     408: ("slow-body", "The request's body came too slowly"),
-    409: ("conflict", "The same is being done already"),
+    409: ("conflict", "This is not possible in the service's present state"),
     413: ("too-large", "The request is beyond a limit"),
     415: ("unsupported-type", "This type of content is not supported"),
     422: ("unusable-content", "The content cannot be used"),
+    429: ("too-many-requests", "This client has made too many requests"),
     500: ("internal", "The service failed"),
     503: ("unavailable", "The service cannot answer now"),
 }
@@ -84,9 +86,22 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         },
     }
     return {
-        status: {"description": TITLES[status][1], "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {
+            "description": TITLES[status][1],
+            "content": {MEDIA_TYPE: {"schema": schema, "example": _example(status)}},
+        }
         for status in statuses
     }
+
+
+def answered(example: Any, media_type: str = "application/json") -> dict[int | str, dict[str, Any]]:
+    """The example of a route's 200, for its `responses`."""
+    content = {media_type: {"example": example}}
+    return {200: {"description": "Successful Response", "content": content}}
+
+
+def _example(status: int) -> dict[str, Any]:
+    return body_of(Problem(status, "what is wrong, and what would be right"), EXAMPLE_ID)
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -114,7 +129,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     def on_bug(request: Request, error: Exception) -> JSONResponse:
         LOG.error("request %s failed", request_id_of(request), exc_info=error)
         problem = Problem(500, "an error of ours; the log has it under this request_id")
-        return response_of(problem, request_id_of(request))
+        response = response_of(problem, request_id_of(request))
+        # This one is answered outside serve.guard.
+        response.headers["x-request-id"] = request_id_of(request)
+        return response
 
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(DecodeError, on_decode_error)

@@ -4,7 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serve.inference import PictureResult
+from pipeline.thresholds import Thresholds
+from serve.heatmaps import seam_map_of
+from serve.inference import FaceResult, PictureResult, SwapDetector
 from serve.state import InForce
 from serve.videos import VideoResult
 
@@ -12,11 +14,17 @@ VerdictName = Literal["real", "suspicious", "fake", "undecided", "no_face"]
 Score = Annotated[float, Field(ge=0, le=1)]
 
 
-class Threshold(BaseModel):
+class Limits(BaseModel):
     """Scores from `fake` on are called fake, from `suspicious` on suspicious."""
 
     fake: Score
     suspicious: Score
+
+
+class Threshold(Limits):
+    """tight: for faces that fill the picture, which have the reason `no_surroundings`."""
+
+    tight: Limits
     source: Literal["bundle", "setting", "admin"]
 
 
@@ -50,11 +58,23 @@ class EvidenceAnswer(BaseModel):
     bands: list[BandAnswer]
 
 
+class SeamMapAnswer(BaseModel):
+    """Where the network sees a paste seam: `side` rows of `side` values, from the top left.
+
+    corners: where the map's top left, top right, bottom right and bottom left corners lie in the
+    upright picture, whose own corners are (0, 0) and (width, height). The map may be turned.
+    """
+
+    side: int
+    values: list[Score]
+    corners: list[list[float]]
+
+
 class FaceAnswer(BaseModel):
     """Boxes and keypoints in pixels of the upright picture.
 
     possible: labels that cannot be ruled out at the bundle's confidence. surroundings: share of the
-    ring around INSwapper's paste square that the picture shows.
+    ring around INSwapper's paste square that the picture shows. seam_map: with ?heatmap=true.
     """
 
     box_xyxy: list[float]
@@ -68,6 +88,7 @@ class FaceAnswer(BaseModel):
     possible: list[Literal["real", "fake"]]
     surroundings: Annotated[float, Field(ge=0, le=1)]
     seam_evidence: EvidenceAnswer
+    seam_map: SeamMapAnswer | None = None
 
 
 class ImageFacts(BaseModel):
@@ -100,34 +121,6 @@ class Common(BaseModel):
 
 class DetectAnswer(Common, PictureAnswer):
     """POST /detect."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "request_id": "9b2f0c5e7d6b4a51a1f2c3d4e5f60718",
-                    "verdict": "fake",
-                    "score": 0.93,
-                    "threshold": {"fake": 0.71, "suspicious": 0.5, "source": "bundle"},
-                    "faces": [],
-                    "image": {
-                        "width_px": 640,
-                        "height_px": 480,
-                        "format": "JPEG",
-                        "orientation": 1,
-                    },
-                    "model": {
-                        "name": "inswapper-detector",
-                        "version": "1",
-                        "sha256": "0" * 64,
-                        "precision": "fp32",
-                    },
-                    "timing_ms": {"decode": 4.1, "queue": 0.2, "inference": 61.0, "total": 66.0},
-                    "warnings": [],
-                }
-            ]
-        }
-    )
 
 
 class BatchItem(BaseModel):
@@ -194,14 +187,18 @@ class AdminAnswer(BaseModel):
 
 
 def threshold_of(in_force: InForce) -> Threshold:
-    limits = in_force.detector.decision.thresholds
+    decision = in_force.detector.decision
     return Threshold.model_validate(
         {
-            "fake": limits.fake_from,
-            "suspicious": limits.suspicious_from,
+            **_limits(decision.open.thresholds),
+            "tight": _limits(decision.tight.thresholds),
             "source": in_force.threshold_source,
         }
     )
+
+
+def _limits(thresholds: Thresholds) -> dict[str, float]:
+    return {"fake": thresholds.fake_from, "suspicious": thresholds.suspicious_from}
 
 
 def model_of(in_force: InForce) -> Model:
@@ -214,21 +211,29 @@ def model_of(in_force: InForce) -> Model:
     )
 
 
-def picture_members(result: PictureResult) -> dict[str, Any]:
-    """verdict, score and faces of a picture."""
+def picture_members(result: PictureResult, mapped_by: SwapDetector | None = None) -> dict[str, Any]:
+    """verdict, score and faces of a picture; with the detector that judged it, their seam maps."""
     return {
         "verdict": result.verdict,
         "score": None if result.score is None else round(result.score, 6),
-        "faces": [face.to_dict() for face in result.faces],
+        "faces": [_face_members(face, mapped_by) for face in result.faces],
     }
 
 
-def video_members(result: VideoResult) -> dict[str, Any]:
-    """verdict, score, scenes and frames of a video."""
+def _face_members(face: FaceResult, mapped_by: SwapDetector | None) -> dict[str, Any]:
+    seam_map = None if mapped_by is None else seam_map_of(mapped_by, face)
+    return {**face.to_dict(), "seam_map": seam_map}
+
+
+def video_members(result: VideoResult, mapped_by: SwapDetector | None = None) -> dict[str, Any]:
+    """verdict, score, scenes and frames of a video; `mapped_by` as in `picture_members`."""
     return {
         "verdict": result.verdict,
         "score": None if result.score is None else round(result.score, 6),
         "highest_scene": result.highest_scene,
         "scenes": [scene.to_dict() for scene in result.scenes],
-        "frames": [frame.to_dict() for frame in result.frames],
+        "frames": [
+            {**frame.to_dict(), **picture_members(frame.result, mapped_by)}
+            for frame in result.frames
+        ],
     }

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
@@ -24,6 +25,9 @@ class Settings(BaseSettings):
     max_upload_mb, max_batch_mb, max_video_mb: largest request body of each route, in 10^6 bytes.
     sync_video_s: longest video that is answered at once. queue_length: requests that may wait.
     deadline_s: longest wait for a turn. body_timeout_s: longest silence within a request's body.
+    rate_per_minute: requests of one client to the detection routes; None sets no limit.
+    state_file: where the threshold of the administrator outlives a restart. drain_s: how long
+    SIGTERM still lets connections in. log_format: of the log on standard error. otel: send traces.
     """
 
     model_config = SettingsConfigDict(
@@ -44,7 +48,7 @@ class Settings(BaseSettings):
     max_video_s: Annotated[float, Field(gt=0)] = 3600
     max_video_frames: Annotated[int, Field(ge=1)] = 600
 
-    admin_token: SecretStr | None = None
+    admin_token: Annotated[SecretStr, Field(min_length=16)] | None = None
     max_upload_mb: Annotated[float, Field(gt=0)] = 25
     max_batch_mb: Annotated[float, Field(gt=0)] = 100
     max_batch_files: Annotated[int, Field(ge=1, le=1000)] = 16
@@ -53,6 +57,11 @@ class Settings(BaseSettings):
     queue_length: Annotated[int, Field(ge=1, le=10_000)] = 32
     deadline_s: Annotated[float, Field(gt=0)] = 30
     body_timeout_s: Annotated[float, Field(gt=0)] = 10
+    rate_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    state_file: Path | None = None
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 0
+    log_format: Literal["json", "text"] = "json"
+    otel: bool = False
 
 
 def load_settings() -> Settings:
@@ -60,8 +69,10 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [
-            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']} (got {fault['input']!r:.80})"
-            for fault in error.errors()
-        ]
-        raise SettingsError("\n".join(lines)) from None
+        raise SettingsError("\n".join(map(_line, error.errors()))) from None
+
+
+def _line(fault: ErrorDetails) -> str:
+    name = str(fault["loc"][0])
+    seen = "not shown" if name == "admin_token" else f"got {fault['input']!r:.80}"
+    return f"{PREFIX}{name.upper()}: {fault['msg']} ({seen})"

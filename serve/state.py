@@ -5,12 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.errors import PipelineError
 from serve.cores import usable_cores
 from serve.inference import SwapDetector, load_swap_detector
+from serve.kept import keep, read_kept
 from serve.problems import Problem
 from serve.settings import Settings
+from serve.warmup import warm_up
 
 LOG = logging.getLogger("inswapper.serve")
 RETRY_AFTER_S = 10
@@ -25,17 +28,28 @@ class InForce:
     threshold_source: str
 
 
+@dataclass(frozen=True)
+class Change:
+    """What was in force before an administrator's order, None without a detector, and after."""
+
+    before: InForce | None
+    after: InForce
+
+
 class ServiceState:
     """Exchanged by one reference, so that no request ever sees half of two detectors.
 
-    Several worker processes do not see each other's changes: run one.
+    Several worker processes do not see each other's changes: run one. draining: SIGTERM has come.
+    Raises SettingsError for a broken state file.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.fault = "the detector is still loading"
+        self.draining = False
         self._in_force: InForce | None = None
-        self._admin_threshold: float | None = None
+        self._replaced: SwapDetector | None = None
+        self._admin_threshold = read_kept(settings.state_file)
         self._changing = threading.Lock()
 
     @property
@@ -46,8 +60,15 @@ class ServiceState:
         return self._in_force
 
     @property
+    def loaded(self) -> InForce | None:
+        """As `in_force`, but None while there is no detector."""
+        return self._in_force
+
+    @property
     def faults(self) -> list[str]:
-        """Why no request can be answered; empty when all is well."""
+        """Why no further requests should be sent here; empty when all is well."""
+        if self.draining:
+            return ["draining"]
         return [] if self._in_force is not None else self.fault.splitlines()
 
     def start(self) -> None:
@@ -58,29 +79,41 @@ class ServiceState:
             self.fault = str(error)
             LOG.error("not ready: %s", error)
 
-    def reload(self) -> InForce:
+    def reload(self) -> Change:
         """Load and verify the bundle again, then exchange it; on any failure the old one serves on.
 
         Raises the problems 409, when a change is under way, and 422.
         """
         with self._change():
+            before = self._in_force
             try:
-                return self._load()
+                after = self._load()
             except PipelineError as error:
                 raise Problem(422, f"the bundle was refused: {error}") from error
+            self._replaced = before.detector if before else None
+            return Change(before, after)
 
-    def set_threshold(self, threshold: float | None) -> InForce:
+    def roll_back(self) -> Change:
+        """Put back what the last reload replaced. Raises the problem 409, also without such."""
+        with self._change():
+            if self._replaced is None:
+                raise Problem(409, "no bundle to go back to: none was replaced, or it is back")
+            before, after = self._in_force, self._put(self._replaced)
+            self._replaced = None
+            return Change(before, after)
+
+    def set_threshold(self, threshold: float | None) -> Change:
         """From now on call fake from `threshold` on; None goes back to the setting or the bundle.
 
-        It is not written anywhere: a restart forgets it. Raises the problems 409 and 503.
+        Raises the problems 409, and 503 when there is no detector or it cannot be kept; the old one
+        holds then.
         """
         with self._change():
-            old = self.in_force.detector
+            before = self.in_force
+            if self.settings.state_file is not None:
+                _keep(self.settings.state_file, threshold)
             self._admin_threshold = threshold
-            new = self._put(old)
-            before, after = (d.decision.thresholds.fake_from for d in (old, new.detector))
-            LOG.warning("threshold set by the administrator: %.6g, before %.6g", after, before)
-            return new
+            return Change(before, self._put(before.detector))
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -93,7 +126,9 @@ class ServiceState:
 
     def _load(self) -> InForce:
         threads = self.settings.threads or usable_cores()
-        loaded = self._put(load_swap_detector(self.settings, threads))
+        detector = load_swap_detector(self.settings, threads)
+        warm_up(detector)
+        loaded = self._put(detector)
         bundle = loaded.detector.bundle
         LOG.info("bundle %s %s in force", bundle.spec.version, bundle.sha256[:12])
         return loaded
@@ -106,3 +141,11 @@ class ServiceState:
             threshold, source = self.settings.threshold, "setting"
         self._in_force = InForce(detector.with_threshold(threshold), source)
         return self._in_force
+
+
+def _keep(path: Path, threshold: float | None) -> None:
+    try:
+        keep(path, threshold)
+    except OSError as error:
+        detail = f"INSWAPPER_STATE_FILE cannot be written ({error.strerror}); nothing was changed"
+        raise Problem(503, detail, retry_after_s=RETRY_AFTER_S) from error

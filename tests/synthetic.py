@@ -215,6 +215,11 @@ def write_rgb(path: Path, rgb: ImageU8) -> None:
         raise OSError(f"{path} cannot be written")
 
 
+def encoded_png(rgb: ImageU8) -> bytes:
+    """(H, W, 3) uint8 as the content of a PNG file."""
+    return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
 def write_data_root(root: Path, *, people: int = 4, stills: bool = True, **clip: Any) -> None:
     """A tiny data root: `people` clips, an INSwapper fake of each, a UniFace one of p0, stills.
 

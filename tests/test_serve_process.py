@@ -1,5 +1,6 @@
 """The service as a process: uvicorn on loopback, start-up refusals and SIGTERM."""
 
+import json
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,7 @@ import pytest
 from serve.settings import PREFIX
 from tests.bundles import write_bundle
 from tests.imports import ROOT
-from tests.synthetic import draw_face
+from tests.synthetic import draw_face, encoded_png
 
 pytestmark = pytest.mark.slow
 START_S = 60
@@ -28,9 +30,9 @@ def environment(**variables: str) -> dict[str, str]:
     return keep | variables
 
 
-def serve(port: int, **variables: str) -> subprocess.Popen[str]:
+def serve(port: int, *options: str, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "serve.main:app", "--port", str(port)],
+        [sys.executable, "-m", "uvicorn", "serve.main:app", "--port", str(port), *options],
         cwd=ROOT,
         env=environment(**variables),
         stderr=subprocess.PIPE,
@@ -45,10 +47,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("bundle"))
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def service(bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with running(bundle) as found:
+        yield found
+
+
+@contextmanager
+def running(
+    bundle: Path, *options: str, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service that is ready, and its address."""
     port = free_port()
-    process = serve(port, INSWAPPER_MODEL_PATH=str(write_bundle(tmp_path / "bundle")))
+    process = serve(port, *options, INSWAPPER_MODEL_PATH=str(bundle), **variables)
     address = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + START_S
@@ -89,3 +105,171 @@ def test_nonsense_settings_stop_the_start() -> None:
     log = process.communicate(timeout=START_S)[1]
     assert process.returncode not in (0, None)
     assert "INSWAPPER_QUEUE_LENGTH" in log
+
+
+@pytest.mark.parametrize(
+    ("variable", "content"),
+    [("INSWAPPER_STATE_FILE", "broken"), ("INSWAPPER_ADMIN_TOKEN", None)],
+)
+def test_faults_outside_the_types_stop_the_start(
+    tmp_path: Path, variable: str, content: str | None
+) -> None:
+    value = "short-secret"
+    if content is not None:
+        value = str(tmp_path / "state.json")
+        Path(value).write_text(content)
+    process = serve(free_port(), **{variable: value})
+    log = process.communicate(timeout=START_S)[1]
+    assert process.returncode not in (0, None)
+    assert variable in log
+    assert "short-secret" not in log
+
+
+def test_the_log_is_json_and_uvicorn_writes_no_lines_of_its_own(bundle: Path) -> None:
+    with running(bundle) as (process, address):
+        httpx.get(f"{address}/secret?secret", headers={"user-agent": "secret"})
+        process.send_signal(signal.SIGTERM)
+        log = process.communicate(timeout=30)[1].splitlines()
+    # uvicorn's first two lines come before the settings are read.
+    lines = [json.loads(line) for line in log[2:]]
+    assert {line["logger"] for line in lines} >= {"inswapper.access", "uvicorn.error"}
+    (request,) = [line for line in lines if line.get("status") == 404]
+    assert request["route"] == "(unknown)"
+    assert "secret" not in "".join(log)
+    assert "127.0.0.1" not in json.dumps([r for r in lines if r["message"] == "request"])
+
+
+def test_text_lines(bundle: Path) -> None:
+    with running(bundle, INSWAPPER_LOG_FORMAT="text") as (process, address):
+        httpx.get(f"{address}/health")
+        process.send_signal(signal.SIGTERM)
+        log = process.communicate(timeout=30)[1]
+    assert "route=/health status=200 " in log
+
+
+# --- SIGTERM ---
+
+CLIENTS = 8
+
+
+def multipart(content: bytes) -> tuple[bytes, bytes]:
+    """Head and body of a POST to /detect that waits for 100 Continue between the two."""
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f.png"\r\n\r\n'
+    body = part + content + b"\r\n--b--\r\n"
+    head = (
+        b"POST /detect HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\n"
+        + f"Content-Length: {len(body)}\r\n\r\n".encode()
+    )
+    return head, body
+
+
+def connected(address: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30)
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    received = b""
+    while piece := connection.recv(65_536):
+        received += piece
+    return received
+
+
+def test_sigterm_under_load_answers_every_accepted_request(
+    service: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, address = service
+    head, body = multipart(encoded_png(draw_face(1, face_px=110).rgb))
+    clients = [connected(address) for _ in range(CLIENTS)]
+    for client in clients:
+        client.sendall(head)
+    for client in clients:
+        # The service has taken the request and asks for its body.
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+    process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + START_S
+    while accepts(address):
+        assert time.monotonic() < deadline, "SIGTERM was not obeyed"
+        time.sleep(0.05)
+    for client in clients:
+        client.sendall(body)
+    for client in clients:
+        with client:
+            assert read_to_end(client).startswith(b"HTTP/1.1 200 ")
+    log = process.communicate(timeout=30)[1]
+    assert "Traceback" not in log
+    assert log.count('"route": "/detect", "status": 200') == CLIENTS
+
+
+def accepts(address: str) -> bool:
+    try:
+        connected(address).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_while_draining_it_is_not_ready_but_serves(bundle: Path) -> None:
+    picture = encoded_png(draw_face(1, face_px=110).rgb)
+    with running(bundle, INSWAPPER_DRAIN_S="600") as (process, address):
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + START_S
+        while (response := httpx.get(f"{address}/ready")).status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert (response.status_code, response.json()["reasons"]) == (503, ["draining"])
+        assert httpx.get(f"{address}/health").status_code == 200
+        answer = httpx.post(f"{address}/detect", files={"file": picture}, timeout=30)
+        assert answer.status_code == 200
+        assert process.poll() is None
+        # The second one does not wait.
+        process.send_signal(signal.SIGTERM)
+        assert "Traceback" not in process.communicate(timeout=30)[1]
+
+
+def test_the_drain_ends_by_itself(bundle: Path) -> None:
+    with running(bundle, INSWAPPER_DRAIN_S="0.5") as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert "draining for 0.5 s" in process.communicate(timeout=30)[1]
+
+
+# --- Slow clients ---
+
+PATIENT = ("--http", "serve.connection:Connection", "--timeout-keep-alive", "1")
+
+
+def test_half_a_head_is_not_waited_for_without_end(bundle: Path) -> None:
+    with running(bundle, *PATIENT) as (process, address):
+        silent, half, second = (connected(address) for _ in range(3))
+        half.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        second.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /ready HTTP/1.1\r\nHo")
+        with silent, half, second:
+            assert read_to_end(silent) == b""
+            assert read_to_end(half) == b""
+            answered = read_to_end(second)
+        assert answered.startswith(b"HTTP/1.1 200 ")
+        assert answered.count(b"HTTP/1.1") == 1
+        process.send_signal(signal.SIGTERM)
+        assert "Traceback" not in process.communicate(timeout=30)[1]
+
+
+def test_a_head_in_time_and_a_long_body_are_served(bundle: Path) -> None:
+    head, body = multipart(encoded_png(draw_face(1, face_px=110).rgb))
+    with running(bundle, *PATIENT) as (_, address), connected(address) as client:
+        client.sendall(head[:20])
+        time.sleep(0.2)
+        client.sendall(head[20:])
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+        # Longer than a head may take; the body has a limit of its own.
+        time.sleep(1.5)
+        client.sendall(body + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answered = read_to_end(client)
+    assert answered.count(b"HTTP/1.1 200 ") == 2
+
+
+def test_a_silent_body_is_408(bundle: Path) -> None:
+    head, body = multipart(b"x" * 1000)
+    options = {"INSWAPPER_BODY_TIMEOUT_S": "0.5"}
+    with running(bundle, *PATIENT, **options) as (_, address), connected(address) as client:
+        client.sendall(head + body[:200])
+        assert b"HTTP/1.1 408 " in read_to_end(client)

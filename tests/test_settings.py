@@ -52,6 +52,12 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INSWAPPER_MAX_VIDEO_S", "-1"),
         ("INSWAPPER_THREADS", "2.5"),
         ("INSWAPPER_PRECISION", "fp16"),
+        ("INSWAPPER_RATE_PER_MINUTE", "0"),
+        ("INSWAPPER_RATE_PER_MINUTE", "often"),
+        ("INSWAPPER_DRAIN_S", "-1"),
+        ("INSWAPPER_DRAIN_S", "inf"),
+        ("INSWAPPER_LOG_FORMAT", "xml"),
+        ("INSWAPPER_OTEL", "perhaps"),
     ],
 )
 def test_nonsense_names_the_variable(
@@ -60,6 +66,17 @@ def test_nonsense_names_the_variable(
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=rf"{variable}: .*{value}"):
         load_settings()
+
+
+def test_a_short_admin_token_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSWAPPER_ADMIN_TOKEN", "fifteen-letters")
+    with pytest.raises(SettingsError, match=r"INSWAPPER_ADMIN_TOKEN: .*at least 16") as caught:
+        load_settings()
+    assert "fifteen-letters" not in str(caught.value)
+    monkeypatch.setenv("INSWAPPER_ADMIN_TOKEN", "sixteen-letters!")
+    token = load_settings().admin_token
+    assert token is not None
+    assert "sixteen-letters!" not in repr(token)
 
 
 def test_all_faults_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,41 @@
+"""SIGTERM: /ready turns to 503 first, and only then uvicorn stops."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from serve.state import ServiceState
+
+LOG = logging.getLogger("inswapper.serve")
+
+
+@contextmanager
+def drain_on_sigterm(state: ServiceState, delay_s: float) -> Iterator[None]:
+    """Put ourselves before the handler that is installed, uvicorn's, and call it `delay_s` later.
+
+    A second SIGTERM is passed on at once. Without such a handler, or outside the main thread,
+    nothing is changed. Needs a running event loop.
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(stop):
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        again, state.draining = state.draining, True
+        if again or delay_s == 0:
+            stop(number, frame)
+            return
+        loop.call_soon_threadsafe(LOG.info, "draining for %g s", delay_s)
+        loop.call_soon_threadsafe(loop.call_later, delay_s, stop, number, None)
+
+    signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, stop)
