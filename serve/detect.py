@@ -25,7 +25,8 @@ from serve.schemas import (
 )
 from serve.state import InForce, ServiceState
 from serve.uploads import documented_upload, on_disk, uploaded
-from serve.videos import is_video, judge_video
+from serve.video_files import is_video
+from serve.videos import judge_video
 
 FILE = "file"
 FILES = "files"

@@ -165,14 +165,39 @@ class SceneAnswer(BaseModel):
     score: Score | None
 
 
+class TrackedFace(BaseModel):
+    """Position of a frame in `frames` and of a face in that frame's `faces`."""
+
+    frame: Annotated[int, Field(ge=0)]
+    face: Annotated[int, Field(ge=0)]
+
+
+class TrackAnswer(BaseModel):
+    """One face through the sampled frames of a scene, followed by the overlap of its boxes.
+
+    track: number in order of appearance. score: mean over its faces; highest: the highest of them.
+    """
+
+    track: int
+    scene: int
+    verdict: VerdictName
+    score: Score
+    highest: Score
+    faces: list[TrackedFace]
+
+
 class VideoAnswer(Common):
-    """POST /detect/video. score: mean over the frames; highest_scene: position in `scenes`."""
+    """POST /detect/video. score: mean over the frames; highest_scene: position in `scenes`.
+
+    tracks: the most alarming first.
+    """
 
     verdict: VerdictName
     score: Score | None
     highest_scene: int | None
     scenes: list[SceneAnswer]
     frames: list[FrameAnswer]
+    tracks: list[TrackAnswer]
     timing_ms: dict[str, float]
     warnings: list[str]
 
@@ -224,11 +249,12 @@ def picture_members(result: PictureResult) -> dict[str, Any]:
 
 
 def video_members(result: VideoResult) -> dict[str, Any]:
-    """verdict, score, scenes and frames of a video."""
+    """verdict, score, scenes, frames and tracks of a video."""
     return {
         "verdict": result.verdict,
         "score": None if result.score is None else round(result.score, 6),
         "highest_scene": result.highest_scene,
         "scenes": [scene.to_dict() for scene in result.scenes],
         "frames": [frame.to_dict() for frame in result.frames],
+        "tracks": [track.to_dict() for track in result.tracks],
     }
