@@ -1,14 +1,14 @@
-"""POST /detect, /detect/batch and /detect/video."""
+"""POST /detect and /detect/batch."""
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Depends, Request
 
 from pipeline.errors import DecodeError
 from serve.images import decode_picture
+from serve.jobs import Jobs
 from serve.lane import Lane
 from serve.problems import Problem, documented, problem_of, request_id_of
 from serve.schemas import (
@@ -17,16 +17,13 @@ from serve.schemas import (
     DetectAnswer,
     ImageFacts,
     PictureAnswer,
-    VideoAnswer,
     model_of,
     picture_members,
     threshold_of,
-    video_members,
 )
 from serve.state import InForce, ServiceState
-from serve.uploads import documented_upload, on_disk, uploaded
-from serve.video_files import is_video
-from serve.videos import judge_video
+from serve.uploads import documented_upload, uploaded
+from serve.video_desk import VideoDesk
 
 FILE = "file"
 FILES = "files"
@@ -35,16 +32,16 @@ router = APIRouter(tags=["detection"])
 
 
 class Workplace:
-    """The threads that answer requests: a lane for inference, one for reading videos."""
+    """Where requests are answered: the inference lane, the desk for videos and their jobs."""
 
     def __init__(self, state: ServiceState) -> None:
         self.state = state
         self.lane = Lane(state.settings.queue_length, state.settings.deadline_s)
-        self.video_reader = ThreadPoolExecutor(1, thread_name_prefix="video")
-        self.video_free = asyncio.Lock()
+        self.videos = VideoDesk(state.settings, self.lane)
+        self.jobs = Jobs(state.settings.max_jobs, state.settings.job_ttl_s)
 
-    def close(self) -> None:
-        self.video_reader.shutdown(wait=True, cancel_futures=True)
+    async def close(self) -> None:
+        await self.jobs.close()
         self.lane.close()
 
 
@@ -96,20 +93,6 @@ async def detect_batch(request: Request, place: Place) -> BatchAnswer:
     )
 
 
-@router.post("/detect/video", responses=UPLOAD_PROBLEMS, openapi_extra=documented_upload(FILE))
-async def detect_video(request: Request, place: Place) -> VideoAnswer:
-    """Judge a short video: six frames a scene, their mean, and the highest scene beside it."""
-    in_force = place.state.in_force
-    _refuse_second_video(place)
-    async with uploaded(request, FILE, max_files=1) as (stream,):
-        _refuse_second_video(place)
-        async with place.video_free:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                place.video_reader, _video_answer, place, in_force, stream, request_id_of(request)
-            )
-
-
 async def judge_upload(place: Workplace, in_force: InForce, stream: BinaryIO) -> PictureAnswer:
     """Decode a picture beside the lane, judge it in the lane. Raises DecodeError or the 503."""
     started = time.perf_counter()
@@ -146,31 +129,3 @@ async def _item(place: Workplace, in_force: InForce, index: int, stream: BinaryI
         problem = problem_of(error)
         return BatchItem(index=index, status=problem.status_code, error=problem.detail)
     return BatchItem(index=index, status=200, result=answer)
-
-
-def _video_answer(
-    place: Workplace, in_force: InForce, stream: BinaryIO, request_id: str
-) -> VideoAnswer:
-    """Runs in the video thread; each frame takes its turn in the lane among the pictures."""
-    started = time.perf_counter()
-    settings = place.state.settings
-    short = settings.model_copy(
-        update={"max_video_s": min(settings.max_video_s, settings.sync_video_s)}
-    )
-    with on_disk(stream) as path:
-        if not is_video(path):
-            raise Problem(415, "not a video of a known format")
-        result = judge_video(in_force.detector, path, short, place.lane.executor, workers=1)
-    return VideoAnswer(
-        request_id=request_id,
-        threshold=threshold_of(in_force),
-        model=model_of(in_force),
-        **video_members(result),
-        timing_ms={"total": round(1000 * (time.perf_counter() - started), 2)},
-        warnings=[*in_force.detector.warnings, *result.warnings],
-    )
-
-
-def _refuse_second_video(place: Workplace) -> None:
-    if place.video_free.locked():
-        raise Problem(503, "another video is being judged", retry_after_s=5)

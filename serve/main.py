@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from serve import admin, detect
+from serve import admin, detect, detect_video
 from serve.detect import Place, Workplace
 from serve.guard import Guard
 from serve.problems import Problem, add_problem_handlers, documented
@@ -23,7 +23,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.workplace = place = Workplace(state)
         await asyncio.to_thread(state.start)
         yield
-        place.close()
+        await place.close()
 
     app = FastAPI(
         title="INSwapper detector",
@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Guard, settings=lambda: app.state.workplace.state.settings)
     add_problem_handlers(app)
     app.include_router(detect.router)
+    app.include_router(detect_video.router)
     app.include_router(admin.router)
     for path in ("/health", "/v2/health/live"):
         app.add_api_route(path, health, tags=["health"])

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve.inference import PictureResult
+from serve.progress import JobStatus, Stage
 from serve.state import InForce
 from serve.videos import VideoResult
 
@@ -200,6 +201,24 @@ class VideoAnswer(Common):
     tracks: list[TrackAnswer]
     timing_ms: dict[str, float]
     warnings: list[str]
+
+
+class JobAnswer(BaseModel):
+    """A video that is judged apart. stage: what is being done; frames_total: known after scenes.
+
+    expires_in_s: until an ended job is forgotten. error: the problem of a failed job.
+    """
+
+    request_id: str
+    job_id: str
+    status: JobStatus
+    progress: Annotated[float, Field(ge=0, le=1)]
+    stage: Stage
+    frames_done: int
+    frames_total: int | None
+    expires_in_s: float | None
+    result: VideoAnswer | None
+    error: dict[str, Any] | None
 
 
 class ThresholdOrder(BaseModel):

@@ -22,10 +22,10 @@ class Settings(BaseSettings):
 
     Of the service alone: admin_token opens the admin routes, which stay shut without it.
     max_upload_mb, max_batch_mb, max_video_mb: largest request body of each route, in 10^6 bytes.
-    sync_video_s: longest video that is answered at once. video_memory_mb, video_cpu_s: address space
-    (10^6 bytes) and processor time of the process that reads a video; video_timeout_s: longest time
-    that one may take. max_jobs: videos that are judged or wait for it. job_ttl_s: how long an ended
-    job is kept. queue_length: requests that may wait.
+    sync_video_s: longest video that is answered at once. video_memory_mb, video_cpu_s: address
+    space (10^6 bytes) and processor time of the process that reads a video; video_timeout_s: the
+    longest time that one may take. max_jobs: videos that are judged or wait for it. job_ttl_s: how
+    long an ended job is kept. queue_length: requests that may wait.
     deadline_s: longest wait for a turn. body_timeout_s: longest silence within a request's body.
     """
 

@@ -50,16 +50,14 @@ def main() -> None:
     path = Path(f"/dev/fd/{order['fd']}")
     try:
         read(answer, path, order)
-    except DecodeError as error:
-        if _out_of_memory(error.__cause__, order["memory_mb"]):
+    except Exception as error:
+        if _out_of_memory(error, order["memory_mb"]):
             answer.send(error=MEMORY, detail="")
-        else:
+        elif isinstance(error, DecodeError):
             kind = "too_large" if isinstance(error, TooLargeError) else "unusable"
             answer.send(error=kind, detail=str(error).removeprefix(f"{path}: "))
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error, order["memory_mb"]):
+        else:
             raise
-        answer.send(error=MEMORY, detail="")
 
 
 def read(answer: Answer, path: Path, order: dict[str, Any]) -> None:
@@ -131,9 +129,13 @@ def _position(path: Path) -> int:
     return max(positions)
 
 
-def _out_of_memory(error: BaseException | None, memory_mb: int) -> bool:
+def _out_of_memory(error: BaseException, memory_mb: int) -> bool:
     """Decoders call it invalid data when they get no memory, so what was used tells more."""
-    starved = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    causes = (error, error.__cause__)
+    starved = any(
+        isinstance(cause, MemoryError) or getattr(cause, "errno", None) == errno.ENOMEM
+        for cause in causes
+    )
     return starved or _peak_bytes() > (memory_mb - SPARE_MB) * 1_000_000
 
 

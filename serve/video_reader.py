@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -75,10 +75,13 @@ class VideoReader:
         However the context is left, the process is gone afterwards. Raises DecodeError for a video
         that cannot be read or crashes its reader, TooLargeError for one that takes too much.
         """
-        async with self._child(fd, sampling) as process:
-            yield self._messages(process)
+        async with (
+            self._child(fd, sampling) as process,
+            aclosing(self._messages(process)) as messages,
+        ):
+            yield messages
 
-    async def _messages(self, process: Process) -> AsyncIterator[Message]:
+    async def _messages(self, process: Process) -> AsyncGenerator[Message]:
         while "end" not in (header := await self._header(process)):
             if "plan" in header:
                 yield _plan(**header["plan"])
