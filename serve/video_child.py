@@ -90,8 +90,10 @@ def restrict(memory_mb: int, cpu_s: int) -> None:
         resource.RLIMIT_CORE: 0,
     }
     for name, value in limits.items():
-        # The hard limit of CPU time kills; the soft one, a second earlier, says why.
-        resource.setrlimit(name, (value, value + 1 if name == resource.RLIMIT_CPU else value))
+        hard = resource.getrlimit(name)[1]
+        tighter = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        # Reaching the soft limit of CPU time says why; at the hard one the kernel only kills.
+        resource.setrlimit(name, (tighter, hard if name == resource.RLIMIT_CPU else tighter))
 
 
 @contextmanager

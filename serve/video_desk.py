@@ -1,10 +1,11 @@
 """One video at a time: a child process reads it, the inference lane judges its frames."""
 
 import asyncio
-from dataclasses import replace
 
 from serve.inference import SwapDetector
+from serve.jobs import RETRY_AFTER_S
 from serve.lane import Lane
+from serve.problems import Problem
 from serve.progress import Report, frames_progress, scenes_progress
 from serve.sampling import SamplePlan
 from serve.settings import Settings
@@ -29,11 +30,15 @@ class VideoDesk:
     async def length_s(self, fd: int) -> float:
         """Length that the header tells, 0 if it does not; soon, even while a video is judged.
 
-        Raises DecodeError or TooLargeError.
+        Raises DecodeError, TooLargeError, or the 503 problem when the deadline passes.
         """
-        timeout_s = min(self._settings.deadline_s, self._reader.timeout_s)
-        async with self._probing:
-            return await replace(self._reader, timeout_s=timeout_s).length_s(fd)
+        deadline_s = self._settings.deadline_s
+        try:
+            async with asyncio.timeout(deadline_s), self._probing:
+                return await self._reader.length_s(fd)
+        except TimeoutError:
+            detail = f"the video could not be looked at within {deadline_s:g} s"
+            raise Problem(503, detail, retry_after_s=RETRY_AFTER_S) from None
 
     async def judge(self, detector: SwapDetector, fd: int, report: Report) -> VideoResult:
         """Judge the video that is open as `fd` when its turn comes.

@@ -153,3 +153,16 @@ def test_a_killed_service_leaves_no_reader_and_no_file(
     child = reader_of(process)
     process.kill()
     child.wait(30)
+
+
+def test_a_client_that_leaves_takes_its_video_along(
+    service: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    process, address = service
+    write_slow(tmp_path / "slow.mp4")
+    with (tmp_path / "slow.mp4").open("rb") as stream, pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{address}/detect/video", files={"file": stream}, timeout=0.2)
+    child = reader_of(process)
+    child.suspend()
+    child.wait(30)
+    assert httpx.get(f"{address}/ready").status_code == 200

@@ -51,6 +51,9 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INSWAPPER_MAX_IMAGE_PIXELS", "many"),
         ("INSWAPPER_MAX_VIDEO_S", "-1"),
         ("INSWAPPER_THREADS", "2.5"),
+        ("INSWAPPER_VIDEO_MEMORY_MB", "100"),
+        ("INSWAPPER_VIDEO_CPU_S", "0"),
+        ("INSWAPPER_MAX_JOBS", "0"),
         ("INSWAPPER_PRECISION", "fp16"),
     ],
 )
