@@ -1,9 +1,8 @@
-"""POST /detect, /detect/batch and /detect/video."""
+"""POST /detect and /detect/batch."""
 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pipeline.errors import DecodeError
 from serve import examples
 from serve.images import decode_picture
+from serve.jobs import Jobs
 from serve.lane import Lane
 from serve.metrics import Metrics
 from serve.problems import Problem, answered, documented, problem_of, request_id_of
@@ -21,33 +21,31 @@ from serve.schemas import (
     DetectAnswer,
     ImageFacts,
     PictureAnswer,
-    VideoAnswer,
     model_of,
     picture_members,
     threshold_of,
-    video_members,
 )
 from serve.state import InForce, ServiceState
-from serve.uploads import documented_upload, on_disk, uploaded
-from serve.videos import is_video, judge_video
+from serve.uploads import documented_upload, uploaded
+from serve.video_desk import VideoDesk
 
 FILE = "file"
 FILES = "files"
 
 
 class Workplace:
-    """What an app answers with: a lane for inference, a thread for reading videos, and counts."""
+    """Where requests are answered: the lane for inference, the desk for videos, jobs and counts."""
 
     def __init__(self, state: ServiceState) -> None:
         self.state = state
         self.lane = Lane(state.settings.queue_length, state.settings.deadline_s)
         self.metrics = Metrics(state, self.lane)
         self.rate = RateLimit(state.settings.rate_per_minute)
-        self.video_reader = ThreadPoolExecutor(1, thread_name_prefix="video")
-        self.video_free = asyncio.Lock()
+        self.videos = VideoDesk(state.settings, self.lane)
+        self.jobs = Jobs(state.settings.max_jobs, state.settings.job_ttl_s)
 
-    def close(self) -> None:
-        self.video_reader.shutdown(wait=True, cancel_futures=True)
+    async def close(self) -> None:
+        await self.jobs.close()
         self.lane.close()
 
 
@@ -123,33 +121,6 @@ async def detect_batch(
     )
 
 
-@router.post(
-    "/detect/video", responses=answered(examples.VIDEO), openapi_extra=documented_upload(FILE)
-)
-async def detect_video(
-    request: Request, response: Response, place: Place, heatmap: Heatmap = False
-) -> VideoAnswer:
-    """Judge a short video: six frames a scene, their mean, and the highest scene beside it."""
-    in_force = place.state.in_force
-    _refuse_second_video(place)
-    async with uploaded(request, FILE, max_files=1) as (stream,):
-        _refuse_second_video(place)
-        async with place.video_free:
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(
-                place.video_reader,
-                _video_answer,
-                place,
-                in_force,
-                stream,
-                request_id_of(request),
-                heatmap,
-            )
-    place.metrics.count_video(answer)
-    response.headers["Server-Timing"] = server_timing(answer.timing_ms)
-    return answer
-
-
 def server_timing(timing_ms: Mapping[str, float]) -> str:
     """The header's value of durations in milliseconds."""
     return ", ".join(f"{name};dur={duration:.2f}" for name, duration in timing_ms.items())
@@ -205,31 +176,3 @@ def _sum(timings: Iterable[Mapping[str, float]]) -> dict[str, float]:
         for name, duration in timing.items():
             total[name] = total.get(name, 0.0) + duration
     return total
-
-
-def _video_answer(
-    place: Workplace, in_force: InForce, stream: BinaryIO, request_id: str, heatmap: bool
-) -> VideoAnswer:
-    """Runs in the video thread; each frame takes its turn in the lane among the pictures."""
-    started = time.perf_counter()
-    settings = place.state.settings
-    short = settings.model_copy(
-        update={"max_video_s": min(settings.max_video_s, settings.sync_video_s)}
-    )
-    with on_disk(stream) as path:
-        if not is_video(path):
-            raise Problem(415, "not a video of a known format")
-        result = judge_video(in_force.detector, path, short, place.lane.executor, workers=1)
-    return VideoAnswer(
-        request_id=request_id,
-        threshold=threshold_of(in_force),
-        model=model_of(in_force),
-        **video_members(result, in_force.detector if heatmap else None),
-        timing_ms={"total": round(1000 * (time.perf_counter() - started), 2)},
-        warnings=[*in_force.detector.warnings, *result.warnings],
-    )
-
-
-def _refuse_second_video(place: Workplace) -> None:
-    if place.video_free.locked():
-        raise Problem(503, "another video is being judged", retry_after_s=5)

@@ -81,9 +81,42 @@ VIDEO: Example = {
             "faces": [_FACE],
         }
     ],
+    "tracks": [
+        {
+            "track": 0,
+            "scene": 0,
+            "verdict": "fake",
+            "score": 0.93,
+            "highest": 0.93,
+            "faces": [{"frame": 0, "face": 0}],
+        }
+    ],
     "timing_ms": {"total": 2140.0},
     "warnings": [],
 }
+JOB: Example = {
+    "request_id": EXAMPLE_ID,
+    "job_id": "0" * 32,
+    "status": "done",
+    "progress": 1.0,
+    "stage": "finished",
+    "frames_done": 1,
+    "frames_total": 1,
+    "expires_in_s": 900.0,
+    "result": VIDEO,
+    "error": None,
+}
+JOB_STARTED: Example = {
+    **JOB,
+    "status": "queued",
+    "progress": 0.0,
+    "stage": "queued",
+    "frames_done": 0,
+    "frames_total": None,
+    "expires_in_s": None,
+    "result": None,
+}
+EVENT = 'event: progress\ndata: {"job_id": "...", "status": "running", "progress": 0.4, ...}\n\n'
 ADMIN: Example = {
     "threshold": {**_THRESHOLD, "fake": 0.8, "source": "admin"},
     "model": _MODEL,

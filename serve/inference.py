@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +23,12 @@ from pipeline.thresholds import Verdict
 from pipeline.views import cut_views, seam_view, view_names
 from serve.bundles import open_bundle
 from serve.settings import Settings
+from serve.verdicts import PictureVerdict
 
 # Smaller faces are not even mentioned; between this and the bundle's min_face_px a face is
 # reported as undecided.
 MIN_FOUND_PX = 20
 SAMPLE_ROOT = "data/sample"
-
-PictureVerdict = Literal["real", "suspicious", "fake", "undecided", "no_face"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from serve import admin, detect, examples, page
+from serve import admin, detect, detect_video, examples, page
 from serve.access import Access
 from serve.detect import Place, Workplace
 from serve.drain import drain_on_sigterm
@@ -28,11 +28,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         chosen = settings or load_settings()
         set_up_logs(chosen.log_format)
         state = ServiceState(chosen)
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             if chosen.otel:
                 stack.enter_context(traced(app))
             app.state.workplace = place = Workplace(state)
-            stack.callback(place.close)
+            stack.push_async_callback(place.close)
             await asyncio.to_thread(state.start)
             stack.enter_context(drain_on_sigterm(state, chosen.drain_s))
             yield
@@ -49,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Access, metrics=lambda: app.state.workplace.metrics)
     add_problem_handlers(app)
     app.include_router(detect.router)
+    app.include_router(detect_video.router)
     app.include_router(admin.router)
     app.include_router(page.router)
     _add_health_routes(app)

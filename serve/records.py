@@ -17,7 +17,8 @@ from serve.images import FORMATS, decode_picture, is_picture
 from serve.inference import FaceResult, SwapDetector
 from serve.parallel import map_in_order
 from serve.settings import Settings
-from serve.videos import VideoResult, is_video, judge_video
+from serve.video_files import is_video
+from serve.videos import VideoResult, judge_video
 
 PICTURES = (".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv")
@@ -85,6 +86,7 @@ class Examiner:
             "frames": [frame.to_dict() for frame in result.frames],
             "scenes": [scene.to_dict() for scene in result.scenes],
             "highest_scene": result.highest_scene,
+            "tracks": [track.to_dict() for track in result.tracks],
         }
         if self.heatmap_folder is not None:
             evidence["heatmap"] = self._video_heatmap(item, result)

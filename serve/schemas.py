@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.thresholds import Thresholds
 from serve.heatmaps import seam_map_of
 from serve.inference import FaceResult, PictureResult, SwapDetector
+from serve.progress import JobStatus, Stage
 from serve.state import InForce
 from serve.videos import VideoResult
 
@@ -158,16 +159,59 @@ class SceneAnswer(BaseModel):
     score: Score | None
 
 
+class TrackedFace(BaseModel):
+    """Position of a frame in `frames` and of a face in that frame's `faces`."""
+
+    frame: Annotated[int, Field(ge=0)]
+    face: Annotated[int, Field(ge=0)]
+
+
+class TrackAnswer(BaseModel):
+    """One face through the sampled frames of a scene, followed by the overlap of its boxes.
+
+    track: number in order of appearance. score: mean over its faces; highest: the highest of them.
+    """
+
+    track: int
+    scene: int
+    verdict: VerdictName
+    score: Score
+    highest: Score
+    faces: list[TrackedFace]
+
+
 class VideoAnswer(Common):
-    """POST /detect/video. score: mean over the frames; highest_scene: position in `scenes`."""
+    """POST /detect/video. score: mean over the frames; highest_scene: position in `scenes`.
+
+    tracks: the most alarming first.
+    """
 
     verdict: VerdictName
     score: Score | None
     highest_scene: int | None
     scenes: list[SceneAnswer]
     frames: list[FrameAnswer]
+    tracks: list[TrackAnswer]
     timing_ms: dict[str, float]
     warnings: list[str]
+
+
+class JobAnswer(BaseModel):
+    """A video that is judged apart. stage: what is being done; frames_total: known after scenes.
+
+    expires_in_s: until an ended job is forgotten. error: the problem of a failed job.
+    """
+
+    request_id: str
+    job_id: str
+    status: JobStatus
+    progress: Annotated[float, Field(ge=0, le=1)]
+    stage: Stage
+    frames_done: int
+    frames_total: int | None
+    expires_in_s: float | None
+    result: VideoAnswer | None
+    error: dict[str, Any] | None
 
 
 class ThresholdOrder(BaseModel):
@@ -226,7 +270,7 @@ def _face_members(face: FaceResult, mapped_by: SwapDetector | None) -> dict[str,
 
 
 def video_members(result: VideoResult, mapped_by: SwapDetector | None = None) -> dict[str, Any]:
-    """verdict, score, scenes and frames of a video; `mapped_by` as in `picture_members`."""
+    """verdict, score, scenes, frames and tracks of a video; `mapped_by` as in `picture_members`."""
     return {
         "verdict": result.verdict,
         "score": None if result.score is None else round(result.score, 6),
@@ -236,4 +280,5 @@ def video_members(result: VideoResult, mapped_by: SwapDetector | None = None) ->
             {**frame.to_dict(), **picture_members(frame.result, mapped_by)}
             for frame in result.frames
         ],
+        "tracks": [track.to_dict() for track in result.tracks],
     }

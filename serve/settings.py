@@ -23,7 +23,10 @@ class Settings(BaseSettings):
 
     Of the service alone: admin_token opens the admin routes, which stay shut without it.
     max_upload_mb, max_batch_mb, max_video_mb: largest request body of each route, in 10^6 bytes.
-    sync_video_s: longest video that is answered at once. queue_length: requests that may wait.
+    sync_video_s: longest video that is answered at once. video_memory_mb, video_cpu_s: address
+    space (10^6 bytes) and processor time of the process that reads a video; video_timeout_s: the
+    longest time that one may take. max_jobs: videos that are judged or wait for it. job_ttl_s: how
+    long an ended job is kept. queue_length: requests that may wait.
     deadline_s: longest wait for a turn. body_timeout_s: longest silence within a request's body.
     rate_per_minute: requests of one client to the detection routes; None sets no limit.
     state_file: where the threshold of the administrator outlives a restart. drain_s: how long
@@ -54,6 +57,11 @@ class Settings(BaseSettings):
     max_batch_files: Annotated[int, Field(ge=1, le=1000)] = 16
     max_video_mb: Annotated[float, Field(gt=0)] = 200
     sync_video_s: Annotated[float, Field(gt=0)] = 60
+    video_memory_mb: Annotated[int, Field(ge=600)] = 2048
+    video_cpu_s: Annotated[int, Field(ge=1)] = 1200
+    video_timeout_s: Annotated[float, Field(gt=0)] = 1800
+    max_jobs: Annotated[int, Field(ge=1, le=1000)] = 8
+    job_ttl_s: Annotated[float, Field(gt=0)] = 900
     queue_length: Annotated[int, Field(ge=1, le=10_000)] = 32
     deadline_s: Annotated[float, Field(gt=0)] = 30
     body_timeout_s: Annotated[float, Field(gt=0)] = 10

@@ -1,9 +1,8 @@
 """Files of a multipart request; every temporary file is gone when the request ends."""
 
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,15 +46,24 @@ async def _parsed(request: Request, max_files: int) -> FormData:
         raise Problem(400, "the multipart body is malformed") from None
 
 
-@contextmanager
-def on_disk(stream: BinaryIO) -> Iterator[Path]:
-    """An upload as a file of its own, under a name of ours, for as long as the context lasts."""
-    with tempfile.TemporaryDirectory(prefix="inswapper-") as folder:
-        path = Path(folder) / "upload"
-        stream.seek(0)
-        with path.open("wb") as target:
-            shutil.copyfileobj(stream, target)
-        yield path
+class HeldUpload:
+    """An upload that outlives its request, until it is closed.
+
+    It is a file without a name, so that even a killed service leaves nothing behind.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        # The number of an upload that is still in memory is asked for: that writes it to disk.
+        stream.flush()
+        self.fd = os.dup(stream.fileno())
+
+    @property
+    def path(self) -> Path:
+        """Opens the content anew, from its start."""
+        return Path(f"/dev/fd/{self.fd}")
+
+    def close(self) -> None:
+        os.close(self.fd)
 
 
 def documented_upload(field: str, *, several: bool = False) -> dict[str, Any]:

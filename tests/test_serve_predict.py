@@ -19,7 +19,8 @@ from serve.inference import PictureResult
 from serve.predict import app, printable
 from serve.records import find_inputs, identify
 from serve.settings import PREFIX
-from serve.videos import FrameResult, is_video, summary
+from serve.video_files import is_video
+from serve.videos import FrameResult, summary
 from tests.bundles import MODEL_FILE, write_bundle
 from tests.imports import ROOT
 from tests.synthetic import draw_clip, draw_face, draw_scene, write_clip
@@ -91,7 +92,7 @@ def test_a_picture_without_a_face(tmp_path: Path) -> None:
 
 def test_a_video_scene_by_scene(clip: Path) -> None:
     (record,) = records(clip)
-    assert set(record) == KEYS | {"frames", "scenes", "highest_scene"}
+    assert set(record) == KEYS | {"frames", "scenes", "highest_scene", "tracks"}
     assert (record["kind"], record["error"]) == ("video", None)
     spans = [(scene["start_frame"], scene["stop_frame"]) for scene in record["scenes"]]
     assert spans == [(0, 15), (15, 30)]
@@ -103,6 +104,9 @@ def test_a_video_scene_by_scene(clip: Path) -> None:
     per_scene = [np.mean(scores[:6]), np.mean(scores[6:])]
     assert [s["score"] for s in record["scenes"]] == pytest.approx(per_scene, abs=1e-5)
     assert record["highest_scene"] == int(np.argmax(per_scene))
+    tracks = sorted(record["tracks"], key=lambda track: track["track"])
+    assert [track["score"] for track in tracks] == pytest.approx(per_scene, abs=1e-5)
+    assert tracks[1]["faces"] == [{"frame": frame, "face": 0} for frame in range(6, 12)]
 
 
 def test_a_video_of_a_few_frames_is_one_scene(tmp_path: Path) -> None:
@@ -294,7 +298,7 @@ def test_a_short_swap_in_a_long_video_is_announced() -> None:
     assert [scene.verdict for scene in result.scenes] == ["real", "fake", "real"]
     assert [scene.score for scene in result.scenes] == pytest.approx([0.1, 0.85, 0.0])
     assert result.highest_scene == 1
-    assert any("scene 1 alone is fake" in warning for warning in result.warnings)
+    assert any("scene 2 of 3 alone is fake" in warning for warning in result.warnings)
 
 
 def test_undecided_frames_count_only_without_others() -> None:

@@ -1,5 +1,6 @@
 """The service as a process: uvicorn on loopback, start-up refusals and SIGTERM."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import cv2
 import httpx
+import psutil
 import pytest
 
 from serve.settings import PREFIX
 from tests.bundles import write_bundle
 from tests.imports import ROOT
 from tests.synthetic import draw_face, encoded_png
+from tests.videos import readers, write_slow
 
 pytestmark = pytest.mark.slow
 START_S = 60
@@ -273,3 +276,77 @@ def test_a_silent_body_is_408(bundle: Path) -> None:
     with running(bundle, *PATIENT, **options) as (_, address), connected(address) as client:
         client.sendall(head + body[:200])
         assert b"HTTP/1.1 408 " in read_to_end(client)
+
+
+def test_a_job_by_http_its_events_and_its_end(
+    service: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    process, address = service
+    write_slow(tmp_path / "slow.mp4")
+    with httpx.Client(base_url=address, timeout=60) as client:
+        first, second = (start_job(client, tmp_path / "slow.mp4") for _ in range(2))
+        with client.stream("GET", f"{first}/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "event: progress"
+            child = reader_of(process)
+            child.suspend()
+            assert httpx.get(f"{address}/health").status_code == 200
+            assert client.delete(first).status_code == 204
+            assert [line for line in lines if line.startswith("event:")][-1] == "event: cancelled"
+        assert not child.is_running()
+        # The next job's turn has come; a stream of it must not hold up the end of the service.
+        child = reader_of(process)
+        child.suspend()
+        with client.stream("GET", f"{second}/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "event: progress"
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(httpx.RemoteProtocolError):
+                list(lines)
+    log = process.communicate(timeout=30)[1]
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "Traceback" not in log
+    assert "slow.mp4" not in log
+    assert not child.is_running()
+
+
+def start_job(client: httpx.Client, path: Path) -> str:
+    with path.open("rb") as stream:
+        headers = {"Prefer": "respond-async"}
+        response = client.post("/detect/video", files={"file": stream}, headers=headers)
+    assert response.status_code == 202
+    return str(response.headers["location"])
+
+
+def reader_of(service: subprocess.Popen[str]) -> psutil.Process:
+    """The process that reads a video for the service."""
+    deadline = time.monotonic() + START_S
+    while not (found := readers(service.pid)):
+        assert time.monotonic() < deadline, "no video is being read"
+        time.sleep(0.02)
+    return found[0]
+
+
+def test_a_killed_service_leaves_no_reader_and_no_file(
+    service: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    process, address = service
+    write_slow(tmp_path / "slow.mp4")
+    with httpx.Client(base_url=address, timeout=60) as client:
+        start_job(client, tmp_path / "slow.mp4")
+    child = reader_of(process)
+    process.kill()
+    child.wait(30)
+
+
+def test_a_client_that_leaves_takes_its_video_along(
+    service: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    process, address = service
+    write_slow(tmp_path / "slow.mp4")
+    with (tmp_path / "slow.mp4").open("rb") as stream, pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{address}/detect/video", files={"file": stream}, timeout=0.2)
+    child = reader_of(process)
+    child.suspend()
+    child.wait(30)
+    assert httpx.get(f"{address}/ready").status_code == 200

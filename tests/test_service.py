@@ -2,7 +2,6 @@
 
 import io
 import json
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,7 @@ from serve.main import create_app
 from serve.settings import Settings
 from serve.state import ServiceState
 from tests.bundles import MODEL_FILE, write_bundle
-from tests.synthetic import draw_clip, draw_face, write_clip
+from tests.synthetic import draw_face
 
 TOKEN = "a-token-of-the-test"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -39,7 +38,6 @@ def client(folder: Path) -> Iterator[TestClient]:
         max_upload_mb=1,
         max_batch_files=3,
         max_batch_mb=1,
-        sync_video_s=2,
     )
     with TestClient(create_app(settings)) as opened:
         yield opened
@@ -48,13 +46,6 @@ def client(folder: Path) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def face_png() -> bytes:
     return png(draw_face(3, height=260, width=320, face_px=110).rgb)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
-    write_clip(path, draw_clip(2, scenes=2, frames_per_scene=15, face_px=80))
-    return path.read_bytes()
 
 
 def png(rgb: np.ndarray) -> bytes:
@@ -176,49 +167,6 @@ def test_a_batch_of_nothing_usable(client: TestClient) -> None:
 
 def test_a_batch_of_too_many(client: TestClient) -> None:
     check_problem(client.post("/detect/batch", files=[("files", b"x")] * 4), 413)
-
-
-def test_video(client: TestClient, clip: bytes) -> None:
-    response = client.post("/detect/video", files={"file": ("c.mp4", clip)})
-    assert response.status_code == 200
-    answer = response.json()
-    assert len(answer["frames"]) == 12
-    assert [scene["stop_frame"] for scene in answer["scenes"]] == [15, 30]
-    scores = [frame["score"] for frame in answer["frames"]]
-    assert answer["score"] == pytest.approx(np.mean(scores), abs=1e-5)
-    assert answer["highest_scene"] in (0, 1)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"#EXTM3U\nhttp://127.0.0.1:1/x.ts\n", b"ffconcat version 1.0\nfile /etc/hostname\n"],
-)
-def test_playlists_are_no_videos(client: TestClient, content: bytes) -> None:
-    check_problem(client.post("/detect/video", files={"file": ("a.mp4", content)}), 415)
-
-
-def test_a_damaged_video_does_not_name_our_file(client: TestClient, clip: bytes) -> None:
-    problem = check_problem(client.post("/detect/video", files={"file": clip[:3000]}), 422)
-    assert tempfile.gettempdir() not in problem["detail"]
-    assert "upload" not in problem["detail"]
-
-
-def test_a_long_video_is_413(client: TestClient, tmp_path: Path) -> None:
-    frames = draw_clip(1, scenes=1, frames_per_scene=12, height=96, width=128, face_px=60)
-    write_clip(tmp_path / "long.mp4", frames, fps=4)
-    content = (tmp_path / "long.mp4").read_bytes()
-    problem = check_problem(client.post("/detect/video", files={"file": content}), 413)
-    assert "above the limit of 2 s" in problem["detail"]
-
-
-def test_no_temporary_file_stays(
-    client: TestClient, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    padded = clip + bytes(1_100_000 - len(clip))
-    assert client.post("/detect/video", files={"file": padded}).status_code in (200, 422)
-    assert client.post("/detect/video", files={"file": clip[:3000]}).status_code == 422
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_admin_is_shut_without_a_token(folder: Path) -> None:
