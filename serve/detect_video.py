@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -25,6 +27,7 @@ KEEP_ALIVE_S = 10
 EVENT_PAUSE_S = 0.25
 # How often a request that waits looks whether its client is still there.
 DISCONNECT_CHECK_S = 1.0
+END_CHECK_S = 0.5
 RESPOND_ASYNC = "respond-async"
 
 router = APIRouter()
@@ -83,7 +86,7 @@ async def detect_video(
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"], responses=answered(examples.JOB) | JOB_PROBLEMS)
-async def get_job(job_id: str, request: Request, place: Place) -> JobAnswer:
+def get_job(job_id: str, request: Request, place: Place) -> JobAnswer:
     """How far a job is, and its result once it is done."""
     return place.jobs.find(job_id).answer(request_id_of(request))
 
@@ -103,7 +106,7 @@ async def delete_job(job_id: str, place: Place) -> Response:
     | {
         200: {
             "description": "`progress` at every change, then one of `done`, `failed`, `cancelled`;"
-            " the data of each is a JobAnswer, only the last one with the result",
+            " the data of each is a JobAnswer without its result",
             "content": {
                 "text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENT}
             },
@@ -111,11 +114,14 @@ async def delete_job(job_id: str, place: Place) -> Response:
     },
 )
 async def job_events(job_id: str, request: Request, place: Place) -> EventSourceResponse:
-    """Follow a job as server-sent events."""
+    """Follow a job as server-sent events; the stream ends early when the service ends."""
+    ending = anyio.Event()
     return EventSourceResponse(
-        _events(place.jobs.find(job_id), request_id_of(request)),
+        _events(place.jobs.find(job_id), request_id_of(request), ending),
         ping=KEEP_ALIVE_S,
         ping_message_factory=lambda: ServerSentEvent(comment="keep-alive"),
+        shutdown_event=ending,
+        shutdown_grace_period=2 * END_CHECK_S,
     )
 
 
@@ -148,17 +154,23 @@ async def _judge(
     report: Report,
 ) -> VideoAnswer:
     started = time.perf_counter()
-    result = await place.videos.judge(in_force.detector, upload.fd, report)
-    answer = VideoAnswer(
-        request_id=request_id,
-        threshold=threshold_of(in_force),
-        model=model_of(in_force),
-        **video_members(result, in_force.detector if heatmap else None),
-        timing_ms={"total": round(1000 * (time.perf_counter() - started), 2)},
-        warnings=[*in_force.detector.warnings, *result.warnings],
-    )
-    place.metrics.count_video(answer)
-    return answer
+    detector = in_force.detector
+    result = await place.videos.judge(detector, upload.fd, report)
+
+    def answer() -> VideoAnswer:
+        return VideoAnswer(
+            request_id=request_id,
+            threshold=threshold_of(in_force),
+            model=model_of(in_force),
+            **video_members(result, detector if heatmap else None),
+            timing_ms={"total": round(1000 * (time.perf_counter() - started), 2)},
+            warnings=[*detector.warnings, *result.warnings],
+        )
+
+    # With hundreds of seam maps this takes long enough to be felt by other requests.
+    made = await asyncio.to_thread(answer)
+    place.metrics.count_video(made)
+    return made
 
 
 def _accepted(job: Job, request_id: str, wished: bool) -> JSONResponse:
@@ -201,11 +213,21 @@ def _unavailable(detail: str) -> Problem:
     return Problem(503, detail, retry_after_s=RETRY_AFTER_S)
 
 
-async def _events(job: Job, request_id: str) -> AsyncIterator[ServerSentEvent]:
+async def _events(job: Job, request_id: str, ending: anyio.Event) -> AsyncIterator[ServerSentEvent]:
     while not job.ended:
         changed = job.changed
-        shown = job.answer(request_id).model_dump_json(exclude={"result"})
-        yield ServerSentEvent(event="progress", data=shown)
-        await changed.wait()
+        yield _event("progress", job, request_id)
         await asyncio.sleep(EVENT_PAUSE_S)
-    yield ServerSentEvent(event=job.status, data=job.answer(request_id).model_dump_json())
+        while not changed.is_set():
+            # An open stream would keep the service from ending.
+            if ending.is_set():
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), END_CHECK_S)
+    yield _event(job.status, job, request_id)
+
+
+def _event(name: str, job: Job, request_id: str) -> ServerSentEvent:
+    return ServerSentEvent(
+        event=name, data=job.answer(request_id).model_dump_json(exclude={"result"})
+    )

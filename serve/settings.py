@@ -58,8 +58,8 @@ class Settings(BaseSettings):
     max_video_mb: Annotated[float, Field(gt=0)] = 200
     sync_video_s: Annotated[float, Field(gt=0)] = 60
     video_memory_mb: Annotated[int, Field(ge=600)] = 2048
-    video_cpu_s: Annotated[int, Field(ge=1)] = 1200
-    video_timeout_s: Annotated[float, Field(gt=0)] = 1800
+    video_cpu_s: Annotated[int, Field(ge=1)] = 1800
+    video_timeout_s: Annotated[float, Field(gt=0)] = 3600
     max_jobs: Annotated[int, Field(ge=1, le=1000)] = 8
     job_ttl_s: Annotated[float, Field(gt=0)] = 900
     queue_length: Annotated[int, Field(ge=1, le=10_000)] = 32
