@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-fast lint format bench production production-mobile release serve
+.PHONY: help setup repro test test-fast fuzz lint format bench production production-mobile release serve
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,11 @@ test-fast: $(READY)  ## the fast tests only
 serve: $(READY)  ## the service on http://127.0.0.1:8000 (PORT=9000; settings: .env.example)
 	$(BIN)/uvicorn serve.main:app --host 127.0.0.1 --port $(or $(PORT),8000) --no-access-log \
 		--http serve.connection:Connection --timeout-graceful-shutdown 90
+
+SECONDS ?= 600
+
+fuzz: $(READY)  ## damaged pictures and videos through the decoders, for ten minutes (SECONDS=600)
+	nice $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
