@@ -21,7 +21,7 @@ from pipeline.errors import DecodeError
 from pipeline.scenes import detect_scenes
 from pipeline.video import probe
 from serve.images import decode_picture, is_picture
-from serve.videos import is_video
+from serve.video_files import is_video
 from tests.mutations import mutated, picture_seeds, video_seeds
 
 MAX_PIXELS = 1_000_000
