@@ -171,6 +171,8 @@ def _first_stream(path: Path, container: InputContainer) -> VideoStream:
     if not streams:
         raise DecodeError(f"{path}: holds no video stream")
     context = streams[0].codec_context
+    if context is None:  # whatever PyAV's type hints say
+        raise DecodeError(f"{path}: its codec is not known")
     if max(context.width, context.height) > MAX_SIDE_PX:
         raise TooLargeError(
             f"{path}: {context.width}x{context.height} px; at most {MAX_SIDE_PX} px a side are read"

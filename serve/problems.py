@@ -111,7 +111,10 @@ def add_problem_handlers(app: FastAPI) -> None:
         if not isinstance(error, Problem):
             status = getattr(error, "status_code", 500)
             known = status if status in TITLES else 400
+            # As Allow, which a 405 must have.
+            headers = getattr(error, "headers", None) or {}
             error = Problem(known, TITLES[known][1])
+            error.headers = {**headers, **(error.headers or {})}
         return response_of(error, request_id_of(request))
 
     def on_decode_error(request: Request, error: Exception) -> JSONResponse:

@@ -67,11 +67,6 @@ def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
     reports.close()
 
 
-@pytest.mark.xfail(
-    raises=AttributeError,
-    strict=True,
-    reason="pipeline.video takes for granted that libav knows the codec of a stream",
-)
 def test_a_video_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:
     content = video_seeds()["h264.mp4"]
     head, _, tail = content.rpartition(b"avc1")

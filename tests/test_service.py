@@ -142,7 +142,9 @@ def test_wrong_requests(client: TestClient, face_png: bytes) -> None:
     )
     check_problem(client.post("/detect", files=[("file", b"a")] * 3), 413)
     check_problem(client.post("/detect", files={"file": bytes(1_000_001)}), 413)
-    check_problem(client.get("/detect"), 405)
+    refused = client.get("/detect")
+    check_problem(refused, 405)
+    assert refused.headers["allow"] == "POST"
     check_problem(client.get("/nothing"), 404)
 
 
