@@ -84,9 +84,9 @@ def test_a_whole_prediction_loads_no_training_library(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("pipeline", ("serve", "stages")),
-        ("serve", ("pipeline.training", "stages")),
-        ("stages", ("stages", "serve")),
+        ("pipeline", ("serve", "stages", "loadtest")),
+        ("serve", ("pipeline.training", "stages", "loadtest")),
+        ("stages", ("stages", "serve", "loadtest")),
     ],
 )
 def test_imports_point_down(package: str, forbidden: tuple[str, ...]) -> None:
