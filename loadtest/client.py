@@ -5,10 +5,12 @@ They share the cores with the service, so a request is encoded once and sent aga
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from queue import SimpleQueue
 
 import httpx
 
@@ -36,10 +38,16 @@ class Reply:
 
 
 class Client:
-    """One connection, kept open."""
+    """One connection, opened by the first request and kept open."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
 
     def send(
         self,
@@ -69,40 +77,40 @@ def upload_of(path: str, field: str, contents: Sequence[bytes]) -> Upload:
 
 
 def closed_loop(
-    work: Callable[[int], Callable[[], Reply]], clients: int, stop: threading.Event
-) -> list[Reply]:
-    """Each client sends its next request when the last one is answered, until `stop` is set.
+    port: int, turns: Callable[[int], Iterable[Upload]], clients: int, stop: threading.Event
+) -> list[tuple[Upload, Reply]]:
+    """Each client sends its next upload when the last one is answered, until `stop` is set.
 
-    work: number of a client -> what that client does again and again. Returns all replies.
+    turns: number of a client -> what that client sends, without end.
     """
 
-    def run(number: int) -> list[Reply]:
-        send, replies = work(number), []
-        while not stop.is_set():
-            replies.append(send())
-        return replies
+    def run(number: int) -> list[tuple[Upload, Reply]]:
+        answered = []
+        with Client(port) as client:
+            for upload in turns(number):
+                answered.append((upload, client.post(upload)))
+                if stop.is_set():
+                    break
+        return answered
 
     with ThreadPoolExecutor(clients) as pool:
-        return [reply for replies in pool.map(run, range(clients)) for reply in replies]
-
-
-def poster(port: int, upload: Upload) -> Callable[[], Reply]:
-    """Sends one upload again and again over one connection."""
-    client = Client(port)
-    return lambda: client.post(upload)
+        return [pair for answered in pool.map(run, range(clients)) for pair in answered]
 
 
 def open_loop(port: int, upload: Upload, rate_hz: float, duration_s: float) -> list[Reply]:
     """Send at a fixed rate, whatever is answered; times count from when each request was due."""
-    own = threading.local()
+    free: SimpleQueue[Client] = SimpleQueue()
 
     def send(due: float) -> Reply:
-        if not hasattr(own, "client"):
-            own.client = Client(port)
-        client: Client = own.client
-        return client.post(upload, due)
+        client = free.get()
+        try:
+            return client.post(upload, due)
+        finally:
+            free.put(client)
 
-    with ThreadPoolExecutor(OPEN_CLIENTS) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(OPEN_CLIENTS) as pool:
+        for _ in range(OPEN_CLIENTS):
+            free.put(stack.enter_context(Client(port)))
         started, futures = time.perf_counter(), []
         for number in range(int(rate_hz * duration_s)):
             due = started + number / rate_hz

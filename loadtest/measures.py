@@ -3,12 +3,13 @@
 import io
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, TypeVar
 
 import numpy as np
 
-from loadtest.client import Client, Reply, Upload, closed_loop, open_loop, poster, upload_of
+from loadtest.client import Client, Reply, Upload, closed_loop, open_loop, upload_of
 from loadtest.service import Service
 from serve.cores import usable_cores
 from serve.images import decode_picture
@@ -29,22 +30,18 @@ def overhead(service: Service, picture: bytes, rounds: int = OVERHEAD_ROUNDS) ->
     """/detect against decoding and judging in this process, in turns and with equal settings."""
     settings = load_settings()
     detector = load_swap_detector(settings, settings.threads or usable_cores())
-    client, upload = Client(service.port), upload_of("/detect", "file", [picture])
+    upload = upload_of("/detect", "file", [picture])
 
     def direct() -> None:
         read = decode_picture(io.BytesIO(picture), settings.max_image_pixels)
         assert len(detector.judge_picture(read.rgb).faces) == 1
 
-    def by_http() -> None:
-        assert client.post(upload).status == 200
+    with Client(service.port) as client:
 
-    taken: dict[str, list[float]] = {"direct": [], "http": []}
-    for number in range(WARM_UP_ROUNDS + rounds):
-        for name, work in (("direct", direct), ("http", by_http)):
-            taken_ms = 1000 * _seconds(work)
-            if number >= WARM_UP_ROUNDS:
-                taken[name].append(taken_ms)
-    p50 = {name: float(np.median(values)) for name, values in taken.items()}
+        def by_http() -> None:
+            assert client.post(upload).status == 200
+
+        p50 = _medians_ms({"direct": direct, "http": by_http}, rounds)
     return {
         "direct_p50_ms": p50["direct"],
         "http_p50_ms": p50["http"],
@@ -85,16 +82,16 @@ def reloads(service: Service, picture: bytes, count: int = 50) -> dict[str, Any]
     done: list[Reply] = []
 
     def reload() -> None:
-        client = Client(service.port)
         try:
-            for _ in range(count):
-                done.append(client.send("POST", "/admin/reload-model", b"", service.admin))
+            with Client(service.port) as client:
+                for _ in range(count):
+                    done.append(client.send("POST", "/admin/reload-model", b"", service.admin))
         finally:
             stop.set()
 
     orders = threading.Thread(target=reload)
     orders.start()
-    replies = closed_loop(lambda _: poster(service.port, upload), PEAK_CLIENTS, stop)
+    replies = _closed_loop(service, upload, stop)
     orders.join()
     return {
         "reloads": len(done),
@@ -109,19 +106,25 @@ def _peak(service: Service, upload: Upload) -> float:
     timer = threading.Timer(PEAK_S, stop.set)
     started = time.perf_counter()
     timer.start()
-    replies = closed_loop(lambda _: poster(service.port, upload), PEAK_CLIENTS, stop)
+    replies = _closed_loop(service, upload, stop)
     good = [r for r in replies if r.status == 200 and r.done_at <= started + PEAK_S]
     return len(good) / PEAK_S
 
 
+def _closed_loop(service: Service, upload: Upload, stop: threading.Event) -> list[Reply]:
+    answered = closed_loop(service.port, lambda _: repeat(upload), PEAK_CLIENTS, stop)
+    return [reply for _, reply in answered]
+
+
 def _meanwhile_health(service: Service, work: Callable[[], Result]) -> tuple[list[Reply], Result]:
     """What /health replied while the work was done, and the work's result."""
-    stop, client = threading.Event(), Client(service.port)
+    stop = threading.Event()
     replies: list[Reply] = []
 
     def ask() -> None:
-        while not stop.wait(HEALTH_PAUSE_S):
-            replies.append(client.send("GET", "/health"))
+        with Client(service.port) as client:
+            while not stop.wait(HEALTH_PAUSE_S):
+                replies.append(client.send("GET", "/health"))
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -131,6 +134,17 @@ def _meanwhile_health(service: Service, work: Callable[[], Result]) -> tuple[lis
         stop.set()
         thread.join()
     return replies, result
+
+
+def _medians_ms(works: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Of each work, done in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(WARM_UP_ROUNDS + rounds):
+        for name, work in works.items():
+            taken_s = _seconds(work)
+            if number >= WARM_UP_ROUNDS:
+                taken[name].append(1000 * taken_s)
+    return {name: float(np.median(values)) for name, values in taken.items()}
 
 
 def _seconds(work: Callable[[], None]) -> float:

@@ -87,7 +87,8 @@ def _await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None
 
 def _is_ready(port: int) -> bool:
     try:
-        return Client(port).send("GET", "/ready").status == 200
+        with Client(port) as client:
+            return client.send("GET", "/ready").status == 200
     except OSError:
         return False
 

@@ -4,12 +4,12 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from loadtest.client import Client, Reply, Upload, closed_loop, upload_of
+from loadtest.client import Upload, closed_loop, upload_of
 from loadtest.inputs import clip, encoded, oversized_png, photograph
 from loadtest.service import Service
 
@@ -40,24 +40,16 @@ def mixture() -> list[Kind]:
 
 def soak(service: Service, duration_s: float, requests: int) -> dict[str, Any]:
     """Lasts until both the time and the number of requests are reached."""
-    kinds, stop = mixture(), threading.Event()
-    counted, unexpected = Counter[str](), Counter[str]()
+    kinds, stop, sent = mixture(), threading.Event(), itertools.count()
+    reached = threading.Event()
     started = time.monotonic()
 
-    def work(number: int) -> Callable[[], Reply]:
-        client = Client(service.port)
+    def turns(number: int) -> Iterator[Upload]:
         first = number * len(kinds) // CLIENTS
-        turns = itertools.cycle(kinds[first:] + kinds[:first])
-
-        def send() -> Reply:
-            name, upload, status = next(turns)
-            reply = client.post(upload)
-            counted[name] += 1
-            if reply.status != status:
-                unexpected[f"{name}: {reply.status}"] += 1
-            return reply
-
-        return send
+        for _, upload, _ in itertools.cycle(kinds[first:] + kinds[:first]):
+            if next(sent) >= requests:
+                reached.set()
+            yield upload
 
     with_rss: list[tuple[float, float]] = []
 
@@ -65,18 +57,20 @@ def soak(service: Service, duration_s: float, requests: int) -> dict[str, Any]:
         while not stop.wait(SAMPLE_S):
             passed = time.monotonic() - started
             with_rss.append((passed, service.process.memory_info().rss / 1e6))
-            if passed >= duration_s and counted.total() >= requests:
+            if passed >= duration_s and reached.is_set():
                 stop.set()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    closed_loop(work, CLIENTS, stop)
+    answered = closed_loop(service.port, turns, CLIENTS, stop)
     watcher.join()
+    named = {id(upload): (name, status) for name, upload, status in kinds}
+    replies = [(*named[id(upload)], reply.status) for upload, reply in answered]
     return {
         "duration_s": time.monotonic() - started,
-        "requests": dict(sorted(counted.items())),
-        "total": counted.total(),
-        "unexpected": dict(unexpected),
+        "requests": dict(Counter(name for name, _, _ in replies)),
+        "total": len(replies),
+        "unexpected": dict(Counter(f"{name}: {got}" for name, want, got in replies if got != want)),
         "rss_mb_per_min": slope_mb_per_min(with_rss),
         "rss_mb": with_rss[-1][1],
         **left_behind(service),
