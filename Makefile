@@ -3,11 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 # dvc runs each stage as `python -m stages.NAME`: that python must be the one of .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# onnxruntime reports its use to its maker otherwise.
+export ORT_DISABLE_TELEMETRY := 1
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-fast fuzz lint format bench production production-mobile release serve
+.PHONY: help setup repro test test-fast fuzz lint format bench bench-serve production production-mobile \
+	release serve
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +56,9 @@ format: $(READY)  ## let ruff rewrite what it can
 
 bench: $(READY)  ## time the parts of training on one core, into metrics/bench.json
 	$(BIN)/python -m stages.bench
+
+bench-serve: $(READY)  ## load test of the service on a quiet machine, into metrics/bench_serve.json
+	$(BIN)/python -m tests.loadtest
 
 # What both recipes share: swaps made on the fly, every seam with its surroundings, many pairs.
 DATA = -S pseudo_swap.frac=1.0 -S pseudo_swap.tight_frac=0.25 -S crop_faces.context_max_px=640 \

@@ -19,8 +19,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.errors import DecodeError, TooLargeError, UnknownFormatError
+from pipeline.errors import DecodeError, UnknownFormatError
 from pipeline.preprocess import ImageU8
+from serve.sizes import check_size
 
 # Pillow would also try formats that start other programs (EPS) or that nobody sends.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
@@ -52,17 +53,12 @@ def is_picture(source: Path | BinaryIO) -> bool:
 
 
 def decode_picture(source: Path | BinaryIO, max_pixels: int) -> Picture:
-    """Decode a picture of at most `max_pixels` (width times height, from the header).
+    """Decode a picture of at most `max_pixels` (width times height; serve.sizes has the sides).
 
     Raises UnknownFormatError, TooLargeError or DecodeError; no message repeats the file's content.
     """
     with _open_header(source) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise TooLargeError(
-                f"picture of {width}x{height} px is above the limit of {max_pixels} px"
-                " (INSWAPPER_MAX_IMAGE_PIXELS)"
-            )
+        check_size("picture", *image.size, max_pixels)
         try:
             return _decode(image)
         except DecodeError:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+import serve.untracked  # noqa: F401
 from serve import admin, detect, detect_video, examples, page
 from serve.access import Access
 from serve.detect import Place, Workplace

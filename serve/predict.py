@@ -14,6 +14,7 @@ from typing import Annotated
 import cv2
 import typer
 
+import serve.untracked  # noqa: F401
 from pipeline.errors import PipelineError
 from serve.cores import usable_cores
 from serve.inference import load_swap_detector

@@ -14,13 +14,14 @@ from serve.problems import Problem
 
 MULTIPART = "multipart/form-data"
 MAX_FIELDS = 16
+RETRY_AFTER_S = 10
 
 
 @asynccontextmanager
 async def uploaded(request: Request, field: str, max_files: int) -> AsyncIterator[list[BinaryIO]]:
     """The files sent under `field`, in their order: at least one, at most `max_files`.
 
-    File names are not even looked at. Raises the problems 400, 413, 415 and 422.
+    File names are not even looked at. Raises the problems 400, 413, 415, 422 and 503.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MULTIPART:
@@ -44,18 +45,32 @@ async def _parsed(request: Request, max_files: int) -> FormData:
         if error.detail.startswith("Too many"):
             raise Problem(413, f"at most {max_files} files and {MAX_FIELDS} fields") from None
         raise Problem(400, "the multipart body is malformed") from None
+    except (LookupError, UnicodeError):  # a name that its own charset does not hold
+        raise Problem(400, "the multipart body is malformed") from None
+    except OSError as error:
+        raise _not_stored(error) from error
+
+
+def _not_stored(error: OSError) -> Problem:
+    """The disk for temporary files is full or gone, which is no fault of the client's."""
+    detail = f"the upload cannot be stored ({error.strerror})"
+    return Problem(503, detail, retry_after_s=RETRY_AFTER_S)
 
 
 class HeldUpload:
     """An upload that outlives its request, until it is closed.
 
-    It is a file without a name, so that even a killed service leaves nothing behind.
+    It is a file without a name, so that even a killed service leaves nothing behind. Raises the 503
+    problem when there is no room for it.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        # The number of an upload that is still in memory is asked for: that writes it to disk.
-        stream.flush()
-        self.fd = os.dup(stream.fileno())
+        try:
+            # The number of an upload that is still in memory is asked for: that writes it to disk.
+            stream.flush()
+            self.fd = os.dup(stream.fileno())
+        except OSError as error:
+            raise _not_stored(error) from error
 
     @property
     def path(self) -> Path:

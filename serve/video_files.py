@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.errors import TooLargeError
 from pipeline.video import VideoInfo, probe
+from serve.sizes import check_size
 
 HEAD_BYTES = 512
 TS_PACKET = 188
@@ -27,11 +28,7 @@ class VideoLimits:
 
     def check_size(self, width_px: int, height_px: int) -> None:
         """Raises TooLargeError."""
-        if width_px * height_px > self.max_pixels:
-            raise TooLargeError(
-                f"video of {width_px}x{height_px} px is above the limit of {self.max_pixels} px"
-                " (INSWAPPER_MAX_IMAGE_PIXELS)"
-            )
+        check_size("video", width_px, height_px, self.max_pixels)
 
 
 def is_video(path: Path) -> bool:

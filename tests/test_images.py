@@ -149,6 +149,16 @@ def test_pixel_bound_is_inclusive() -> None:
         decoded(Image.new("RGB", (100, 101)))
 
 
+@pytest.mark.parametrize("size", [(1, 201), (201, 1)])
+def test_a_side_out_of_all_proportion_is_refused(size: tuple[int, int]) -> None:
+    """The search for faces makes a square of the longer side."""
+    content = encoded(Image.new("RGB", size), "PNG")
+    with pytest.raises(TooLargeError, match="a side above 200 px"):
+        decode_picture(content, 20_000)
+    longest = encoded(Image.new("RGB", (1, 200)), "PNG")
+    assert decode_picture(longest, 20_000).rgb.shape == (200, 1, 3)
+
+
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_truncated_files_are_refused(file_format: str) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (60, 60, 3), np.uint8)

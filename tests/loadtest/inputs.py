@@ -1,0 +1,51 @@
+"""What is sent, made of a photograph in an installed package (credits: data/README.md)."""
+
+import io
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.preprocess import ImageU8
+from pipeline.training.sample_sources import ASTRONAUT, read_picture
+from pipeline.video import write_video
+
+SIDE_PX = 1024
+# Gives about 250 kB at that side.
+JPEG_QUALITY = 95
+CLIP_PX = 320
+CLIP_FRAMES = 25
+
+
+def photograph(side_px: int = SIDE_PX) -> ImageU8:
+    """(side, side, 3) uint8 with one face. Raises PackageError."""
+    picture = Image.fromarray(read_picture(ASTRONAUT))
+    return np.asarray(picture.resize((side_px, side_px), Image.Resampling.LANCZOS))
+
+
+def encoded(rgb: ImageU8, file_format: str = "JPEG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(rgb).save(stream, file_format, quality=JPEG_QUALITY)
+    return stream.getvalue()
+
+
+def oversized_png(side_px: int = 20_000) -> bytes:
+    """A PNG whose header announces side x side pixels, with next to nothing behind it."""
+    header = struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def clip() -> bytes:
+    """One second of a camera that pans over the photograph."""
+    wide = photograph(CLIP_PX + CLIP_FRAMES)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        write_video(path, [wide[:CLIP_PX, i : i + CLIP_PX] for i in range(CLIP_FRAMES)], 25)
+        return path.read_bytes()

@@ -1,0 +1,159 @@
+"""HTTP's share of a request, the peak and what an overload leaves of it, reloads under load."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from typing import Any, TypeVar
+
+import numpy as np
+
+from serve.cores import usable_cores
+from serve.images import decode_picture
+from serve.inference import load_swap_detector
+from serve.settings import load_settings
+from tests.loadtest.client import Client, Reply, Upload, closed_loop, open_loop, upload_of
+from tests.loadtest.service import Service
+
+Result = TypeVar("Result")
+PEAK_CLIENTS = 3
+PEAK_S = 10.0
+OVERLOAD_S = 20.0
+OVERLOAD = 2.0
+HEALTH_PAUSE_S = 0.05
+OVERHEAD_ROUNDS = 100
+WARM_UP_ROUNDS = 5
+
+
+def overhead(service: Service, picture: bytes, rounds: int = OVERHEAD_ROUNDS) -> dict[str, Any]:
+    """/detect against decoding and judging in this process, in turns and with equal settings."""
+    settings = load_settings()
+    detector = load_swap_detector(settings, settings.threads or usable_cores())
+    upload = upload_of("/detect", "file", [picture])
+
+    def direct() -> None:
+        read = decode_picture(io.BytesIO(picture), settings.max_image_pixels)
+        assert len(detector.judge_picture(read.rgb).faces) == 1
+
+    with Client(service.port) as client:
+
+        def by_http() -> None:
+            assert client.post(upload).status == 200
+
+        p50 = _medians_ms({"direct": direct, "http": by_http}, rounds)
+    return {
+        "direct_p50_ms": p50["direct"],
+        "http_p50_ms": p50["http"],
+        "http_by_direct": p50["http"] / p50["direct"],
+        "picture_kb": len(picture) / 1000,
+    }
+
+
+def overload(service: Service, picture: bytes) -> dict[str, Any]:
+    """The peak of a closed loop, then twice that rate whatever is answered."""
+    upload = upload_of("/detect", "file", [picture])
+    peak_hz = _peak(service, upload)
+    health, (started, replies) = _meanwhile_health(
+        service,
+        lambda: (
+            time.perf_counter(),
+            open_loop(service.port, upload, OVERLOAD * peak_hz, OVERLOAD_S),
+        ),
+    )
+    good = [r for r in replies if r.status == 200 and r.done_at <= started + OVERLOAD_S]
+    refused = [r for r in replies if r.status == 503]
+    return {
+        "peak_hz": peak_hz,
+        "offered_hz": len(replies) / OVERLOAD_S,
+        "goodput_by_peak": len(good) / OVERLOAD_S / peak_hz,
+        "refused": len(refused),
+        "refusal_p50_ms": _percentile_ms(refused, 50),
+        "refusal_p99_ms": _percentile_ms(refused, 99),
+        "health_p50_ms": _percentile_ms(health, 50),
+        "health_p99_ms": _percentile_ms(health, 99),
+        "other_statuses": sorted({r.status for r in replies} - {200, 503}),
+    }
+
+
+def reloads(service: Service, picture: bytes, count: int = 50) -> dict[str, Any]:
+    """Exchange the bundle again and again while clients send; nobody may notice."""
+    upload, stop = upload_of("/detect", "file", [picture]), threading.Event()
+    done: list[Reply] = []
+
+    def reload() -> None:
+        try:
+            with Client(service.port) as client:
+                for _ in range(count):
+                    done.append(client.send("POST", "/admin/reload-model", b"", service.admin))
+        finally:
+            stop.set()
+
+    orders = threading.Thread(target=reload)
+    orders.start()
+    replies = _closed_loop(service, upload, stop)
+    orders.join()
+    return {
+        "reloads": len(done),
+        "requests_meanwhile": len(replies),
+        "errors": sum(reply.status != 200 for reply in (*done, *replies)),
+        "reload_p50_ms": _percentile_ms(done, 50),
+    }
+
+
+def _peak(service: Service, upload: Upload) -> float:
+    stop = threading.Event()
+    timer = threading.Timer(PEAK_S, stop.set)
+    started = time.perf_counter()
+    timer.start()
+    replies = _closed_loop(service, upload, stop)
+    good = [r for r in replies if r.status == 200 and r.done_at <= started + PEAK_S]
+    return len(good) / PEAK_S
+
+
+def _closed_loop(service: Service, upload: Upload, stop: threading.Event) -> list[Reply]:
+    answered = closed_loop(service.port, lambda _: repeat(upload), PEAK_CLIENTS, stop)
+    return [reply for _, reply in answered]
+
+
+def _meanwhile_health(service: Service, work: Callable[[], Result]) -> tuple[list[Reply], Result]:
+    """What /health replied while the work was done, and the work's result."""
+    stop = threading.Event()
+    replies: list[Reply] = []
+
+    def ask() -> None:
+        with Client(service.port) as client:
+            while not stop.wait(HEALTH_PAUSE_S):
+                replies.append(client.send("GET", "/health"))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        result = work()
+    finally:
+        stop.set()
+        thread.join()
+    return replies, result
+
+
+def _medians_ms(works: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Of each work, done in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(WARM_UP_ROUNDS + rounds):
+        for name, work in works.items():
+            taken_s = _seconds(work)
+            if number >= WARM_UP_ROUNDS:
+                taken[name].append(1000 * taken_s)
+    return {name: float(np.median(values)) for name, values in taken.items()}
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _percentile_ms(replies: Sequence[Reply], percent: float) -> float | None:
+    if not replies:
+        return None
+    return float(1000 * np.percentile([reply.taken_s for reply in replies], percent))
