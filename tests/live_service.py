@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.imports import ROOT
-from tests.test_serve_process import START_S, answers, environment, free_port
+from tests.processes import START_S, answers, environment, free_port
 
 COMMAND = ("-m", "uvicorn", "serve.main:app", "--http", "serve.connection:Connection")
 

@@ -18,8 +18,8 @@ from serve.client import Client, ServiceError
 from tests.bundles import write_bundle
 from tests.imports import ROOT
 from tests.live_service import live_service
+from tests.processes import free_port
 from tests.synthetic import draw_face
-from tests.test_serve_process import free_port
 
 TOKEN = "a-token-of-the-test"
 HEAVY = ("numpy", "cv2", "onnxruntime", "av", "PIL", "pydantic", "fastapi", "pipeline")

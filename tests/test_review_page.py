@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from tests.bundles import write_bundle
+from tests.processes import START_S, free_port, serve
 from tests.synthetic import draw_clip, draw_face, write_clip
-from tests.test_serve_process import START_S, free_port, serve
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 expect = sync_api.expect
