@@ -1,5 +1,6 @@
 """The service as a process: uvicorn on loopback, and raw connections to it."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -99,3 +100,10 @@ def reader_of(service: subprocess.Popen[str]) -> psutil.Process:
         assert time.monotonic() < deadline, "no video is being read"
         time.sleep(0.02)
     return found[0]
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """Where the open descriptors of a process lead; some close while they are looked at."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield str(entry.readlink())

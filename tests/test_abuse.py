@@ -14,7 +14,7 @@ import pytest
 
 from tests.bundles import write_bundle
 from tests.hostile import BODIES, END, FACE, FILE_NAMES, PICTURES, part
-from tests.processes import connected, read_to_end, reader_of, running
+from tests.processes import connected, open_files, read_to_end, reader_of, running
 from tests.videos import write_slow
 
 pytestmark = pytest.mark.slow
@@ -55,8 +55,7 @@ class Victim:
 
     def upload_count(self) -> int:
         """Temporary files with a name or without."""
-        held = Path(f"/proc/{self.process.pid}/fd")
-        targets = [str(entry.readlink()) for entry in held.iterdir()]
+        targets = open_files(self.process.pid)
         unnamed = sum(target.startswith(str(self.temporary)) for target in targets)
         return unnamed + len(list(self.temporary.iterdir()))
 
@@ -139,7 +138,9 @@ RAW = {
     "chunk size in words": ([START, CHUNKED, b"many\r\n"], 400),
     "chunk size without end": ([START, CHUNKED, b"0" * 200_000], 400),
     "header of 1 MB": ([START, b"\r\nX: " + b"y" * 1_000_000, b"\r\n\r\n"], 400),
-    "8000 headers": ([START, b"\r\nX: y" * 8000, b"\r\n\r\n"], 422),
+    # Around 64 kB the parser's answer depends on how the bytes arrive.
+    "2000 headers": ([START, b"\r\nX: y" * 2000, b"\r\n\r\n"], 422),
+    "40000 headers": ([START, b"\r\nX: y" * 40_000, b"\r\n\r\n"], 400),
     "path of 1 MB": ([b"GET /" + b"a" * 1_000_000], 400),
     "no HTTP": ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20, b"\r\n\r\n"], 400),
 }

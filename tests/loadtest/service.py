@@ -15,6 +15,7 @@ import psutil
 
 from pipeline.errors import PipelineError
 from tests.loadtest.client import Client
+from tests.processes import open_files
 
 START_S = 120
 POLL_S = 0.02
@@ -43,17 +44,10 @@ class Service:
 
     def temporary_files(self) -> int:
         """Files in its folder for temporary ones, and unnamed ones that it holds open there."""
-        unnamed = sum("(deleted)" in target for target in self._open_files())
-        return unnamed + sum(1 for _ in self.temporary.iterdir())
-
-    def _open_files(self) -> Iterator[str]:
-        for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
-            try:
-                target = str(entry.readlink())
-            except FileNotFoundError:
-                continue
-            if target.startswith(str(self.temporary)):
-                yield target
+        own = (t for t in open_files(self.process.pid) if t.startswith(str(self.temporary)))
+        return sum("(deleted)" in target for target in own) + sum(
+            1 for _ in self.temporary.iterdir()
+        )
 
 
 @contextmanager
