@@ -1,7 +1,20 @@
 """Settings for all tests."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from tests.synthetic import draw_clip, write_clip
 
 # A busy machine makes single examples slow; that is no fault of the code.
 settings.register_profile("repository", deadline=None)
 settings.load_profile("repository")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of two scenes with a drawn face."""
+    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
+    write_clip(path, draw_clip(2, scenes=2, frames_per_scene=15, face_px=80))
+    return path

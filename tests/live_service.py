@@ -3,12 +3,12 @@
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from tests.imports import ROOT
-from tests.processes import START_S, answers, environment, free_port
+from tests.processes import await_ready, environment, free_port
 
 COMMAND = ("-m", "uvicorn", "serve.main:app", "--http", "serve.connection:Connection")
 
@@ -26,15 +26,17 @@ def live_service(**variables: str) -> Iterator[str]:
             env=environment(**variables),
             stdout=log,
             stderr=log,
+            text=True,
         )
         try:
-            deadline = time.monotonic() + START_S
-            while not answers(address):
-                log.seek(0)
-                assert process.poll() is None, log.read()
-                assert time.monotonic() < deadline, "the service did not start"
-                time.sleep(0.1)
+            await_ready(process, address, lambda: read_anew(log))
             yield address
         finally:
             process.kill()
             process.wait()
+
+
+def read_anew(stream: IO[str]) -> str:
+    """All that a file holds, whoever wrote it."""
+    stream.seek(0)
+    return stream.read()

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,15 +52,20 @@ def running(
     process = serve(port, *options, INSWAPPER_MODEL_PATH=str(bundle), **variables)
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + START_S
-        while not answers(address):
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline, "the service did not start"
-            time.sleep(0.1)
+        await_ready(process, address, lambda: process.communicate()[1])
         yield process, address
     finally:
         process.kill()
         process.communicate()
+
+
+def await_ready(process: subprocess.Popen[str], address: str, log: Callable[[], str]) -> None:
+    """Until the service is ready. log: what a process that has ended wrote."""
+    deadline = time.monotonic() + START_S
+    while not answers(address):
+        assert process.poll() is None, log()
+        assert time.monotonic() < deadline, "the service did not start"
+        time.sleep(0.1)
 
 
 def answers(address: str) -> bool:

@@ -9,7 +9,6 @@ import pytest
 from serve.client import Client, Job, ServiceError
 from tests.bundles import write_bundle
 from tests.live_service import live_service
-from tests.synthetic import draw_clip, write_clip
 
 pytestmark = pytest.mark.slow
 
@@ -19,13 +18,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     bundle = write_bundle(tmp_path_factory.mktemp("bundle"))
     with live_service(INSWAPPER_MODEL_PATH=str(bundle)) as address, Client(address) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
-    write_clip(path, draw_clip(2, scenes=2, frames_per_scene=15, face_px=80))
-    return path
 
 
 def check_forgotten(job: Job) -> None:

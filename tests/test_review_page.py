@@ -130,13 +130,6 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
-    write_clip(path, draw_clip(2, scenes=2, frames_per_scene=15, face_px=80))
-    return path
-
-
 def give(page: Any, *paths: Path) -> Any:
     """Choose files and return the first card once all are judged."""
     page.set_input_files("#files", [str(path) for path in paths])

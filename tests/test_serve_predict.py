@@ -23,7 +23,7 @@ from serve.video_files import is_video
 from serve.videos import FrameResult, summary
 from tests.bundles import MODEL_FILE, write_bundle
 from tests.imports import ROOT
-from tests.synthetic import draw_clip, draw_face, draw_scene, write_clip
+from tests.synthetic import draw_face, draw_scene, write_clip
 
 KEYS = {"path", "kind", "verdict", "score", "error", "warnings"}
 LIMITS = Thresholds(best_f1=0.5, low_fpr=0.8, balanced=0.5, suspicious=0.5)
@@ -38,13 +38,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def face_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "face.png"
     write_picture(path, draw_face(3, height=260, width=320, face_px=110).rgb)
-    return path
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
-    write_clip(path, draw_clip(2, scenes=2, frames_per_scene=15, face_px=80))
     return path
 
 
