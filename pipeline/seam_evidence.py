@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.preprocess import FloatArray
 from pipeline.seam import SQUARE_PX
-from pipeline.seam_numbers import band_levels
+from pipeline.seam_levels import band_levels
 from pipeline.seam_rings import BAND_SIGMAS, BANDS, RING_EDGES, VIEW_SQUARE_PX
 
 # Levels are half natural logarithms of energy.

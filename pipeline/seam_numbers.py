@@ -6,23 +6,22 @@ they make a smoothness detector, which calls every soft photo a swap. The one ex
 sharpness of the surroundings, which says how large a difference could be at all.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.preprocess import FloatArray
-from pipeline.seam_rings import BANDS, INSIDE, MAPS, OUTSIDE, OUTSIDE_CELLS
+from pipeline.seam_levels import KINDS, MIN_CELLS, Array, Levels, band_levels
+from pipeline.seam_rings import (
+    BANDS,
+    CURVATURE_SIGMAS,
+    MAPS,
+    OUTSIDE,
+    OUTSIDE_CELLS,
+    SECTORS_PER_SIDE,
+    SIDES,
+)
 
-# power: logarithm of the mean square, in which edges count most. log: mean of the logarithm.
-Kind = Literal["power", "log"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-Array = NDArray[np.float64]
-
-# Cells below which a level is unknown.
-MIN_CELLS: Final = 25.0
-_FLOOR: Final = 0.02
 _COARSEST: Final = BANDS - 1
 # Each map against a coarser one: bands against neighbours, both round trips against the third.
 _FINER: Final = (0, 1, 2, 3, BANDS, BANDS + 1)
@@ -34,26 +33,22 @@ _DIFFERENCES: Final = (
     *(f"{name}_tilt" for name in _MAP_NAMES),
     *(f"slope{i}" for i in range(len(_FINER))),
 )
+# Curvature of each scale, mixed curvature against that along the sides, and against coarser ones.
+_CURVED: Final = (
+    *(f"{way}{i}" for i in range(len(CURVATURE_SIGMAS)) for way in ("along", "mixed")),
+    *(f"turn{i}" for i in range(len(CURVATURE_SIGMAS))),
+    *(f"bend{i}" for i in range(2 * len(CURVATURE_SIGMAS) - 2)),
+)
+_QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
+_SUMMARY: Final = (*(f"q{round(100 * q)}" for q in _QUANTILES), "mean", "spread", "weighted")
+# The band whose energy outside says how much a sector has to tell.
+_WEIGHING_BAND: Final = 3
 _PROFILE: Final = slice(2, 9)
 _STEPS: Final = slice(4, 12)
 
 
-@dataclass(frozen=True)
-class Levels:
-    """Half logarithms of energy of n faces; NaN where too little of the picture is there.
-
-    ring: (n, MAPS, RINGS). outside, inside: (n, MAPS). side_outside, side_inside: (n, MAPS, SIDES).
-    """
-
-    ring: Array
-    outside: Array
-    inside: Array
-    side_outside: Array
-    side_inside: Array
-
-
 def seam_numbers(statistics: FloatArray) -> FloatArray:
-    """(n, 2 * MAPS + 1, RINGS, SIDES) ring statistics -> (n, k) float32, NaN where unknown.
+    """(n, 2 * ALL_MAPS + 1, RINGS, SECTORS) ring statistics -> (n, k) float32, NaN where unknown.
 
     Columns are named by `number_names`.
     """
@@ -78,6 +73,7 @@ def number_names() -> list[str]:
         "side": (_DIFFERENCES, range(3)),
         "step": (_MAP_NAMES, range(4, 11)),
         "outside": (range(len(_TILTED) + len(_FINER)), range(1)),
+        "sector": ((*_DIFFERENCES, *_CURVED), _SUMMARY),
     }
     names = [
         f"{kind}_{part}_{row}_{mark}"
@@ -87,29 +83,6 @@ def number_names() -> list[str]:
         for mark in marks
     ]
     return [*names, "outside_share", "outside_sides"]
-
-
-def band_levels(statistics: FloatArray, kind: Kind) -> Levels:
-    """Ring statistics of n faces as levels; a difference of 0.35 is a factor of 2 in energy."""
-    sums = np.asarray(statistics, np.float64)
-    counts = sums[:, -1]
-    first = 0 if kind == "power" else MAPS
-    maps = sums[:, first : first + MAPS]
-
-    def level(rings: slice, axes: int | tuple[int, ...]) -> Array:
-        count = counts[:, None, rings].sum(axis=axes)
-        total = maps[:, :, rings].sum(axis=axes)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(count >= MIN_CELLS, total / count, np.nan)
-        return np.asarray(0.5 * (np.log(mean + _FLOOR) if kind == "power" else mean))
-
-    return Levels(
-        ring=level(slice(None), 3),
-        outside=level(OUTSIDE, (2, 3)),
-        inside=level(INSIDE, (2, 3)),
-        side_outside=level(OUTSIDE, 2),
-        side_inside=level(INSIDE, 2),
-    )
 
 
 def _parts(levels: Levels) -> list[Array]:
@@ -125,6 +98,7 @@ def _parts(levels: Levels) -> list[Array]:
         sides,
         np.diff(levels.ring[:, :, _STEPS], axis=2),
         np.concatenate([_tilt(levels.outside)[:, _TILTED], _slope(levels.outside)], axis=1),
+        _sectors(levels),
     ]
     return [part.reshape(len(part), -1) for part in parts]
 
@@ -144,6 +118,34 @@ def _differences(difference: Array) -> Array:
     return np.concatenate([difference, _tilt(difference), _slope(difference)], axis=1)
 
 
+def _sectors(levels: Levels) -> Array:
+    """How the sectors along the seam differ, inside to outside: (n, k, 8).
+
+    A paste weakens every sector; a sharp collar or a soft background only some.
+    """
+    drop = levels.sector_inside - levels.sector_outside
+    differences = np.concatenate([_differences(drop[:, :MAPS]), _curved(drop[:, MAPS:])], axis=1)
+    energy = np.exp(2 * levels.sector_outside[:, _WEIGHING_BAND])
+    return np.stack([_summary(*face) for face in zip(differences, energy, strict=True)])
+
+
+def _curved(drop: Array) -> Array:
+    """(n, CURVATURES, sectors) -> (n, 13, sectors): plain, mixed to along, fine to coarse."""
+    turn = drop[:, 1::2] - drop[:, ::2]
+    return np.concatenate([drop, turn, drop[:, :-2] - drop[:, 2:]], axis=1)
+
+
+def _summary(by_sector: Array, weights: Array) -> Array:
+    """(k, sectors) of one face -> (k, 8), over the sectors that are known."""
+    known = np.isfinite(by_sector).all(axis=0)
+    if not known.any():
+        return np.full((len(by_sector), len(_SUMMARY)), np.nan)
+    values = by_sector[:, known]
+    mean = np.average(values, axis=1, weights=weights[known])
+    rows = [*np.quantile(values, _QUANTILES, axis=1), values.mean(axis=1), values.std(axis=1), mean]
+    return np.stack(rows, axis=1)
+
+
 def _ordered(by_side: Array) -> Array:
     """(n, k, sides) -> (n, k, 3): least, middle and greatest of the sides that are known."""
     known = np.isfinite(by_side).sum(axis=2)
@@ -156,6 +158,6 @@ def _ordered(by_side: Array) -> Array:
 
 def _context(statistics: FloatArray) -> Array:
     """How much of the surroundings is there, and on how many sides: (n, 2)."""
-    outside = np.asarray(statistics, np.float64)[:, -1, OUTSIDE]
-    sides = (outside.sum(axis=1) > MIN_CELLS).sum(axis=1)
-    return np.stack([outside.sum(axis=(1, 2)) / OUTSIDE_CELLS, sides], axis=1)
+    outside = np.asarray(statistics, np.float64)[:, -1, OUTSIDE].sum(axis=1)
+    sides = outside.reshape(len(outside), SIDES, SECTORS_PER_SIDE).sum(axis=2) > MIN_CELLS
+    return np.stack([outside.sum(axis=1) / OUTSIDE_CELLS, sides.sum(axis=1)], axis=1)

@@ -2,7 +2,8 @@
 
 INSwapper's face has at most 128-px texture, and its seam is a square that the keypoints fix. So the
 picture is seen at that square's own scale, split into bands, and the energy of each band is summed
-ring by ring and side by side.
+ring by ring and sector by sector around the square. So are two kinds of curvature, along the
+square's sides and mixed: a bilinear filter along the sides does not weaken both quite alike.
 """
 
 from itertools import pairwise
@@ -26,57 +27,94 @@ RING_EDGES: Final = (
 )
 RINGS: Final = len(RING_EDGES) - 1
 SIDES: Final = 4
+SECTORS_PER_SIDE: Final = 4
+SECTORS: Final = SIDES * SECTORS_PER_SIDE
 INSIDE: Final = slice(2, 6)  # 0.45 to 0.81: only pasted texture
+NEAR_SEAM: Final = slice(4, 7)  # 0.68 to 0.86
 OUTSIDE: Final = slice(9, 13)  # 0.96 to 1.34: only untouched texture
 # Standard deviations, in view pixels, between which the bands lie.
 BAND_SIGMAS: Final = (0.0, 0.8, 1.2, 1.7, 2.4, 3.4, 4.8)
 BANDS: Final = len(BAND_SIGMAS) - 1
 # Two more maps: what a 128-px round trip loses, with an area and with INSwapper's bilinear filter.
 MAPS: Final = BANDS + 2
+# Then curvature along the sides and mixed curvature, at each of these scales in view pixels.
+CURVATURE_SIGMAS: Final = (1.2, 1.7, 2.4)
+CURVATURES: Final = 2 * len(CURVATURE_SIGMAS)
+ALL_MAPS: Final = MAPS + CURVATURES
 CELL_PX: Final = VIEW_PX // 2
 # What 8-bit rounding leaves in a band, grey levels squared.
 NOISE: Final = 0.02
 
 
 def _places() -> NDArray[np.int64]:
-    """(CELL_PX ** 2,): ring * SIDES + side of every cell; sides are top, right, bottom, left."""
+    """(CELL_PX ** 2,): ring * SECTORS + sector of every cell.
+
+    Sectors go along the top, right, bottom and left side, each from left to right or top to bottom.
+    """
     steps = (np.arange(CELL_PX) - (CELL_PX - 1) / 2) / (VIEW_SQUARE_PX / 4)
     x, y = np.meshgrid(steps, steps)
-    ring = np.digitize(np.maximum(np.abs(x), np.abs(y)), RING_EDGES) - 1
+    reach = np.maximum(np.abs(x), np.abs(y))
+    ring = np.digitize(reach, RING_EDGES) - 1
     is_flank = np.abs(x) > np.abs(y)
     side = np.where(is_flank, np.where(x > 0, 1, 3), np.where(y > 0, 2, 0))
-    return np.asarray((ring * SIDES + side).ravel(), np.int64)
+    along = (np.where(is_flank, y, x) / reach + 1) / 2
+    sector = np.minimum((SECTORS_PER_SIDE * along).astype(np.int64), SECTORS_PER_SIDE - 1)
+    return np.asarray((ring * SECTORS + side * SECTORS_PER_SIDE + sector).ravel(), np.int64)
 
 
 _PLACES: Final = _places()
 # Cells outside the square in a view that is all picture.
-OUTSIDE_CELLS: Final = float(np.bincount(_PLACES).reshape(RINGS, SIDES)[OUTSIDE].sum())
+OUTSIDE_CELLS: Final = float(np.bincount(_PLACES).reshape(RINGS, SECTORS)[OUTSIDE].sum())
 
 
 def ring_statistics(rgb: ImageU8, keypoints: FloatArray) -> FloatArray:
-    """Sums over the 2x2-px cells of each ring and side: (2 * MAPS + 1, RINGS, SIDES) float32.
+    """Sums over the 2x2-px cells of each ring and sector: (2 * ALL_MAPS + 1, RINGS, SECTORS).
 
-    rgb: (H, W, 3) uint8. keypoints: (5, 2) pixels. The first MAPS rows are mean squares, the next
-    MAPS logarithms of local mean squares, the last is the number of cells inside the picture.
-    Raises ValueError for unusable keypoints.
+    rgb: (H, W, 3) uint8. keypoints: (5, 2) pixels. float32. The first ALL_MAPS rows are mean
+    squares, the next ALL_MAPS logarithms of local mean squares, the last is the number of cells
+    inside the picture. Raises ValueError for unusable keypoints.
     """
     view = aligned_view(rgb, keypoints, VIEW_PX, VIEW_SQUARE_PX)
     grey = cv2.cvtColor(view.rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
     maps = [*_bands(grey), grey - _through_square(grey), grey - _through_inswapper(rgb, keypoints)]
+    energies = [*(np.square(m) for m in maps), *_curvatures(grey)]
     cells = (CELL_PX, CELL_PX)
-    squares = [cv2.resize(np.square(m), cells, interpolation=cv2.INTER_AREA) for m in maps]
+    squares = [cv2.resize(energy, cells, interpolation=cv2.INTER_AREA) for energy in energies]
     logs = [cv2.log(cv2.blur(square, (3, 3)) + np.float32(NOISE)) for square in squares]
     valid = view.valid[::2, ::2].astype(np.float32)
     rows = [(part * valid).ravel() for part in (*squares, *logs, np.ones_like(valid))]
     # No matrix product: BLAS threads of two processes on two cores take 0.4 s instead of 1 ms.
-    sums = [np.bincount(_PLACES, weights=row, minlength=RINGS * SIDES) for row in rows]
-    return np.asarray(sums, np.float32).reshape(-1, RINGS, SIDES)
+    sums = [np.bincount(_PLACES, weights=row, minlength=RINGS * SECTORS) for row in rows]
+    return np.asarray(sums, np.float32).reshape(-1, RINGS, SECTORS)
 
 
 def _bands(grey: FloatArray) -> list[FloatArray]:
     """Differences of Gaussians, the finest first."""
     blurred = [grey, *(cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in BAND_SIGMAS[1:])]
     return [np.asarray(fine - coarse, np.float32) for fine, coarse in pairwise(blurred)]
+
+
+def _curvatures(grey: FloatArray) -> list[FloatArray]:
+    """Squares of second derivatives of Gaussians: along the sides, then mixed, for each scale."""
+    energies = []
+    for sigma in CURVATURE_SIGMAS:
+        smooth, slope, bend = _derivatives(sigma)
+        along_x = cv2.sepFilter2D(grey, cv2.CV_32F, bend, smooth)
+        along_y = cv2.sepFilter2D(grey, cv2.CV_32F, smooth, bend)
+        mixed = cv2.sepFilter2D(grey, cv2.CV_32F, slope, slope)
+        energies += [np.square(along_x) + np.square(along_y), np.square(mixed)]
+    return [np.asarray(energy, np.float32) for energy in energies]
+
+
+def _derivatives(sigma: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Kernels of a Gaussian and its first two derivatives; absolute values add up to 1."""
+    size = int(8 * sigma) | 1
+    smooth = cv2.getGaussianKernel(size, sigma)[:, 0]
+    steps = np.arange(size) - size // 2
+    bend = (steps**2 / sigma**2 - 1) * smooth
+    kernels = smooth, -steps * smooth, bend - bend.mean()
+    smooth, slope, bend = (kernel / np.abs(kernel).sum() for kernel in kernels)
+    return smooth, slope, bend
 
 
 def _through_square(grey: FloatArray) -> FloatArray:

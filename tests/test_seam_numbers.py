@@ -8,7 +8,7 @@ from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import TEMPLATE
 from pipeline.seam_evidence import seam_evidence
 from pipeline.seam_numbers import number_names, outside_detail, seam_numbers
-from pipeline.seam_rings import MAPS, OUTSIDE_CELLS, RINGS, SIDES, ring_statistics
+from pipeline.seam_rings import ALL_MAPS, OUTSIDE_CELLS, RINGS, SECTORS, ring_statistics
 from pipeline.training.pseudo_swap import PseudoSwapper, SwapRecipe
 from pipeline.training.sample import PLAIN
 
@@ -38,9 +38,9 @@ def blurred(rgb: ImageU8) -> ImageU8:
     return np.asarray(cv2.GaussianBlur(rgb, (0, 0), 1.2), np.uint8)
 
 
-def test_every_cell_belongs_to_one_ring_and_side() -> None:
+def test_every_cell_belongs_to_one_ring_and_sector() -> None:
     found = ring_statistics(textured(), KEYPOINTS)
-    assert found.shape == (2 * MAPS + 1, RINGS, SIDES)
+    assert found.shape == (2 * ALL_MAPS + 1, RINGS, SECTORS)
     assert found[-1].sum() == 172**2
     assert found[-1, 9:].sum() == OUTSIDE_CELLS
     assert (found[-1] > 0).all()
@@ -48,7 +48,7 @@ def test_every_cell_belongs_to_one_ring_and_side() -> None:
 
 def test_every_number_has_a_name_of_its_own() -> None:
     names = number_names()
-    assert len(names) == len(set(names)) == seam_numbers(np.ones((1, 17, 13, 4))).shape[1] == 624
+    assert len(names) == len(set(names)) == seam_numbers(np.ones((1, 29, 13, 16))).shape[1] == 1184
 
 
 def test_a_paste_lacks_fine_texture_inside_and_a_soft_photo_does_not() -> None:
@@ -57,6 +57,35 @@ def test_a_paste_lacks_fine_texture_inside_and_a_soft_photo_does_not() -> None:
     real, fake, soft = numbers(rgb), numbers(pasted(rgb)), numbers(blurred(rgb))
     assert fake[finest] < real[finest] - 0.25
     assert abs(soft[finest] - real[finest]) < 0.05
+
+
+def test_a_paste_weakens_every_sector_and_a_soft_background_only_some() -> None:
+    rgb = textured()
+    half = rgb.copy()
+    half[:228] = blurred(rgb)[:228]
+    real, fake, mixed = numbers(rgb), numbers(pasted(rgb)), numbers(half)
+    for name in ("power_sector_band0_q10", "power_sector_band0_q90"):
+        assert fake[name] < real[name] - 0.25
+    # Inside and outside are soft together.
+    assert abs(mixed["power_sector_band0_q50"] - real["power_sector_band0_q50"]) < 0.1
+
+
+def test_a_paste_bends_less_than_its_surroundings() -> None:
+    rgb = textured()
+    real, fake = numbers(rgb), numbers(pasted(rgb))
+    for name in ("along0", "mixed0", "along1", "mixed1"):
+        assert fake[f"power_sector_{name}_mean"] < real[f"power_sector_{name}_mean"] - 0.06
+    # The finer the curvature, the more of it is lost.
+    assert fake["power_sector_bend0_q50"] < real["power_sector_bend0_q50"] - 0.05
+
+
+def test_sectors_outside_the_picture_do_not_count() -> None:
+    """Cut at the lower edge of the square: three sides are left, and they say the same."""
+    rgb = textured()
+    whole, cut = numbers(rgb), numbers(rgb[:344])
+    assert cut["outside_sides"] < whole["outside_sides"]
+    name = "power_sector_band2_q50"
+    assert cut[name] == pytest.approx(whole[name], abs=0.1)
 
 
 def test_brightness_and_contrast_cancel() -> None:
@@ -73,6 +102,7 @@ def test_without_surroundings_nothing_is_made_up() -> None:
     values = seam_numbers(ring_statistics(tight, points)[None])
     found = dict(zip(number_names(), values[0].tolist(), strict=True))
     assert np.isnan(found["power_drop_band0_0"])
+    assert np.isnan(found["power_sector_band0_mean"])
     assert found["outside_share"] < 0.02
     assert np.isnan(outside_detail(values)[0])
     assert np.isfinite(found["power_step_band0_4"])

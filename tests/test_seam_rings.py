@@ -1,4 +1,4 @@
-"""pipeline.seam_rings: sums over rings and sides of the paste square."""
+"""pipeline.seam_rings: sums over rings and sectors of the paste square."""
 
 import cv2
 import numpy as np
@@ -7,6 +7,7 @@ import pytest
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import TEMPLATE, arcface_square
 from pipeline.seam_rings import (
+    ALL_MAPS,
     BANDS,
     CELL_PX,
     INSIDE,
@@ -15,7 +16,8 @@ from pipeline.seam_rings import (
     OUTSIDE_CELLS,
     RING_EDGES,
     RINGS,
-    SIDES,
+    SECTORS,
+    SECTORS_PER_SIDE,
     ring_statistics,
 )
 
@@ -44,9 +46,14 @@ def mean_levels(statistics: FloatArray) -> FloatArray:
     return statistics[:MAPS].sum(axis=2) / statistics[-1].sum(axis=1)
 
 
+def by_side(statistics: FloatArray) -> FloatArray:
+    """(SIDES,) cells inside the picture."""
+    return statistics[-1].sum(axis=0).reshape(-1, SECTORS_PER_SIDE).sum(axis=1)
+
+
 def test_every_cell_of_the_view_is_counted_once() -> None:
     found = ring_statistics(noise(), POINTS)
-    assert found.shape == (2 * MAPS + 1, RINGS, SIDES)
+    assert found.shape == (2 * ALL_MAPS + 1, RINGS, SECTORS)
     assert found.dtype == np.float32
     assert found[-1].sum() == CELL_PX**2 == 29584
     assert found[-1, OUTSIDE].sum() == OUTSIDE_CELLS
@@ -59,15 +66,17 @@ def test_rings_are_as_large_as_their_edges_say() -> None:
     within = np.array([(2 * np.count_nonzero(places < edge)) ** 2 for edge in RING_EDGES])
     assert counts.sum(axis=1).tolist() == np.diff(within).tolist()
     # The two diagonals belong to top and bottom.
-    assert counts.sum(axis=0) == pytest.approx([CELL_PX**2 / 4] * 4, rel=0.02)
+    assert by_side(ring_statistics(noise(), POINTS)) == pytest.approx(
+        [CELL_PX**2 / 4] * 4, rel=0.02
+    )
 
 
 def test_only_cells_inside_the_picture_count() -> None:
     """A picture that ends in the square's middle leaves the sides that it shows."""
     right_half = noise()[:, SIZE // 2 :]
     found = ring_statistics(right_half, POINTS - np.float32([SIZE / 2, 0]))
-    top, right, bottom, left = found[-1].sum(axis=0)
-    whole = ring_statistics(noise(), POINTS)[-1].sum(axis=0)
+    top, right, bottom, left = by_side(found)
+    whole = by_side(ring_statistics(noise(), POINTS))
     assert left == 0
     assert right == pytest.approx(whole[1], rel=0.03)
     assert (top, bottom) == (pytest.approx(whole[0] / 2, rel=0.05),) * 2
@@ -95,6 +104,29 @@ def test_a_square_through_128_px_lacks_the_finest_bands_inside() -> None:
     # The finer the band, the more of it is lost.
     inside = drop[:BANDS, INSIDE].mean(axis=1)
     assert inside.tolist() == sorted(inside.tolist(), reverse=True)
+
+
+def test_sectors_go_along_the_sides() -> None:
+    """Brighter to the right on top, brighter downwards on the right side, and so on."""
+    rgb = noise()
+    rgb[: SIZE // 2, SIZE // 2 :] = 128  # no texture in the quarter at the top right
+    found = ring_statistics(rgb, POINTS)
+    levels = found[0, OUTSIDE].sum(axis=0) / found[-1, OUTSIDE].sum(axis=0)
+    is_flat = (levels < 0.1 * levels.max()).tolist()
+    top, right, rest = is_flat[:4], is_flat[4:8], is_flat[8:]
+    assert top == [False, False, True, True]
+    assert right == [True, True, False, False]
+    assert not any(rest)
+
+
+def test_curvature_is_summed_along_the_sides_and_mixed() -> None:
+    """Stripes along a side have no mixed curvature; stripes across the corner have."""
+    x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
+    for wave, is_mixed in ((2 * np.pi * y / 8, False), (2 * np.pi * (x + y) / 11, True)):
+        grey = (128 + 60 * np.sin(wave)).round().astype(np.uint8)
+        levels = ring_statistics(np.repeat(grey[..., None], 3, axis=2), POINTS)[MAPS:ALL_MAPS]
+        along, mixed = levels[::2].sum(axis=(1, 2)), levels[1::2].sum(axis=(1, 2))
+        assert ((mixed > 0.2 * along) == is_mixed).all()
 
 
 def test_a_turned_face_gives_nearly_the_same_numbers() -> None:
