@@ -295,8 +295,8 @@ def test_a_flipped_byte_of_the_trees_is_noticed(
         ({"threshold": np.array([5.0, 0.0, 0.0])}, r"golden outputs differ"),
         ({"baseline": 0.001}, r"golden outputs differ"),
         (
-            {"feature": np.array([624, 0, 0], np.int32)},
-            r"reads more numbers than the 624 of a seam",
+            {"feature": np.array([len(number_names()), 0, 0], np.int32)},
+            r"reads more numbers than the 1184 of a seam",
         ),
         ({"right": np.array([3, 1, 2], np.int32)}, r"outside the table of 3 nodes"),
         ({"value": np.array([0.0, np.nan, 1.0])}, r"a leaf is not finite"),

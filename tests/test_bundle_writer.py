@@ -174,7 +174,7 @@ def test_the_card_warns_of_the_sample_and_only_of_it(bundle: Path, trained: Trai
     assert "| blur px | 0.5: 0.750, 4: not defined |" in card
     assert "| all | 0.500 | 0.250 | 0.000 | 0.125 |" in card
     assert "| videos | yes | 0.500 | not defined | 0.000 | 0.000 |" in card
-    assert "1 boosted trees on 624 numbers" in card
+    assert "1 boosted trees on 1184 numbers" in card
     assert "Views of 64 px: 1.1x, 1.5x, 2x, aligned;" in card
     spec = load_bundle(bundle, 1).spec
     assert spec.version in card
