@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from queue import SimpleQueue
 
 import httpx
 
 TIMEOUT_S = 120
+# The status of a request whose connection was closed without an answer.
+UNANSWERED = 0
 # More than the service lets in (INSWAPPER_QUEUE_LENGTH): the others are there to be refused.
 OPEN_CLIENTS = 64
 
@@ -59,11 +61,23 @@ class Client:
     ) -> Reply:
         """due: when it should have been sent, by time.perf_counter; None means now."""
         started = time.perf_counter() if due is None else due
-        self._connection.request(method, path, body, headers or {})
-        response = self._connection.getresponse()
-        response.read()
+        status = self._status(method, path, body, headers or {})
         ended = time.perf_counter()
-        return Reply(response.status, ended - started, ended)
+        return Reply(status, ended - started, ended)
+
+    def _status(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> int:
+        try:
+            # Who is refused before the whole body was read may find the answer all the same.
+            with suppress(BrokenPipeError):
+                self._connection.request(method, path, body, headers)
+            response = self._connection.getresponse()
+            response.read()
+        except (ConnectionError, HTTPException):
+            self._connection.close()
+            return UNANSWERED
+        return response.status
 
     def post(self, upload: Upload, due: float | None = None) -> Reply:
         return self.send("POST", upload.path, upload.body, upload.headers, due)
