@@ -15,6 +15,8 @@ from queue import SimpleQueue
 import httpx
 
 TIMEOUT_S = 120
+# The service closes a connection that is idle for 5 s, perhaps while a request is on its way.
+KEEP_S = 2
 # The status of a request whose connection was closed without an answer.
 UNANSWERED = 0
 # More than the service lets in (INSWAPPER_QUEUE_LENGTH): the others are there to be refused.
@@ -40,10 +42,11 @@ class Reply:
 
 
 class Client:
-    """One connection, opened by the first request and kept open."""
+    """One connection, opened by the first request and kept open while it is used."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        self._used_at = 0.0
 
     def __enter__(self) -> "Client":
         return self
@@ -68,6 +71,8 @@ class Client:
     def _status(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> int:
+        if time.perf_counter() - self._used_at > KEEP_S:
+            self._connection.close()  # and opened again by the request
         try:
             # Who is refused before the whole body was read may find the answer all the same.
             with suppress(BrokenPipeError):
@@ -77,6 +82,7 @@ class Client:
         except (ConnectionError, HTTPException):
             self._connection.close()
             return UNANSWERED
+        self._used_at = time.perf_counter()
         return response.status
 
     def post(self, upload: Upload, due: float | None = None) -> Reply:
