@@ -1,12 +1,14 @@
 """loadtest: what is counted, not how fast the service is."""
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.bundles import write_bundle
 from tests.loadtest.__main__ import Goal
-from tests.loadtest.client import open_loop, upload_of
+from tests.loadtest.client import UNANSWERED, Client, open_loop, upload_of
 from tests.loadtest.inputs import encoded, photograph
 from tests.loadtest.measures import reloads
 from tests.loadtest.service import running_service
@@ -33,6 +35,15 @@ def test_the_slope_leaves_the_settling_time_out() -> None:
 def test_goals(value: object, at_least: bool, verdict: str) -> None:
     row = Goal("a goal", "part", "name", 2, at_least).row({"part": {"name": value}})
     assert row.endswith(verdict)
+
+
+def test_a_connection_closed_without_an_answer_is_counted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closing = threading.Thread(target=lambda: server.accept()[0].close())
+        closing.start()
+        with Client(server.getsockname()[1]) as client:
+            assert client.send("POST", "/detect", b"x" * 10_000_000).status == UNANSWERED
+        closing.join()
 
 
 @pytest.mark.slow

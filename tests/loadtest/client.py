@@ -7,14 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from queue import SimpleQueue
 
 import httpx
 
 TIMEOUT_S = 120
+# The service closes a connection that is idle for 5 s, perhaps while a request is on its way.
+KEEP_S = 2
+# The status of a request whose connection was closed without an answer.
+UNANSWERED = 0
 # More than the service lets in (INSWAPPER_QUEUE_LENGTH): the others are there to be refused.
 OPEN_CLIENTS = 64
 
@@ -38,10 +42,11 @@ class Reply:
 
 
 class Client:
-    """One connection, opened by the first request and kept open."""
+    """One connection, opened by the first request and kept open while it is used."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        self._used_at = 0.0
 
     def __enter__(self) -> "Client":
         return self
@@ -59,11 +64,26 @@ class Client:
     ) -> Reply:
         """due: when it should have been sent, by time.perf_counter; None means now."""
         started = time.perf_counter() if due is None else due
-        self._connection.request(method, path, body, headers or {})
-        response = self._connection.getresponse()
-        response.read()
+        status = self._status(method, path, body, headers or {})
         ended = time.perf_counter()
-        return Reply(response.status, ended - started, ended)
+        return Reply(status, ended - started, ended)
+
+    def _status(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> int:
+        if time.perf_counter() - self._used_at > KEEP_S:
+            self._connection.close()  # and opened again by the request
+        try:
+            # Who is refused before the whole body was read may find the answer all the same.
+            with suppress(BrokenPipeError):
+                self._connection.request(method, path, body, headers)
+            response = self._connection.getresponse()
+            response.read()
+        except (ConnectionError, HTTPException):
+            self._connection.close()
+            return UNANSWERED
+        self._used_at = time.perf_counter()
+        return response.status
 
     def post(self, upload: Upload, due: float | None = None) -> Reply:
         return self.send("POST", upload.path, upload.body, upload.headers, due)
