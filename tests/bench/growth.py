@@ -37,7 +37,7 @@ FOLDERS = ("original_videos", "inswapper", "uniface")
 SWAPPED_ONTO_ITSELF = "self"
 SAMPLING_S = 0.05
 # Less of what evaluate does once, whatever the size.
-SMALL_EVALUATION = {"bootstrap": 100, "ladder_faces": 2}
+SMALL_EVALUATION = {"bootstrap": 100, "ladder_faces": 4}
 # Above these a stage does not scale.
 MOST_SLOPE, MOST_MEMORY_GROWTH = 1.15, 1.3
 
