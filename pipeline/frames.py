@@ -1,40 +1,50 @@
 """From videos to the frames that are worked on: a few of every scene, as PNG.
 
 PNG, because the detector looks for traces of resampling and compression: a JPEG would add a trace
-of its own, to reals and fakes alike, and hide theirs. Level 1, because it is by far the fastest.
+of its own, to reals and fakes alike, and hide theirs. Videos that an earlier run has seen are taken
+from its entries (pipeline.stage_cache).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import av
 import cv2
 
 from pipeline.errors import DecodeError, SkipLimitError
 from pipeline.manifest import FrameRow, InputRow, Origin, SkipRow
 from pipeline.params import ExtractFramesParams
+from pipeline.picture_files import write_png
 from pipeline.scenes import detect_scenes, sample_indices
+from pipeline.stage_cache import StageCache, code_digest, content_digest, open_cache, versions
 from pipeline.video import ImageU8, probe, read_frames
 
 STAGE = "extract_frames"
-PNG_LEVEL = 1
 # Frame numbers of a fake and its original mean the same moment only at the same frame rate.
 SAME_FPS = 0.01
 
+# What decides the pixels, beside the parameters and the video.
+CODE = ("frames.py", "picture_files.py", "scenes.py", "stage_cache.py", "video.py")
+LIBRARIES = ("av", "numpy", "opencv-python", "opencv-python-headless", "scenedetect")
+
 Picks = tuple[tuple[int, int], ...]
-Outcome = list[FrameRow] | SkipRow
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """rows: raw.csv, by video in the order given, then by frame. skipped: one row a bad video."""
+    """rows: raw.csv, by video in the order given, then by frame. skipped: one row a bad video.
+
+    reused: number of videos whose frames came from the cache.
+    """
 
     rows: list[FrameRow]
     skipped: list[SkipRow]
+    reused: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -44,34 +54,58 @@ class _Job:
     video: InputRow
     folder: Path
     params: ExtractFramesParams
+    cache: StageCache
     original: InputRow | None = None
     picks: Picks = ()
 
+    @property
+    def prefix(self) -> str:
+        """What the paths of the video's frames begin with."""
+        return f"{(self.folder / self.video.video_id).as_posix()}/"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """The rows of a video, or why there are none."""
+
+    video_id: str
+    rows: list[FrameRow]
+    skipped: SkipRow | None = None
+    reused: bool = False
+
 
 def extract_frames(
-    videos: Sequence[InputRow], folder: Path, params: ExtractFramesParams, workers: int
+    videos: Sequence[InputRow],
+    folder: Path,
+    params: ExtractFramesParams,
+    workers: int,
+    cache_root: Path | None = None,
 ) -> Extraction:
     """Write frames_per_scene frames of each scene to `folder`/<video_id>/<scene>_<frame>.png.
 
     A fake whose original is among the videos is sampled at the original's very frames; a paste mask
     is written beside its frame as .mask.png. The result does not depend on `workers` (processes).
     A video that cannot be decoded, or has no scene long enough, is skipped with a reason.
+    cache_root: where the frames of earlier runs are kept; None to decode every video anew.
     """
+    cache = open_cache(cache_root, STAGE, _recipe(params))
     by_id = {video.video_id: video for video in videos}
     leaders = [video for video in videos if video.original_video_id not in by_id]
     followers = [video for video in videos if video.original_video_id in by_id]
     with _processes(min(workers, len(videos))) as run:
-        done = dict(run(_extract_video, [_Job(video, folder, params) for video in leaders]))
+        done = _by_id(run(_extract_video, [_Job(v, folder, params, cache) for v in leaders]))
         jobs = []
         for video in followers:
             original = by_id[video.original_video_id]
             picks = _picks_of(done.get(original.video_id))
-            jobs.append(_Job(video, folder, params, original, picks))
-        done |= dict(run(_extract_video, jobs))
+            jobs.append(_Job(video, folder, params, cache, original, picks))
+        done |= _by_id(run(_extract_video, jobs))
+    cache.prune()
     outcomes = [done[video.video_id] for video in videos]
     return Extraction(
-        rows=[row for outcome in outcomes if isinstance(outcome, list) for row in outcome],
-        skipped=[outcome for outcome in outcomes if isinstance(outcome, SkipRow)],
+        rows=[row for outcome in outcomes for row in outcome.rows],
+        skipped=[outcome.skipped for outcome in outcomes if outcome.skipped],
+        reused=sum(outcome.reused for outcome in outcomes),
     )
 
 
@@ -87,14 +121,26 @@ def require_few_skipped(
         )
 
 
-def _picks_of(outcome: Outcome | None) -> Picks:
-    if not isinstance(outcome, list):
-        return ()
-    return tuple((row.scene, row.frame_index) for row in outcome)
+def _recipe(params: ExtractFramesParams) -> dict[str, Any]:
+    """What every video's frames depend on."""
+    return {
+        "params": params.model_dump(exclude={"max_skip_frac"}),
+        "code": code_digest(CODE),
+        "libraries": versions(LIBRARIES) | av.library_versions,
+        "processor": cv2.getCPUFeaturesLine(),
+    }
+
+
+def _by_id(outcomes: Iterable[_Outcome]) -> dict[str, _Outcome]:
+    return {outcome.video_id: outcome for outcome in outcomes}
+
+
+def _picks_of(outcome: _Outcome | None) -> Picks:
+    return tuple((row.scene, row.frame_index) for row in outcome.rows) if outcome else ()
 
 
 @contextmanager
-def _processes(count: int) -> Iterator[Callable[..., Iterable[tuple[str, Outcome]]]]:
+def _processes(count: int) -> Iterator[Callable[..., Iterable[_Outcome]]]:
     """A `map` that spreads over processes and keeps the order."""
     if count <= 1:
         yield map
@@ -104,39 +150,55 @@ def _processes(count: int) -> Iterator[Callable[..., Iterable[tuple[str, Outcome
         yield pool.map
 
 
-def _extract_video(job: _Job) -> tuple[str, Outcome]:
-    """The rows of a video whose frames were written, or why it was skipped."""
+def _extract_video(job: _Job) -> _Outcome:
+    """Write a video's frames, from the cache where it has them."""
     video = job.video
-    rows: list[FrameRow] = []
     try:
-        picks = _picks(job)
-        for scene, index, timestamp_s, rgb, mask in _frames(video, picks):
-            rows.append(_write_frame(job, scene, index, timestamp_s, rgb, mask))
+        given = _original_picks(job)
+        key = job.cache.key(content_digest(video.path), content_digest(video.mask_path), given)
+        if kept := job.cache.restore(key, job.prefix):
+            return _Outcome(video.video_id, _rows(job, kept), reused=True)
+        picks = given or _own_picks(job)
+        frames = _write_frames(job, picks)
     except DecodeError as error:
-        for row in rows:
-            Path(row.frame_path).unlink()
-            if row.mask_path:
-                Path(row.mask_path).unlink()
-        return video.video_id, _skip(video, "decode_error", str(error))
-    if rows:
-        return video.video_id, rows
-    wanted = f"frame {picks[0][1]}" if picks else f"scene of {job.params.min_scene_s:g} s"
-    return video.video_id, _skip(video, "too_short", f"has no {wanted}")
+        return _skip(video, "decode_error", str(error))
+    if not frames:
+        wanted = f"frame {picks[0][1]}" if picks else f"scene of {job.params.min_scene_s:g} s"
+        return _skip(video, "too_short", f"has no {wanted}")
+    job.cache.store(key, job.prefix, _names(frames), frames)
+    return _Outcome(video.video_id, _rows(job, frames))
 
 
-def _picks(job: _Job) -> Picks:
-    """(scene, frame index) pairs: the original's where they mean the same moments, else our own."""
-    path, params = Path(job.video.path), job.params
-    if job.original is not None and job.picks:
-        fps, original_fps = probe(path).fps, probe(Path(job.original.path)).fps
-        if abs(fps - original_fps) <= SAME_FPS * original_fps:
-            return job.picks
-    scenes = detect_scenes(path, params.scene_threshold, params.min_scene_s)
+def _original_picks(job: _Job) -> Picks:
+    """(scene, frame index) pairs of the original, where they mean the same moments."""
+    if job.original is None or not job.picks:
+        return ()
+    fps, original_fps = (probe(Path(video.path)).fps for video in (job.video, job.original))
+    return job.picks if abs(fps - original_fps) <= SAME_FPS * original_fps else ()
+
+
+def _own_picks(job: _Job) -> Picks:
+    """(scene, frame index) pairs of the video's own scenes."""
+    params = job.params
+    scenes = detect_scenes(Path(job.video.path), params.scene_threshold, params.min_scene_s)
     return tuple(
         (number, index)
         for number, scene in enumerate(scenes)
         for index in sample_indices(scene, params.frames_per_scene)
     )
+
+
+def _write_frames(job: _Job, picks: Picks) -> list[dict[str, Any]]:
+    """What raw.csv says of each written frame, with file names; no file is left after an error."""
+    frames: list[dict[str, Any]] = []
+    try:
+        for scene, index, timestamp_s, rgb, mask in _frames(job.video, picks):
+            frames.append(_write_frame(job.prefix, scene, index, timestamp_s, rgb, mask))
+    except DecodeError:
+        for name in _names(frames):
+            Path(f"{job.prefix}{name}").unlink()
+        raise
+    return frames
 
 
 def _frames(
@@ -163,29 +225,33 @@ def _masks(video: InputRow, indices: Sequence[int]) -> Iterator[tuple[int, Image
 
 
 def _write_frame(
-    job: _Job, scene: int, index: int, timestamp_s: float, rgb: ImageU8, mask: ImageU8 | None
-) -> FrameRow:
-    stem = job.folder / job.video.video_id / f"{scene:03d}_{index:06d}"
-    return FrameRow(
-        **{name: getattr(job.video, name) for name in Origin.model_fields},
-        frame_path=_write_png(stem.with_suffix(".png"), rgb),
-        mask_path="" if mask is None else _write_png(stem.with_suffix(".mask.png"), mask),
-        scene=scene,
-        frame_index=index,
-        timestamp_s=timestamp_s,
-    )
+    prefix: str, scene: int, index: int, timestamp_s: float, rgb: ImageU8, mask: ImageU8 | None
+) -> dict[str, Any]:
+    stem = f"{scene:03d}_{index:06d}"
+    names = {"frame_path": f"{stem}.png", "mask_path": "" if mask is None else f"{stem}.mask.png"}
+    write_png(f"{prefix}{names['frame_path']}", rgb)
+    if mask is not None:
+        write_png(f"{prefix}{names['mask_path']}", mask)
+    return {**names, "scene": scene, "frame_index": index, "timestamp_s": timestamp_s}
 
 
-def _write_png(path: Path, pixels: ImageU8) -> str:
-    """Write (H, W) gray or (H, W, 3) RGB; returns the path as a manifest has it."""
-    stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.tobytes())
-    return path.as_posix()
+def _names(frames: Sequence[dict[str, Any]]) -> list[str]:
+    """The files that the frames name."""
+    return [name for frame in frames for name in (frame["frame_path"], frame["mask_path"]) if name]
 
 
-def _skip(video: InputRow, reason: Literal["decode_error", "too_short"], detail: str) -> SkipRow:
-    return SkipRow(
+def _rows(job: _Job, frames: Sequence[dict[str, Any]]) -> list[FrameRow]:
+    origin = {name: getattr(job.video, name) for name in Origin.model_fields}
+    paths = ("frame_path", "mask_path")
+    return [
+        FrameRow(**origin, **frame | {p: job.prefix + frame[p] for p in paths if frame[p]})
+        for frame in frames
+    ]
+
+
+def _skip(video: InputRow, reason: Literal["decode_error", "too_short"], detail: str) -> _Outcome:
+    """Not kept for later runs: the detail names the file."""
+    row = SkipRow(
         path=video.path, video_id=video.video_id, stage=STAGE, reason=reason, detail=detail
     )
+    return _Outcome(video.video_id, [], row)

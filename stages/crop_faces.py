@@ -13,6 +13,7 @@ from pipeline.jsonfile import write_json
 from pipeline.manifest import CropRow, FrameRow, InputRow, SkipRow, read_rows, write_rows
 from pipeline.params import load_params
 from pipeline.preprocess import Preprocess
+from pipeline.stage_cache import stage_cache_root
 
 MANIFESTS = Path("data/manifests")
 CROPS = Path("data/crops")
@@ -24,13 +25,17 @@ def main() -> None:
     frames += stills_as_frames(read_rows(MANIFESTS / "images.csv", InputRow))
     shutil.rmtree(CROPS, ignore_errors=True)
     CROPS.mkdir(parents=True)
-    job = CropJob(params.crop_faces, Preprocess.from_params(params.preprocess), CROPS)
+    preprocess = Preprocess.from_params(params.preprocess)
+    job = CropJob(params.crop_faces, preprocess, CROPS, stage_cache_root())
     result = crop_frames(frames, job, worker_count())
     write_rows(MANIFESTS / "crops.csv", result.rows, CropRow)
     write_rows(MANIFESTS / "skipped_faces.csv", result.skipped, SkipRow)
     write_json(MANIFESTS / "quality.json", result.thresholds.to_dict())
     faces = len({row.face_id for row in result.rows})
-    print(f"crop_faces: {len(frames)} frames, {faces} faces, {len(result.rows)} crops")
+    print(
+        f"crop_faces: {len(frames)} frames, {result.reused} reused,"
+        f" {faces} faces, {len(result.rows)} crops"
+    )
     print(f"crop_faces: skipped {len(result.skipped)} frames: {reasons(result)}")
     require_few_skipped(result, params.crop_faces.max_skip_frac)
 

@@ -11,6 +11,7 @@ from pipeline.cli import run_stage, worker_count
 from pipeline.frames import extract_frames, require_few_skipped
 from pipeline.manifest import FrameRow, InputRow, SkipRow, read_rows, write_rows
 from pipeline.params import load_params
+from pipeline.stage_cache import stage_cache_root
 
 MANIFESTS = Path("data/manifests")
 SKIPPED = MANIFESTS / "skipped_videos.csv"
@@ -22,11 +23,14 @@ def main() -> None:
     videos = read_rows(MANIFESTS / "videos.csv", InputRow)
     shutil.rmtree(FRAMES, ignore_errors=True)
     FRAMES.mkdir(parents=True)
-    result = extract_frames(videos, FRAMES, params, worker_count())
+    result = extract_frames(videos, FRAMES, params, worker_count(), stage_cache_root())
     write_rows(MANIFESTS / "raw.csv", result.rows, FrameRow)
     write_rows(SKIPPED, result.skipped, SkipRow)
     scenes = len({(row.video_id, row.scene) for row in result.rows})
-    print(f"extract_frames: {len(videos)} videos, {scenes} scenes, {len(result.rows)} frames")
+    print(
+        f"extract_frames: {len(videos)} videos, {result.reused} reused,"
+        f" {scenes} scenes, {len(result.rows)} frames"
+    )
     for row in result.skipped:
         print(f"extract_frames: skipped {row.path}: {row.reason}: {row.detail}")
     require_few_skipped(result.skipped, len(videos), params.max_skip_frac, SKIPPED)

@@ -11,8 +11,6 @@ from pipeline.crops import (
     CropJob,
     CropResult,
     crop_frames,
-    read_mask,
-    read_picture,
     reasons,
     require_few_skipped,
     stills_as_frames,
@@ -20,6 +18,7 @@ from pipeline.crops import (
 from pipeline.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
 from pipeline.manifest import CropRow, FrameRow, SkipRow, read_rows, write_rows
 from pipeline.params import load_params
+from pipeline.picture_files import read_mask, read_picture
 from pipeline.preprocess import FloatArray, ImageU8, Preprocess
 from stages import crop_faces
 from tests.imports import ROOT
@@ -367,12 +366,13 @@ def test_the_stage_writes_the_same_bytes_twice(
     crop_faces.main()
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
-        "crop_faces: 3 frames, 3 faces, 9 crops",
+        "crop_faces: 3 frames, 0 reused, 3 faces, 9 crops",
         "crop_faces: skipped 0 frames: none",
     ]
     first = bytes_below(Path("data"))
     Path("data/crops/left_over.png").touch()
     crop_faces.main()
+    assert "3 frames, 3 reused" in capsys.readouterr().out
     assert bytes_below(Path("data")) == first
     assert {"manifests/crops.csv", "manifests/skipped_faces.csv", "manifests/quality.json"} <= set(
         first

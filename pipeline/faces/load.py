@@ -1,5 +1,7 @@
 """Face detectors by the names that params.yaml uses."""
 
+from pathlib import Path
+
 from pipeline.errors import DetectorError
 from pipeline.faces.detector import FaceDetector
 from pipeline.faces.retinaface_pack import PACK_NAME
@@ -44,3 +46,15 @@ def load_detector(
         f"crop_faces.detector: {name!r} is unknown; expected insightface, retinaface, mediapipe,"
         " yolo_face or opencv_haar"
     )
+
+
+def model_files(name: str, *, pack: str, model_file: str) -> list[Path]:
+    """The files that decide what a detector finds, as far as they are no part of a package.
+
+    Arguments as of `load_detector`. Raises DetectorError when a pack is missing.
+    """
+    if name == "insightface":
+        from pipeline.faces.scrfd_pack import pack_path
+
+        return sorted(pack_path(pack).glob("*.onnx"))
+    return [Path(model_file)] if model_file else []

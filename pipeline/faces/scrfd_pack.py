@@ -29,8 +29,7 @@ class ScrfdPackDetector:
 
         Raises DetectorError when the pack is missing or holds no detector; never downloads one.
         """
-        folder = build_pack() if pack == PACK_NAME else pack_folder(pack)
-        self._model = _load_detection(folder, threads)
+        self._model = _load_detection(pack_path(pack), threads)
         self._model.prepare(-1, det_thresh=min_score)
 
     def detect(self, rgb: ImageU8) -> list[Face]:
@@ -44,6 +43,11 @@ class ScrfdPackDetector:
             Face(box[:4] / np.float32(scale), kps, float(np.clip(box[4], 0, 1)))
             for box, kps in zip(boxes, points, strict=True)
         ]
+
+
+def pack_path(pack: str) -> Path:
+    """Folder of a pack; the embedded one is built at first use. Raises DetectorError."""
+    return build_pack() if pack == PACK_NAME else pack_folder(pack)
 
 
 def pack_folder(pack: str) -> Path:

@@ -28,7 +28,7 @@ from pipeline.params import CalibrateParams, FusionParams, Section, validation_l
 from pipeline.thresholds import Thresholds, choose_thresholds, lowest_with_fpr, sweep
 from pipeline.training.degradations import SOFT_COPIES
 from pipeline.training.metrics import binary_metrics, product_metric, rates_at
-from pipeline.training.scoring import FaceLogits, Scorer, face_scores
+from pipeline.training.scoring import SEAM_MAP, FaceLogits, Scorer, face_scores
 from pipeline.training.store import FaceStore
 
 TEMPERATURE_RANGE = (0.2, 10.0)
@@ -141,6 +141,7 @@ def pool_of(faces: ScoredCopies, min_face_px: int) -> Pool:
                 [faces.copies[name][head][kept] for name, kept in zip(names, judged, strict=True)]
             )
             for head in faces.logits
+            if head != SEAM_MAP
         },
     )
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from pipeline.crops import read_picture
+from pipeline.picture_files import read_picture
 from pipeline.preprocess import ImageU8
 
 

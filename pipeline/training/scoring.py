@@ -26,6 +26,7 @@ from pipeline.views import cut_views, view_names
 # A head's logits of every view of every face, (faces, views, ...); under SEAM and DETAIL what the
 # seam's numbers say and under SURROUNDINGS how much of them there is, (faces,).
 FaceLogits = dict[str, FloatArray]
+SEAM_MAP = "seam_map"
 BATCH = 32
 
 
@@ -56,7 +57,10 @@ class Scorer:
         return self.pictures(degrade(picture_of(store, face)) for face in faces)
 
     def pictures(self, pictures: Iterable[Picture]) -> FaceLogits:
-        """Logits of pictures of one face each."""
+        """Logits of pictures of one face each, without seam maps.
+
+        A map is 4 KiB a view and decides nothing: of many copies they would fill the memory.
+        """
         statistics: list[FloatArray] = []
         shares: list[float] = []
 
@@ -70,13 +74,13 @@ class Scorer:
                     self.preprocess, picture.rgb, picture.box_xyxy, picture.keypoints
                 )
 
-        logits = self.views(views())
+        logits = self.views(views(), seam_maps=False)
         around = {SURROUNDINGS: np.array(shares, np.float32)}
         return logits | self._seam_logits(statistics) | around
 
-    def views(self, views: Iterable[ImageU8]) -> FaceLogits:
+    def views(self, views: Iterable[ImageU8], *, seam_maps: bool = True) -> FaceLogits:
         """Views (size, size, 3) uint8, face after face -> logits without those of the trees."""
-        logits = crop_logits(self.network, views, self.preprocess)
+        logits = crop_logits(self.network, views, self.preprocess, seam_maps=seam_maps)
         count = len(view_names(self.preprocess))
         return {head: v.reshape(-1, count, *v.shape[1:]) for head, v in logits.items()}
 
@@ -108,7 +112,9 @@ def picture_of(store: FaceStore, face: int) -> Picture:
     return Picture(store.context(face), store.box(face), store.keypoints(face))
 
 
-def crop_logits(model: nn.Module, crops: Iterable[ImageU8], preprocess: Preprocess) -> FaceLogits:
+def crop_logits(
+    model: nn.Module, crops: Iterable[ImageU8], preprocess: Preprocess, *, seam_maps: bool = True
+) -> FaceLogits:
     """Crops (size, size, 3) uint8 -> logits a head, (n, ...) float32. model: in eval mode."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     parts: list[FaceLogits] = []
@@ -116,7 +122,8 @@ def crop_logits(model: nn.Module, crops: Iterable[ImageU8], preprocess: Preproce
         inputs = torch.from_numpy(preprocess.to_input(np.stack(batch))).to(device)
         with torch.inference_mode():
             outputs = model(inputs.contiguous(memory_format=torch.channels_last))
-        parts.append({head: value.float().cpu().numpy() for head, value in outputs.items()})
+        kept = {head: v for head, v in outputs.items() if seam_maps or head != SEAM_MAP}
+        parts.append({head: value.float().cpu().numpy() for head, value in kept.items()})
     if not parts:
         raise ValueError("no crops to score")
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}

@@ -209,22 +209,30 @@ def _put_faces(
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Write context and mask; return the contexts' heights and widths, and which masks exist."""
     count = len(source.faces)
-    sizes = np.array([source.context(face).shape[:2] for face in range(count)], np.int32)
+    sizes = np.array([source.context_size(face) for face in range(count)], np.int32)
+    _require_fitting_masks(source, sizes)
     side = int(sizes.max())
     contexts = (_padded(source.context(face), side) for face in range(count))
     _put_each(group, "context", contexts, count, per_shard)
-    masks = [source.pictures.mask(face) for face in range(count)]
+    empty = np.zeros((side, side), np.uint8)
+    masks = (source.pictures.mask(face) for face in range(count))
+    padded = (empty if mask is None else _padded(mask, side) for mask in masks)
+    _put_each(group, "mask", padded, count, per_shard)
+    return sizes, np.array([bool(name) for name in source.faces["mask_path"]])
+
+
+def _require_fitting_masks(source: FaceStore, sizes: NDArray[np.int32]) -> None:
+    """Raise ManifestError for all masks that have not the size of their contexts, (faces, 2).
+
+    Each is read once more when it is packed: kept, they would take memory with every face.
+    """
     faults = [
         f"{source.faces['mask_path'][face]!s}: is {mask.shape}, its context is {tuple(size)}"
-        for face, (mask, size) in enumerate(zip(masks, sizes, strict=True))
-        if mask is not None and mask.shape != tuple(size)
+        for face, size in enumerate(sizes.tolist())
+        if (mask := source.pictures.mask(face)) is not None and mask.shape != tuple(size)
     ]
     if faults:
         raise ManifestError("\n".join(faults))
-    empty = np.zeros((side, side), np.uint8)
-    padded = (empty if mask is None else _padded(mask, side) for mask in masks)
-    _put_each(group, "mask", padded, count, per_shard)
-    return sizes, np.array([mask is not None for mask in masks])
 
 
 def _put(group: zarr.Group, name: str, values: NDArray[Any]) -> None:

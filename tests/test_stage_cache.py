@@ -1,0 +1,167 @@
+"""pipeline.stage_cache: whole entries or none, whoever writes or deletes at the same time."""
+
+import hashlib
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from pipeline import crops, frames
+from pipeline.errors import PipelineError
+from pipeline.stage_cache import (
+    StageCache,
+    code_digest,
+    content_digest,
+    open_cache,
+    stage_cache_root,
+    versions,
+)
+from tests.imports import ROOT, closure
+
+FILES = {"a.png": b"first picture" * 1000, "b.mask.png": b"second"}
+VALUE = [{"frame_path": "a.png", "scene": 0, "timestamp_s": 0.1 + 0.2}]
+# Their values are in the key, or what they do is done again each time.
+UNDECIDING = {"errors.py", "manifest.py", "packages.py", "params.py"}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> StageCache:
+    return open_cache(tmp_path / "stages", "extract_frames", {"params": 1})
+
+
+def store(cache: StageCache, key: str) -> None:
+    work = Path(f"{cache.folder}.work-{os.getpid()}")
+    work.mkdir(exist_ok=True)
+    for name, content in FILES.items():
+        (work / name).write_bytes(content)
+    cache.store(key, f"{work}/", FILES, VALUE)
+
+
+def restored(cache: StageCache, key: str, target: Path) -> dict[str, bytes] | None:
+    """The restored files, None where the cache has nothing."""
+    if cache.restore(key, f"{target}/v1/000_") != VALUE:
+        assert not target.exists()
+        return None
+    return {path.name.removeprefix("000_"): path.read_bytes() for path in target.glob("v1/*")}
+
+
+def entries(cache: StageCache) -> list[Path]:
+    return sorted(cache.folder.iterdir()) if cache.folder else []
+
+
+def test_an_entry_gives_back_files_and_value(cache: StageCache, tmp_path: Path) -> None:
+    key = cache.key("video", 1)
+    assert restored(cache, key, tmp_path / "out") is None
+    store(cache, key)
+    assert restored(cache, key, tmp_path / "out") == FILES
+    assert len(entries(cache)) == 1
+
+
+def test_every_input_is_in_the_key(tmp_path: Path) -> None:
+    caches = [open_cache(tmp_path, "stage", {"params": value}) for value in (1, 2)]
+    keys = [cache.key(*inputs) for cache in caches for inputs in (("a",), ("b",), ("a", ""))]
+    assert len(set(keys)) == 6
+    assert open_cache(tmp_path / "elsewhere", "stage", {"params": 1}).key("a") == keys[0]
+
+
+@pytest.mark.parametrize("place", [0, 70, 5000, -40, -1])
+def test_a_damaged_entry_is_no_entry(cache: StageCache, tmp_path: Path, place: int) -> None:
+    store(cache, "key")
+    (entry,) = entries(cache)
+    content = bytearray(entry.read_bytes())
+    content[place] ^= 1
+    entry.write_bytes(content)
+    assert restored(cache, "key", tmp_path / "out") is None
+    store(cache, "key")
+    assert restored(cache, "key", tmp_path / "out") == FILES
+
+
+@pytest.mark.parametrize("length", [0, 10, 64, 200])
+def test_an_unfinished_entry_is_no_entry(cache: StageCache, tmp_path: Path, length: int) -> None:
+    store(cache, "key")
+    (entry,) = entries(cache)
+    entry.write_bytes(entry.read_bytes()[:length])
+    assert restored(cache, "key", tmp_path / "out") is None
+
+
+def test_what_is_done_to_an_output_does_not_reach_the_entry(
+    cache: StageCache, tmp_path: Path
+) -> None:
+    store(cache, "key")
+    restored(cache, "key", tmp_path / "out")
+    for path in (tmp_path / "out/v1").iterdir():
+        path.write_bytes(b"changed")
+        path.chmod(0o444)
+    assert restored(cache, "key", tmp_path / "again") == FILES
+
+
+def test_pruning_leaves_what_was_used_since_the_start(cache: StageCache, tmp_path: Path) -> None:
+    for key in ("unused", "used"):
+        store(cache, key)
+    (tmp_path / "stages/extract_frames/killed.tmp").touch()
+    for path in entries(cache):
+        os.utime(path, ns=(0, 0))
+    later = open_cache(tmp_path / "stages", "extract_frames", {})
+    restored(later, "used", tmp_path / "out")
+    store(later, "new")
+    later.prune()
+    assert [path.stem for path in entries(cache)] == ["new", "used"]
+
+
+def test_two_processes_may_write_the_same_entry(cache: StageCache, tmp_path: Path) -> None:
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        list(pool.map(store, [cache] * 20, ["same"] * 20))
+    assert len(entries(cache)) == 1
+    assert restored(cache, "same", tmp_path / "out") == FILES
+
+
+def test_switched_off(tmp_path: Path) -> None:
+    cache = open_cache(None, "stage", {})
+    cache.store("key", f"{tmp_path}/", ["absent"], 1)
+    assert cache.restore("key", f"{tmp_path}/") is None
+    cache.prune()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = tmp_path / ".dvc/tmp/exps/standalone/tmpabc"
+    experiment.mkdir(parents=True)
+    monkeypatch.delenv("INSWAPPER_STAGE_CACHE", raising=False)
+    for folder in (tmp_path, experiment):
+        monkeypatch.chdir(folder)
+        assert stage_cache_root() == tmp_path / ".dvc/tmp/stages"
+    monkeypatch.setenv("INSWAPPER_STAGE_CACHE", "elsewhere")
+    assert stage_cache_root() == Path("elsewhere")
+    monkeypatch.setenv("INSWAPPER_STAGE_CACHE", "off")
+    assert stage_cache_root() is None
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PipelineError, match=r"INSWAPPER_STAGE_CACHE: .*file/stage: cannot be made"):
+        open_cache(tmp_path / "file", "stage", {})
+
+
+def test_digests(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"content")
+    digest = hashlib.sha256(b"content").hexdigest()
+    assert content_digest(str(tmp_path / "a.mp4")) == f"{digest}.mp4"
+    # A mask that is missing is not the same as no mask.
+    assert content_digest("") != content_digest(str(tmp_path / "absent"))
+    assert code_digest(["frames.py"]) != code_digest(["crops.py"])
+    assert versions(["numpy", "no-such-package"]).keys() == {"numpy", "no-such-package"}
+    assert versions(["no-such-package"]) == {"no-such-package": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "undeciding"),
+    [("frames.py", frames.CODE, UNDECIDING | {"labels.py"}), ("crops.py", crops.CODE, UNDECIDING)],
+)
+def test_all_code_that_decides_is_in_the_key(
+    name: str, declared: tuple[str, ...], undeciding: set[str]
+) -> None:
+    package = ROOT / "pipeline"
+    needed = {path.relative_to(package).as_posix() for path in closure(package / name)}
+    assert sorted(declared) == sorted(needed - undeciding)
