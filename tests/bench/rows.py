@@ -56,7 +56,13 @@ def skipped(work: str, reason: object) -> Row:
 
 
 def faster(
-    work: str, against: str, ours: Timing, theirs: Timing, items: float, unit: str, goal: Goal | None
+    work: str,
+    against: str,
+    ours: Timing,
+    theirs: Timing,
+    items: float,
+    unit: str,
+    goal: Goal | None,
 ) -> Row:
     """How many times as many items a second ours does; both do `items` a round."""
     ratio = times_longer(theirs, ours)
@@ -64,7 +70,13 @@ def faster(
 
 
 def longer(
-    work: str, against: str, ours: Timing, theirs: Timing, items: float, unit: str, goal: Goal | None
+    work: str,
+    against: str,
+    ours: Timing,
+    theirs: Timing,
+    items: float,
+    unit: str,
+    goal: Goal | None,
 ) -> Row:
     """How many times as long ours takes, in milliseconds an item."""
     ratio = times_longer(ours, theirs)
