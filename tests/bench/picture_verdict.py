@@ -78,7 +78,7 @@ def network_rows(bundle: Bundle, rounds: int) -> list[Row]:
     if quantised is None:
         return [
             first,
-            skipped(f"{alone}, int8", "no bundle has an int8 model that passed its gate"),
+            skipped(f"{alone}, int8", "no bundle's int8 model has passed its gate"),
         ]
     gate = f"fp32; gate: {quantised.spec.int8.reason}"
     return [first, row(f"{alone}, int8 of {quantised.directory}", gate, "int8", "fp32", Goal(1.6))]
