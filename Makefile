@@ -54,8 +54,8 @@ format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## time the parts of training on one core, into metrics/bench.json
-	$(BIN)/python -m stages.bench
+bench: $(READY)  ## measure everything against its alternatives (ten minutes, quiet machine), into metrics/bench.json
+	$(BIN)/python -m tests.bench $(ARGS)
 
 bench-serve: $(READY)  ## load test of the service on a quiet machine, into metrics/bench_serve.json
 	$(BIN)/python -m tests.loadtest

@@ -11,6 +11,7 @@ from pipeline.errors import DecodeError
 from pipeline.preprocess import ImageU8
 from pipeline.scenes import Scene
 from pipeline.thresholds import Thresholds
+from serve.cores import usable_cores
 from serve.inference import PictureResult, SwapDetector
 from serve.parallel import map_in_order
 from serve.sampling import SamplePlan, Sampling, plan_samples, sampled_frames
@@ -81,13 +82,17 @@ def judge_video(
 ) -> VideoResult:
     """Judge a video of at most `max_video_s`, read in this process. workers: frames at a time.
 
+    The decoder gets all cores: one video is read at a time, and a single file has one worker.
     Raises DecodeError or TooLargeError; no message repeats the path or the file's content.
     """
     limits = video_limits(settings)
+    sampling = sampling_of(detector.bundle.spec.sampling, settings)
+    threads = settings.threads or usable_cores()
     try:
         probed(path, limits)
-        plan = plan_samples(path, sampling_of(detector.bundle.spec.sampling, settings), workers)
-        frames = _judged_frames(detector, path, plan, limits, pool, workers)
+        plan = plan_samples(path, sampling, threads)
+        stream = sampled_frames(path, plan.picks, limits, threads)
+        frames = _judged_frames(detector, plan, stream, pool, workers)
         return summary(
             plan.scenes, tuple(frames), detector.decision.thresholds, warnings=plan.warnings
         )
@@ -145,9 +150,8 @@ def _mean(
 
 def _judged_frames(
     detector: SwapDetector,
-    path: Path,
     plan: SamplePlan,
-    limits: VideoLimits,
+    stream: Iterator[tuple[int, float, ImageU8]],
     pool: Executor,
     workers: int,
 ) -> Iterator[FrameResult]:
@@ -157,5 +161,4 @@ def _judged_frames(
         index, timestamp_s, rgb = frame
         return FrameResult(index, timestamp_s, scene_of[index], detector.judge_picture(rgb))
 
-    frames = sampled_frames(path, plan.picks, limits, workers)
-    yield from map_in_order(pool, judge, frames, ahead=2 * workers)
+    yield from map_in_order(pool, judge, stream, ahead=2 * workers)

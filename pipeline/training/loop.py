@@ -193,21 +193,24 @@ class Run:
         for index, batch in enumerate(
             tqdm(self._loader, f"epoch {epoch}", leave=False, disable=None)
         ):
-            parts = self._losses(batch)
             in_step = min(accumulate, batches - index // accumulate * accumulate)
-            self._fabric.backward(parts["total"] / in_step)
+            parts = self.backward(batch, in_step)
             if (index + 1) % accumulate == 0 or index + 1 == batches:
-                self._update(step + index // accumulate, phase)
+                self.update(step + index // accumulate, phase)
             for name, value in parts.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu()
         return {f"train_{name}": float(value) / batches for name, value in sums.items()}
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def backward(self, batch: Batch, in_step: int = 1) -> dict[str, Tensor]:
+        """Add a batch's gradients, one of `in_step` in a step; returns its losses."""
         batch = self._fabric.to_device(batch)
         images = batch["image"].contiguous(memory_format=torch.channels_last)
-        return multitask_loss(self._model(images), batch, self._params.train, self._balance)
+        parts = multitask_loss(self._model(images), batch, self._params.train, self._balance)
+        self._fabric.backward(parts["total"] / in_step)
+        return parts
 
-    def _update(self, step: int, phase: Phase) -> None:
+    def update(self, step: int, phase: Phase) -> None:
+        """Move the weights and their mean, and forget the gradients. step: of the whole run."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._lr(step, phase) * group["lr_scale"]
         self._fabric.clip_gradients(

@@ -1,0 +1,77 @@
+"""Measure the pipeline and the detector: `python -m tests.bench`, writes metrics/bench.json.
+
+Run by hand (`make bench`, about ten minutes) on a quiet machine after `make repro`; no stage of
+dvc.yaml. `--rows NAME ...` measures some groups alone and only prints. `--markdown` prints the
+table of the last whole run, as the README has it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import serve.untracked  # noqa: F401
+from pipeline.cli import run_stage
+from pipeline.errors import PipelineError
+from pipeline.jsonfile import write_json
+from tests.bench.machine import machine
+from tests.bench.options import Options
+from tests.bench.rows import Row, markdown, row_from, row_values, skipped
+
+REPORT = Path("metrics/bench.json")
+# Each is a module with `rows(options)`, and is imported when its turn comes.
+GROUPS = (
+    "training_input",
+    "swaps",
+    "training_step",
+    "scene_scan",
+    "face_crops",
+    "picture_verdict",
+    "video_verdict",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rows", nargs="+", choices=GROUPS, default=GROUPS, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=Options.rounds)
+    parser.add_argument("--insightface-pack", type=Path, help="folder of ONNX models, buffalo_l")
+    parser.add_argument("--clip", type=Path, help="a video of your own for the scan of scenes")
+    parser.add_argument("--markdown", action="store_true", help="print the last run's table")
+    args = parser.parse_args()
+    if not args.markdown:
+        rows = measure(args.rows, Options(args.rounds, args.insightface_pack, args.clip))
+        if tuple(args.rows) != GROUPS:
+            print(markdown(rows))
+            return
+        write_report(REPORT, rows, args.rounds)
+    print(markdown(read_rows(REPORT)))
+
+
+def measure(groups: list[str], options: Options) -> list[Row]:
+    """All rows of the groups, one group after the other; what fails becomes a row that says why."""
+    rows = []
+    for name in groups:
+        print(f"bench: {name}", file=sys.stderr, flush=True)
+        group: Callable[[Options], list[Row]] = import_module(f"tests.bench.{name}").rows
+        try:
+            rows += group(options)
+        except PipelineError as error:
+            rows.append(skipped(name.replace("_", " "), str(error).splitlines()[0]))
+    return rows
+
+
+def write_report(path: Path, rows: list[Row], rounds: int) -> None:
+    values = [row_values(row) for row in rows]
+    write_json(path, {"machine": machine(), "rounds": rounds, "rows": values})
+
+
+def read_rows(path: Path) -> list[Row]:
+    report = json.loads(path.read_text(encoding="utf-8"))
+    return [row_from(values) for values in report["rows"]]
+
+
+if __name__ == "__main__":
+    run_stage(main)

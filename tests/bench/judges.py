@@ -1,0 +1,76 @@
+"""The served detector, and the same one as others would run its network."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from pipeline.bundle import Bundle
+from pipeline.faces.scrfd_pack import ScrfdPackDetector
+from pipeline.faces.sessions import PROVIDERS
+from pipeline.params import load_params
+from pipeline.preprocess import FloatArray
+from pipeline.session import Logits
+from pipeline.training.model import build_model
+from serve.cores import usable_cores
+from serve.inference import SwapDetector, load_swap_detector
+from serve.settings import load_settings
+
+
+def served() -> SwapDetector:
+    """As serve.predict loads it for one input. Raises BundleError or DetectorError."""
+    return load_swap_detector(load_settings(), usable_cores())
+
+
+@dataclass(frozen=True)
+class TorchBundle(Bundle):
+    """The bundle's trees and decision, with the network of params.yaml in torch's eager mode.
+
+    Its weights are random where there is no checkpoint: they change no duration.
+    """
+
+    network: Any = None
+
+    def predict(self, inputs: FloatArray) -> Logits:
+        with torch.inference_mode():
+            outputs = self.network(torch.from_numpy(np.ascontiguousarray(inputs)))
+        return {name: values.numpy() for name, values in outputs.items()}
+
+
+def in_torch(detector: SwapDetector) -> SwapDetector:
+    """The same detector with its network in torch."""
+    return replace(detector, bundle=torch_bundle(detector.bundle))
+
+
+def torch_bundle(bundle: Bundle) -> TorchBundle:
+    """The same bundle with its network in torch, on all cores."""
+    torch.set_num_threads(usable_cores())
+    network = build_model(load_params().model, bundle.spec.preprocess).eval()
+    parts = {field.name: getattr(bundle, field.name) for field in fields(Bundle)}
+    return TorchBundle(**parts, network=network)
+
+
+def by_default_sessions(detector: SwapDetector) -> SwapDetector:
+    """The same detector with onnxruntime as it comes, for network and face detector.
+
+    Raises TypeError when the face detector is not insightface's.
+    """
+    bundle = detector.bundle
+    network = bundle.directory / bundle.spec.models[bundle.precision]
+    face_detector = load_swap_detector(load_settings(), usable_cores()).face_detector
+    if not isinstance(face_detector, ScrfdPackDetector):
+        raise TypeError("INSWAPPER_FACE_DETECTOR: expected insightface for this comparison")
+    model = face_detector._model
+    model.session = default_session(Path(model.model_file))
+    return replace(
+        detector,
+        bundle=replace(bundle, session=default_session(network)),
+        face_detector=face_detector,
+    )
+
+
+def default_session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), providers=PROVIDERS)

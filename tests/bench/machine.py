@@ -1,0 +1,47 @@
+"""What the numbers were measured on."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from serve.cores import usable_cores
+
+# What the vector units can do decides how long networks take.
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")
+PACKAGES = (
+    "albumentations",
+    "av",
+    "insightface",
+    "numpy",
+    "onnxruntime",
+    "opencv-python",
+    "scenedetect",
+    "torch",
+    "zarr",
+)
+
+
+def machine() -> dict[str, Any]:
+    """Cores, vector instructions and versions; nothing that names the machine."""
+    return {
+        "cores": usable_cores(),
+        "processor": platform.machine(),
+        "flags": [flag for flag in FLAGS if flag in _processor_flags()],
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _processor_flags() -> set[str]:
+    """As Linux lists them (x86: flags, Arm: Features); empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return set()
+    lines = [line for line in text.splitlines() if line.startswith(("flags", "Features"))]
+    return set(lines[0].partition(":")[2].split()) if lines else set()

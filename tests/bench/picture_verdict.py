@@ -1,0 +1,104 @@
+"""One picture after the other from file to verdict, and the network alone."""
+
+import io
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from pipeline.bundle import SPEC_FILE, Bundle, load_bundle, read_spec
+from serve.bundles import EXPORT, RELEASE
+from serve.cores import usable_cores
+from serve.images import decode_picture
+from serve.inference import SwapDetector
+from tests.bench.judges import by_default_sessions, in_torch, served, torch_bundle
+from tests.bench.options import Options
+from tests.bench.rows import Goal, Row, faster, longer, skipped
+from tests.bench.timing import timed
+from tests.loadtest.inputs import SIDE_PX, encoded, photograph
+
+PICTURES = 10
+MAX_PIXELS = 50_000_000
+WORK = f"picture to verdict, {SIDE_PX}-px JPEG"
+TORCH = "torch eager, the same network with random weights"
+DEFAULTS = "onnxruntime's default sessions"
+
+
+def rows(options: Options) -> list[Row]:
+    """Raises BundleError, DetectorError or PackageError."""
+    cv2.setNumThreads(usable_cores())
+    ours = served()
+    return [*verdict_rows(ours, options.rounds), *network_rows(ours.bundle, options.rounds)]
+
+
+def verdict_rows(ours: SwapDetector, rounds: int) -> list[Row]:
+    content = encoded(photograph())
+    detectors = {"ours": ours, "torch": in_torch(ours), "default": by_default_sessions(ours)}
+    works = {name: judging(detector, content) for name, detector in detectors.items()}
+    found = timed(works, rounds)
+    mine, default = found["ours"], found["default"]
+    return [
+        faster(WORK, TORCH, mine, found["torch"], PICTURES, "pictures/s", Goal(2.2)),
+        faster(WORK, DEFAULTS, mine, default, PICTURES, "pictures/s", None),
+        longer(
+            f"{WORK}: processor time",
+            DEFAULTS,
+            mine.processor,
+            default.processor,
+            PICTURES,
+            "ms",
+            Goal(0.5, at_least=False),
+        ),
+    ]
+
+
+def judging(detector: SwapDetector, content: bytes) -> Callable[[], None]:
+    """PICTURES times from the file's bytes to the verdict."""
+
+    def judge() -> None:
+        for _ in range(PICTURES):
+            detector.judge_picture(decode_picture(io.BytesIO(content), MAX_PIXELS).rgb)
+
+    return judge
+
+
+def network_rows(bundle: Bundle, rounds: int) -> list[Row]:
+    """One crop at a time through the network: ours, torch, and int8 where a bundle has it."""
+    quantised = int8_bundle()
+    bundles = {"ours": bundle, "torch": torch_bundle(bundle)}
+    if quantised is not None:
+        bundles |= {"int8": quantised, "fp32": load_bundle(quantised.directory, usable_cores())}
+    found = timed({name: predicting(one) for name, one in bundles.items()}, rounds)
+
+    def row(work: str, against: str, ours: str, theirs: str, goal: Goal) -> Row:
+        return faster(work, against, found[ours], found[theirs], PICTURES, "crops/s", goal)
+
+    alone = "network alone, one crop"
+    first = row(alone, TORCH, "ours", "torch", Goal(2.2))
+    if quantised is None:
+        return [
+            first,
+            skipped(f"{alone}, int8", "no bundle's int8 model has passed its gate"),
+        ]
+    gate = f"fp32; gate: {quantised.spec.int8.reason}"
+    return [first, row(f"{alone}, int8 of {quantised.directory}", gate, "int8", "fp32", Goal(1.6))]
+
+
+def predicting(bundle: Bundle) -> Callable[[], None]:
+    size_px = bundle.spec.preprocess.size_px
+    crop = np.random.default_rng(1).normal(size=(1, 3, size_px, size_px)).astype(np.float32)
+
+    def predict() -> None:
+        for _ in range(PICTURES):
+            bundle.predict(crop)
+
+    return predict
+
+
+def int8_bundle() -> Bundle | None:
+    """The released or else the exported bundle with its int8 model, which has passed its gate."""
+    for folder in (RELEASE, EXPORT):
+        path = folder / SPEC_FILE
+        if path.is_file() and "int8" in read_spec(path).models:
+            return load_bundle(folder, usable_cores(), "int8")
+    return None

@@ -1,0 +1,178 @@
+"""Training steps in a process of their own: ours as the loop does them, and a plain loop.
+
+Of their own, because what ours tells the C library about freed memory would help the other, too.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from pipeline.params import Params
+from pipeline.quality import QualityThresholds
+from pipeline.training.dataset import TrainDataset, init_worker, trained_preprocess
+from pipeline.training.hardware import keep_freed_memory, same_bits
+from pipeline.training.loop import Inputs, Run
+from pipeline.training.losses import class_balance, multitask_loss
+from pipeline.training.model import build_model
+from pipeline.training.phases import FROM_SCRATCH, parameter_groups
+from pipeline.training.sampler import PairSampler
+from pipeline.training.store import open_zarr
+
+Batch = dict[str, Tensor]
+# Steps of different batches, again and again.
+BATCHES = 4
+WAITED_BATCHES = 6
+LOADERS = 2
+STOP = "stop"
+
+
+class Ours:
+    """The training loop's own steps, after its warm-up."""
+
+    def __init__(self, params: Params, inputs: Inputs) -> None:
+        self._params, self._inputs = params, inputs
+        self._run = Run(params, inputs, log=lambda _: None)
+        self._batches = cycle(batches_of(params, inputs))
+
+    def step(self) -> float:
+        return self._learn(next(self._batches))
+
+    def waiting(self) -> tuple[float, float]:
+        """Images a second with loader processes, and the share of time without a batch."""
+        dataset = TrainDataset(self._inputs.train, self._params, self._inputs.quality)
+        loader = DataLoader(
+            dataset,
+            batch_sampler=pair_sampler(self._params, self._inputs),
+            num_workers=LOADERS,
+            worker_init_fn=init_worker,
+        )
+        stream = iter(loader)
+        self._learn(next(stream))
+        waited, images, started = 0.0, 0, time.perf_counter()
+        for _ in range(WAITED_BATCHES):
+            asked = time.perf_counter()
+            batch = next(stream)
+            waited += time.perf_counter() - asked
+            self._learn(batch)
+            images += len(batch["image"])
+        took = time.perf_counter() - started
+        return images / took, waited / took
+
+    def _learn(self, batch: Batch) -> float:
+        loss = self._run.backward(batch)["total"].item()
+        self._run.update(warm_step(self._params), FROM_SCRATCH)
+        return float(loss)
+
+
+class Plain:
+    """What a first version does: fp32, PyTorch's own memory layout, the same loss and rates."""
+
+    def __init__(self, params: Params, inputs: Inputs) -> None:
+        self._params = params
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(params.train.seed)
+        self._model = build_model(params.model, trained_preprocess(params)).to(self._device)
+        groups = parameter_groups(self._model, params.train, random_weights=True)
+        for group in groups:
+            group["lr"] = params.train.lr * group["lr_scale"]
+        self._optimizer = torch.optim.AdamW(groups)
+        sampler = pair_sampler(params, inputs)
+        swaps = params.pseudo_swap
+        self._balance = class_balance(inputs.train.table, sampler.pseudo_frac, swaps.hull_frac)
+        self._batches = cycle(batches_of(params, inputs))
+
+    def step(self) -> float:
+        batch = {name: values.to(self._device) for name, values in next(self._batches).items()}
+        outputs = self._model(batch["image"])
+        total = multitask_loss(outputs, batch, self._params.train, self._balance)["total"]
+        total.backward()
+        clip_norm = self._params.train.clip_norm
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return float(total.item())
+
+
+def stored_inputs() -> Inputs:
+    """What stage `train` reads. Raises ManifestError without it."""
+    quality = Path("data/manifests/quality.json")
+    thresholds = QualityThresholds.from_dict(json.loads(quality.read_text(encoding="utf-8")))
+    train, val = (open_zarr(Path(f"data/zarr/{split}.zarr")) for split in ("train", "val"))
+    return Inputs(train, val, thresholds)
+
+
+def batches_of(params: Params, inputs: Inputs) -> list[Batch]:
+    """The first batches of an epoch."""
+    dataset = TrainDataset(inputs.train, params, inputs.quality)
+    drawn = islice(iter(pair_sampler(params, inputs)), BATCHES)
+    return [default_collate([dataset[item] for item in items]) for items in drawn]
+
+
+def warm_step(params: Params) -> int:
+    """A step of the run at which the rate is at its highest."""
+    train = params.train
+    steps = -(-2 * train.pairs_per_epoch // train.batch_size // train.accumulate)
+    return train.warmup_epochs * steps
+
+
+@contextmanager
+def learning(params: Params, inputs: Inputs, *, plain: bool) -> Iterator[Callable[[str], Any]]:
+    """A function that has a method of the learner called in its process and returns the result."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, params, inputs, plain))
+    process.start()
+    theirs.close()
+
+    def call(method: str) -> Any:
+        ours.send(method)
+        return ours.recv()
+
+    try:
+        yield call
+    finally:
+        # Closing the pipe would not do: loader processes hold copies of its ends.
+        ours.send(STOP)
+        process.join()
+
+
+def _serve(calls: Connection, params: Params, inputs: Inputs, plain: bool) -> None:
+    threads = params.train.threads
+    if plain:
+        torch.set_num_threads(threads)
+        _answer(calls, Plain(params, inputs), params.train.seed)
+        return
+    keep_freed_memory()
+    with same_bits(threads):
+        _answer(calls, Ours(params, inputs), params.train.seed)
+
+
+def _answer(calls: Connection, learner: Ours | Plain, seed: int) -> None:
+    while True:
+        method = calls.recv()
+        if method == STOP:
+            return
+        # The same dropout in both processes.
+        torch.manual_seed(seed)
+        calls.send(getattr(learner, method)())
+
+
+def pair_sampler(params: Params, inputs: Inputs) -> PairSampler:
+    """Pairs as the loop draws them, all faces alike."""
+    return PairSampler(
+        inputs.train.faces,
+        pseudo_frac=params.pseudo_swap.frac,
+        pairs=params.train.pairs_per_epoch,
+        batch_size=params.train.batch_size,
+        seed=params.train.seed,
+    )

@@ -1,0 +1,73 @@
+"""Swaps made in training, against what albumentations takes for the same pictures, on one core."""
+
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.labels import REAL
+from pipeline.params import load_params
+from pipeline.training.augment import Degradations
+from pipeline.training.pictures import Picture
+from pipeline.training.pseudo_swap import PseudoSwapper
+from pipeline.training.scoring import evenly, picture_of
+from pipeline.training.store import FaceStore, open_zarr
+from tests.bench.options import Options
+from tests.bench.rows import Goal, Row, faster
+from tests.bench.timing import Works, timed
+
+CONTEXT_PX = 512
+PICTURES = 40
+A_CORE = Goal(30, of="ours")
+
+
+def rows(options: Options) -> list[Row]:
+    """Raises ManifestError without a packed split."""
+    pictures = context_pictures(open_zarr(Path("data/zarr/train.zarr")), PICTURES)
+    cv2.setNumThreads(1)
+    found = timed(swap_works(pictures), options.rounds)
+    return [
+        faster(
+            f"pseudo-swap of a {CONTEXT_PX}-px context, one core",
+            "training's degradations by albumentations and codecs",
+            found["swap"],
+            found["degrade"],
+            len(pictures),
+            "pictures/s",
+            A_CORE,
+        )
+    ]
+
+
+def swap_works(pictures: Sequence[Picture]) -> Works:
+    """Each swap or degradation of a round differs, and from those of other rounds."""
+    params = load_params()
+    swapper, degradations = PseudoSwapper(params.pseudo_swap), Degradations(params.augment)
+    seeds, others = count(), count()
+
+    def swap() -> None:
+        for picture in pictures:
+            if picture.keypoints is not None:
+                rng = np.random.default_rng(next(seeds))
+                swapper.swap(picture.rgb, picture.keypoints, rng)
+
+    def degrade() -> None:
+        for picture in pictures:
+            degradations.apply(picture, next(others))
+
+    return {"swap": swap, "degrade": degrade}
+
+
+def context_pictures(store: FaceStore, most: int) -> list[Picture]:
+    """Evenly spaced real faces with keypoints, the longer side of their contexts 512 px.
+
+    Raises ValueError when the split has none.
+    """
+    reals = np.flatnonzero(store.faces["label"].to_numpy() == REAL)
+    known = np.array([face for face in reals if store.keypoints(int(face)) is not None], np.int64)
+    if not len(known):
+        raise ValueError("no real face with keypoints to swap")
+    pictures = [picture_of(store, int(face)) for face in evenly(known, most)]
+    return [one.resized(CONTEXT_PX / max(one.rgb.shape[:2])) for one in pictures]

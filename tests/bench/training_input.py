@@ -1,0 +1,184 @@
+"""Training's input at two loader processes: our store, picture files, and bytes that need no codec.
+
+What is read is what training reads: a face's surroundings, of which a view is cut.
+"""
+
+import itertools
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline.params import Params, load_params
+from pipeline.preprocess import ImageU8, Preprocess
+from pipeline.training.dataset import TrainDataset, init_worker, trained_preprocess
+from pipeline.training.loop import Inputs
+from pipeline.training.sampler import Item
+from pipeline.training.store import FaceStore
+from pipeline.views import cut_view
+from serve.cores import usable_cores
+from tests.bench.options import Options
+from tests.bench.rows import Goal, Row, faster
+from tests.bench.stepper import learning, pair_sampler, stored_inputs
+from tests.bench.timing import Timing, Works, timed
+
+WORKERS = 2
+PICTURES = 512
+BATCH = 16
+PNG = {"compress_level": 1}
+JPEG = {"quality": 95}
+BOX = ["x0", "y0", "x1", "y1"]
+UNIT = "images/s"
+Read = Callable[[int], ImageU8]
+
+
+def rows(options: Options) -> list[Row]:
+    """Raises ManifestError without a packed split."""
+    params, inputs = cheap_step(load_params()), stored_inputs()
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder, learning(params, inputs, plain=False) as call:
+        works = {**loaders(inputs, params, Path(folder)), "step": lambda: call("step")}
+        found = timed(works, options.few_rounds)
+    # One step takes a batch, the others read all pictures.
+    found["step"] = found["step"].scaled(PICTURES / params.train.batch_size)
+    return table(found)
+
+
+def table(found: dict[str, Timing]) -> list[Row]:
+    def row(work: str, against: str, ours: str, theirs: str, goal: Goal | None) -> Row:
+        return faster(work, against, found[ours], found[theirs], PICTURES, UNIT, goal)
+
+    plain, augmented = "loader without augmentation", "loader with augmentation"
+    return [
+        row(plain, "PNG files, CSV manifest, DataLoader", "zarr", "png", Goal(2)),
+        row(plain, "JPEG files, CSV manifest, DataLoader", "zarr", "jpeg", Goal(2)),
+        row(plain, "the same from uncompressed bytes", "zarr", "raw", Goal(0.8)),
+        row(augmented, "training step of params.yaml alone", "augmented", "step", Goal(1)),
+    ]
+
+
+def loaders(inputs: Inputs, params: Params, folder: Path) -> Works:
+    """Each reads PICTURES in batches by WORKERS processes."""
+    store, preprocess = inputs.train, trained_preprocess(params)
+    faces = [int(face) for face in np.arange(PICTURES) % len(store.faces)]
+    sources = {
+        "zarr": store.context,
+        "raw": uncompressed(store, folder / "faces.bin").context,
+    }
+    datasets: dict[str, Dataset[Any]] = {
+        name: Views(store, preprocess, read) for name, read in sources.items()
+    }
+    for suffix, options in (("png", PNG), ("jpeg", JPEG)):
+        manifest = write_files(store, folder / suffix, suffix, options)
+        datasets[suffix] = FileViews(manifest, preprocess)
+    works = {name: _passes(dataset, faces) for name, dataset in datasets.items()}
+    items = first_items(params, inputs, PICTURES)
+    works["augmented"] = _passes(TrainDataset(store, params, inputs.quality), items)
+    return works
+
+
+def cheap_step(params: Params) -> Params:
+    """params.yaml's recipe with random weights: the fastest network, the most to feed."""
+    model = params.model.model_copy(update={"weights": "none"})
+    train = params.train.model_copy(update={"threads": usable_cores()})
+    return params.model_copy(update={"model": model, "train": train})
+
+
+class Views(Dataset[Tensor]):
+    """The first view of each face of a store whose surroundings `read` gets."""
+
+    def __init__(self, store: FaceStore, preprocess: Preprocess, read: Read) -> None:
+        self._store, self._preprocess, self._read = store, preprocess, read
+
+    def __getitem__(self, face: int) -> Tensor:
+        box, keypoints = self._store.box(face), self._store.keypoints(face)
+        crop = cut_view(self._preprocess, 0, self._read(face), box, keypoints)
+        return torch.from_numpy(self._preprocess.to_input(crop))
+
+
+class FileViews(Dataset[Tensor]):
+    """The same from picture files that a CSV lists: path and box."""
+
+    def __init__(self, manifest: Path, preprocess: Preprocess) -> None:
+        self._table, self._preprocess = pd.read_csv(manifest), preprocess
+
+    def __getitem__(self, index: int) -> Tensor:
+        row = self._table.iloc[index]
+        rgb = np.asarray(Image.open(row["path"]).convert("RGB"))
+        box = row[BOX].to_numpy(np.float32)
+        crop = self._preprocess.crop(rgb, box, self._preprocess.scales[0])
+        return torch.from_numpy(self._preprocess.to_input(crop))
+
+
+def write_files(store: FaceStore, folder: Path, suffix: str, options: dict[str, int]) -> Path:
+    """All surroundings as files, and the CSV that lists them."""
+    folder.mkdir()
+    rows = []
+    for face in range(len(store.faces)):
+        path = folder / f"{face:06d}.{suffix}"
+        Image.fromarray(store.context(face)).save(path, **options)
+        rows.append([path.as_posix(), *store.box(face)])
+    manifest = folder / "faces.csv"
+    pd.DataFrame(rows, columns=["path", *BOX]).to_csv(manifest, index=False)
+    return manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Uncompressed:
+    """Pixels one after the other in a file. shapes, offsets: of each face."""
+
+    pixels: Any
+    shapes: list[tuple[int, ...]]
+    offsets: list[int]
+
+    def context(self, face: int) -> ImageU8:
+        shape, start = self.shapes[face], self.offsets[face]
+        return np.asarray(self.pixels[start : start + math.prod(shape)]).reshape(shape)
+
+
+def uncompressed(store: FaceStore, path: Path) -> Uncompressed:
+    """All surroundings in one mapped file: what reading costs without any codec."""
+    shapes, offsets = [], []
+    with path.open("wb") as file:
+        for face in range(len(store.faces)):
+            rgb = store.context(face)
+            shapes.append(rgb.shape)
+            offsets.append(file.tell())
+            file.write(np.ascontiguousarray(rgb).data)
+    return Uncompressed(np.memmap(path, np.uint8, "r"), shapes, offsets)
+
+
+def first_items(params: Params, inputs: Inputs, count: int) -> list[Item]:
+    """What training draws, epoch after epoch."""
+    epochs = itertools.count(1)
+    sampler = pair_sampler(params, inputs)
+    drawn = itertools.chain.from_iterable(sampler.items(epoch) for epoch in epochs)
+    return list(itertools.islice(drawn, count))
+
+
+def _passes(dataset: Dataset[Any], items: list[Any]) -> Callable[[], None]:
+    """Reads everything once; the processes stay from round to round."""
+    loader = DataLoader(
+        dataset,
+        batch_size=BATCH,
+        sampler=items,
+        num_workers=WORKERS,
+        worker_init_fn=init_worker,
+        persistent_workers=True,
+    )
+
+    def read_all() -> None:
+        for _ in loader:
+            pass
+
+    return read_all
