@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro audit inspect report test test-fast fuzz lint format bench bench-serve \
-	production production-mobile release serve
+.PHONY: help setup repro audit inspect report test test-fast fuzz lint format readme bench \
+	bench-serve production production-mobile release serve
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ lint: $(READY)  ## ruff and mypy
 format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+readme: $(READY)  ## make the README's tables and graph anew from metrics/ and dvc.yaml
+	$(BIN)/python -m stages.write_readme
 
 bench: $(READY)  ## time the parts of training on one core, into metrics/bench.json
 	$(BIN)/python -m stages.bench
