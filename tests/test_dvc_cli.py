@@ -132,7 +132,7 @@ def test_plots_open_as_titled_page(repo: Path) -> None:
         for entry in yaml.safe_load((repo / "dvc.yaml").read_text())["plots"]
         for plot in entry.values()
     ]
-    assert page.count('"$schema"') == len(declared) <= 8
+    assert page.count('"$schema"') == len(declared) <= 9
     for plot in declared:
         assert all(plot[text] in page for text in ("title", "x_label", "y_label"))
     shutil.rmtree(repo / "dvc_plots")
