@@ -1,6 +1,7 @@
 """Temporary clones of the repository, and commands in them as a reader types them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,25 @@ def run(repo: Path, *command: str, ok: bool = True, timeout_s: int = 600, **vari
     )
     assert (done.returncode == 0) == ok, f"{command}: exit {done.returncode}\n{done.stdout}"
     return done.stdout
+
+
+def readme_commands(title: str, block: int = 0) -> list[str]:
+    """The commands of one `sh` block of the README's section, without their comments.
+
+    `make` takes the environment that runs the tests, and does not make one.
+    """
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, section = text.partition(f"\n## {title}\n")
+    found = re.findall(
+        r"^```sh\n(.*?)^```", section.partition("\n## ")[0], re.DOTALL | re.MULTILINE
+    )
+    lines = [re.sub(r"\s+#.*", "", line) for line in found[block].splitlines()]
+    return [re.sub(r"^make ", "make -o .venv/.ready ", line) for line in lines if line]
+
+
+def shell(repo: Path, command: str) -> str:
+    """Run one line as a reader does in the repository's folder."""
+    return run(repo, "bash", "-euc", command)
 
 
 def clone_working_tree(target: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,17 @@ def test_every_target_that_the_readme_names_exists() -> None:
     )
     assert named <= targets
     assert named
+
+
+def test_the_examples_for_contributors_are_commits() -> None:
+    table = _section(README, "Contributing")
+    commits = re.findall(r"`([0-9a-f]{7})`", table)
+    assert len(commits) == len(re.findall(r"^\| a", table, re.MULTILINE))
+    git = ["git", "-C", str(ROOT)]
+    shallow = subprocess.run(
+        [*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True, check=False
+    ).stdout
+    if shallow.strip() != "false":
+        pytest.skip("the history is not here")
+    for commit in commits:
+        subprocess.run([*git, "cat-file", "-e", f"{commit}^{{commit}}"], check=True)
