@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-fast fuzz lint format bench bench-serve production production-mobile \
-	release serve
+.PHONY: help setup repro audit inspect report test test-fast fuzz lint format readme bench \
+	bench-serve production production-mobile release serve
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,16 @@ $(READY): pyproject.toml constraints.txt
 repro: $(READY)  ## run every stage that is out of date, then print the test metrics
 	$(BIN)/dvc repro
 	@$(BIN)/python -m stages.show_result
+
+audit: $(READY)  ## does anything lie in two splits?
+	@$(BIN)/python -m stages.audit_splits
+
+inspect: $(READY)  ## a page to look at the crops: data/inspection/crops.html
+	@$(BIN)/python -m stages.inspect_crops
+
+# For CI as well, so it takes a python that has only dvc where there is no .venv.
+report:  ## what this change does to parameters and metrics, as Markdown (BASE=main)
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) -m stages.report_change --base $(or $(BASE),main)
 
 test: $(READY)  ## all tests, the fast ones first
 	$(BIN)/python -m pytest -m "not slow"
@@ -53,6 +63,9 @@ lint: $(READY)  ## ruff and mypy
 format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+readme: $(READY)  ## make the README's tables and graph anew from metrics/ and dvc.yaml
+	$(BIN)/python -m stages.write_readme
 
 bench: $(READY)  ## measure everything against its alternatives (ten minutes, quiet machine), into metrics/bench.json
 	$(BIN)/python -m tests.bench $(ARGS)

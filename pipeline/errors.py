@@ -57,6 +57,10 @@ class ResumeError(PipelineError, RuntimeError):
     """A saved training state belongs to another run."""
 
 
+class InstallationError(PipelineError, RuntimeError):
+    """The installed packages do not fit together."""
+
+
 class BundleError(PipelineError, RuntimeError):
     """An exported bundle is incomplete, altered or does not reproduce its golden outputs."""
 

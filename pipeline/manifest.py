@@ -188,7 +188,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = list(csv.reader(stream, strict=True))
     except FileNotFoundError:
-        raise ManifestError(f"{path}: not found") from None
+        raise ManifestError(f"{path}: not found; `dvc repro` makes what stages read") from None
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: expected UTF-8 text ({error.reason})") from None
     except (OSError, csv.Error) as error:

@@ -17,6 +17,7 @@ from serve.guard import Guard
 from serve.logs import set_up_logs
 from serve.problems import Problem, add_problem_handlers, answered, documented
 from serve.settings import Settings, load_settings
+from serve.startup import PlainStartup
 from serve.state import RETRY_AFTER_S, ServiceState
 from serve.tracing import traced
 
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(PlainStartup)
     app.add_middleware(Guard, settings=lambda: app.state.workplace.state.settings)
     app.add_middleware(Access, metrics=lambda: app.state.workplace.metrics)
     add_problem_handlers(app)

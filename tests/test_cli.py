@@ -1,5 +1,6 @@
 """pipeline.cli: exit codes and messages of a stage; the number of workers."""
 
+import errno
 import subprocess
 import sys
 
@@ -35,6 +36,34 @@ def test_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_stage(lambda: fail(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "a.csv"),
+            "a.csv: No such file; `dvc repro` makes what stages read",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "a.csv"), "a.csv: Permission denied"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "disk: No space left on device; free some and run it again, finished stages are kept",
+        ),
+    ],
+)
+def test_files_that_cannot_be_had_are_one_line(
+    capsys: pytest.CaptureFixture[str], error: OSError, line: str
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        run_stage(lambda: fail(error))
+    assert raised.value.code == 2
+    assert capsys.readouterr() == ("", f"{line}\n")
+
+
+def test_other_errors_of_the_system_keep_their_traceback() -> None:
+    with pytest.raises(OSError, match="Broken pipe"):
+        run_stage(lambda: fail(OSError(errno.EPIPE, "Broken pipe")))
 
 
 def test_a_process_exits_with_the_code() -> None:

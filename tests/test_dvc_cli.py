@@ -1,7 +1,6 @@
 """The documented DVC commands, run for real in a temporary clone with a small recipe."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -14,9 +13,8 @@ import pytest
 import yaml
 
 from pipeline.params import load_params
+from tests.clones import clone_working_tree, environment, readme_commands, run, shell
 
-ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
 STAGES = [
     "build_sample",
     "list_inputs",
@@ -55,52 +53,6 @@ pytestmark = [
 ]
 
 
-def run(repo: Path, *command: str, ok: bool = True, timeout_s: int = 600) -> str:
-    """Run a command in the clone; return both streams together."""
-    done = subprocess.run(
-        command,
-        cwd=repo,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout_s,
-    )
-    assert (done.returncode == 0) == ok, f"{command}: exit {done.returncode}\n{done.stdout}"
-    return done.stdout
-
-
-def environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "DVC_NO_ANALYTICS": "1",
-        "GIT_AUTHOR_NAME": "test",
-        "GIT_AUTHOR_EMAIL": "test@example.org",
-        "GIT_COMMITTER_NAME": "test",
-        "GIT_COMMITTER_EMAIL": "test@example.org",
-    }
-
-
-def clone_working_tree(target: Path) -> None:
-    """Clone HEAD, then lay the uncommitted changes of the tracked and new files over it."""
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(target)], check=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        source, copy = ROOT / name, target / name
-        if source.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
-        else:
-            copy.unlink(missing_ok=True)
-
-
 def shrink_params(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for key, value in SMALL.items():
@@ -118,6 +70,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(target, "dvc", "repro")
     run(target, "git", "add", "-A")
     run(target, "git", "commit", "-qm", "small recipe")
+    (target / ".venv").symlink_to(sys.prefix)
     return target
 
 
@@ -160,16 +113,64 @@ def test_experiment_with_an_exponent_float(repo: Path) -> None:
     run(repo, "dvc", "checkout", "-q")
 
 
-def test_queued_experiment(repo: Path) -> None:
-    run(repo, "dvc", "exp", "run", "--queue", "-n", "queued", "-S", "train.seed=2")
-    run(repo, "dvc", "queue", "start")
-    for _ in range(120):
+def wait_for_queue(repo: Path, name: str) -> None:
+    for _ in range(200):
         status = run(repo, "dvc", "queue", "status")
-        if not re.search(r"queued\s.*(Queued|Running)", status):
+        if not re.search(rf"{name}\s.*(Queued|Running)", status):
             break
         time.sleep(3)
-    assert re.search(r"queued\s.*Success", status), run(repo, "dvc", "queue", "logs", "queued")
+    assert re.search(rf"{name}\s.*Success", status), run(repo, "dvc", "queue", "logs", name)
+
+
+def test_the_readmes_experiments(repo: Path) -> None:
+    """One by one as they stand; the queue is waited for."""
+    one, queued, start, show, apply, branch = readme_commands("Experiments")
+    shell(repo, one)
+    assert load_params(repo / "params.yaml").train.lr == 0.0003
+    run(repo, "git", "checkout", "-q", ".")
+    shell(repo, queued)
+    shell(repo, start)
+    wait_for_queue(repo, "seed2")
     assert run(repo, "git", "status", "--porcelain") == ""
+    shown = shell(repo, f"{show} --no-pager")
+    assert "lower-lr" in shown
+    assert "seed2" in shown
+    assert "pipeline/" not in shown
+    shell(repo, apply)
+    assert load_params(repo / "params.yaml").train.lr == 0.0003
+    shell(repo, branch)
+    assert "try-lower-lr" in run(repo, "git", "branch")
+
+
+def test_the_readmes_review(repo: Path) -> None:
+    """After an experiment was applied: against the branch main."""
+    run(repo, "git", "branch", "-f", "main")
+    params, metrics, diff, show, report = readme_commands("Reviewing a change")
+    assert "train.lr" in shell(repo, params)
+    assert "metrics/test.json" in shell(repo, f"{metrics} --all")
+    for command in (diff, show):
+        shell(repo, command)
+        assert "<title>" in (repo / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert "train.lr" in shell(repo, report)
+    run(repo, "git", "checkout", "-q", ".")
+    run(repo, "dvc", "checkout", "-q")
+
+
+def test_the_readmes_look_at_ones_own_data(repo: Path) -> None:
+    split, audit, inspect = readme_commands("Your own data", block=1)
+    shell(repo, split)
+    assert "nothing is in two splits" in shell(repo, audit)
+    shell(repo, inspect)
+    assert (repo / "data/inspection/crops.html").stat().st_size > 100_000
+    assert run(repo, "git", "status", "--porcelain") == ""
+    assert "up to date" in run(repo, "dvc", "status")
+    for name in ("inswapper", "images", "images.csv"):
+        (repo / "data" / name).symlink_to(f"sample/{name}")
+    (own,) = readme_commands("Your own data")
+    assert "stages.list_inputs" in shell(repo, f"{own} --dry")
+    for name in ("inswapper", "images", "images.csv"):
+        (repo / "data" / name).unlink()
+    run(repo, "git", "checkout", "-q", ".")
 
 
 def test_plots_open_as_titled_page(repo: Path) -> None:
@@ -180,7 +181,7 @@ def test_plots_open_as_titled_page(repo: Path) -> None:
         for entry in yaml.safe_load((repo / "dvc.yaml").read_text())["plots"]
         for plot in entry.values()
     ]
-    assert page.count('"$schema"') == len(declared) <= 8
+    assert page.count('"$schema"') == len(declared) <= 9
     for plot in declared:
         assert all(plot[text] in page for text in ("title", "x_label", "y_label"))
     shutil.rmtree(repo / "dvc_plots")

@@ -166,7 +166,7 @@ def test_files_that_are_no_manifest(tmp_path: Path, content: bytes, fault: str) 
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    assert faults_of(tmp_path / "none.csv") == ["not found"]
+    assert faults_of(tmp_path / "none.csv") == ["not found; `dvc repro` makes what stages read"]
     assert faults_of(tmp_path)[0].startswith("cannot be read as CSV: ")
 
 

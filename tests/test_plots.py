@@ -1,8 +1,11 @@
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from pipeline.training.plots import (
     MAX_POINTS,
@@ -14,6 +17,7 @@ from pipeline.training.plots import (
     write_plots,
     write_table,
 )
+from tests.imports import ROOT
 
 FACES = pd.DataFrame(
     {
@@ -87,3 +91,22 @@ def test_every_declared_file_is_written(tmp_path: Path) -> None:
         "reliability.csv",
         "roc.csv",
     ]
+
+
+def test_declared_plots_have_titles_axes_and_columns_that_exist() -> None:
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    for plot in (plot for entry in declared for plot in entry.values()):
+        assert all(plot[text] for text in ("title", "x_label", "y_label"))
+        for name, columns in plot["y"].items():
+            if not name.startswith("plots/"):  # DVCLive's files are not in Git
+                continue
+            named = [columns] if isinstance(columns, str) else columns
+            assert {plot["x"], *named} <= set(pd.read_csv(ROOT / name).columns)
+
+
+def test_the_det_template_calculates_from_the_roc_table() -> None:
+    template = json.loads((ROOT / ".dvc/plots/det.json").read_text(encoding="utf-8"))
+    used = set(re.findall(r"datum\['(\w+)'\]", json.dumps(template["transform"])))
+    assert used == set(roc_points(FACES).columns)
+    made = {step["as"] for step in template["transform"]}
+    assert {template["encoding"][axis]["field"] for axis in "xy"} == made

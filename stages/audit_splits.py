@@ -1,0 +1,32 @@
+"""Show what train, val and test have in common: `python -m stages.audit_splits`.
+
+Reads data/splits/{train,val,test}.csv and the context crops. Exit status 1 when two splits share a
+person, a video, a group or nearly the same picture. Run by hand; no stage of dvc.yaml.
+"""
+
+import sys
+from pathlib import Path
+
+from pipeline.cli import run_stage
+from pipeline.labels import SPLITS
+from pipeline.leaks import audit_splits, table_lines
+from pipeline.manifest import SplitRow, read_rows
+
+SHOWN = 20
+
+
+def main() -> None:
+    splits = {name: read_rows(Path(f"data/splits/{name}.csv"), SplitRow) for name in SPLITS}
+    audit = audit_splits(splits, Path())
+    print("\n".join(table_lines(audit, SPLITS)))
+    if not audit.across:
+        print("audit_splits: nothing is in two splits")
+        return
+    for overlap in audit.across[:SHOWN]:
+        print(f"audit_splits: {overlap}", file=sys.stderr)
+    print(f"audit_splits: {len(audit.across)} overlaps of two splits", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_stage(main)

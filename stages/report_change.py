@@ -1,0 +1,21 @@
+"""Print a Markdown comment on what a change does: `python -m stages.report_change --base main`.
+
+Reads metrics, params.yaml, dvc.lock and the Git revision; needs git and dvc and no data. Run by
+hand or by CI (`make report BASE=main`); no stage of dvc.yaml.
+"""
+
+import argparse
+from pathlib import Path
+
+from pipeline.change_report import change_report
+from pipeline.cli import run_stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.report_change", description=__doc__)
+    parser.add_argument("--base", default="main", help="Git revision to compare with")
+    print(change_report(Path(), parser.parse_args().base), end="")
+
+
+if __name__ == "__main__":
+    run_stage(main)
