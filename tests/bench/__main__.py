@@ -1,8 +1,8 @@
 """Measure the pipeline and the detector: `python -m tests.bench`, writes metrics/bench.json.
 
 Run by hand (`make bench`, about ten minutes) on a quiet machine after `make repro`; no stage of
-dvc.yaml. `--rows NAME ...` measures some groups alone and only prints. `--markdown` prints the
-table of the last whole run, as the README has it.
+dvc.yaml. A whole run also puts its table into the README; `--rows NAME ...` measures some groups
+alone and only prints.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from tests.bench.options import Options
 from tests.bench.rows import Row, markdown, row_from, row_values, skipped
 
 REPORT = Path("metrics/bench.json")
+README = Path("README.md")
+TABLE_STARTS, TABLE_ENDS = "<!-- table of make bench -->", "<!-- end of table -->"
 # Each is a module with `rows(options)`, and is imported when its turn comes.
 GROUPS = (
     "training_input",
@@ -39,15 +41,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=Options.rounds)
     parser.add_argument("--insightface-pack", type=Path, help="folder of ONNX models, buffalo_l")
     parser.add_argument("--clip", type=Path, help="a video of your own for the scan of scenes")
-    parser.add_argument("--markdown", action="store_true", help="print the last run's table")
     args = parser.parse_args()
-    if not args.markdown:
-        rows = measure(args.rows, Options(args.rounds, args.insightface_pack, args.clip))
-        if tuple(args.rows) != GROUPS:
-            print(markdown(rows))
-            return
+    rows = measure(args.rows, Options(args.rounds, args.insightface_pack, args.clip))
+    if tuple(args.rows) == GROUPS:
         write_report(REPORT, rows, args.rounds)
-    print(markdown(read_rows(REPORT)))
+        README.write_text(with_table(README.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    print(markdown(rows))
 
 
 def measure(groups: list[str], options: Options) -> list[Row]:
@@ -66,6 +65,13 @@ def measure(groups: list[str], options: Options) -> list[Row]:
 def write_report(path: Path, rows: list[Row], rounds: int) -> None:
     values = [row_values(row) for row in rows]
     write_json(path, {"machine": machine(), "rounds": rounds, "rows": values})
+
+
+def with_table(readme: str, rows: list[Row]) -> str:
+    """The README with this table between its two marks."""
+    before, _, rest = readme.partition(TABLE_STARTS)
+    _, _, after = rest.partition(TABLE_ENDS)
+    return f"{before}{TABLE_STARTS}\n{markdown(rows)}\n{TABLE_ENDS}{after}"
 
 
 def read_rows(path: Path) -> list[Row]:
