@@ -44,8 +44,8 @@ def test_no_measured_part_is_left_out() -> None:
 
 def test_another_number_makes_another_table() -> None:
     changed = json.loads(json.dumps(GENUINE))
-    changed["cell"]["half_size"]["recall"] = 0.1234
-    assert "| half size | .966 | .123 | .021 |" in genuine_table(changed)
+    changed["cell"]["half_size"] = {"auc": 0.9876, "recall": 0.1234, "fpr": 0.0}
+    assert "| half size | .988 | .123 | .000 |" in genuine_table(changed)
     changed = json.loads(json.dumps(ABLATION))
     changed["variant"]["hull_mask"]["clean"] = {"mean": 1.0, "least": 0.99, "greatest": 1.0}
     assert "| hull mask instead of the square | 1.000 (.990-1.000) |" in ablation_table(changed)
