@@ -17,7 +17,7 @@ from pipeline.bundle import SPEC_FILE
 from serve.main import create_app
 from serve.settings import Settings
 from serve.state import ServiceState
-from tests.bundles import MODEL_FILE, write_bundle
+from tests.bundles import MODEL_FILE, file_entry, tiny_graph, write_bundle
 from tests.synthetic import draw_face
 
 TOKEN = "a-token-of-the-test"
@@ -230,6 +230,29 @@ def random_bytes(folder: Path) -> None:
     (folder / MODEL_FILE).write_bytes(np.random.default_rng(1).bytes(500))
 
 
+def flipped_bit(folder: Path) -> None:
+    path = folder / MODEL_FILE
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def other_model(folder: Path, content: bytes) -> None:
+    """A model whose hash detector.json knows."""
+    (folder / MODEL_FILE).write_bytes(content)
+    spec = json.loads((folder / SPEC_FILE).read_text())
+    spec["files"][MODEL_FILE] = file_entry(content)
+    (folder / SPEC_FILE).write_text(json.dumps(spec))
+
+
+def other_shape(folder: Path) -> None:
+    other_model(folder, tiny_graph(96))
+
+
+def weights_not_finite(folder: Path) -> None:
+    other_model(folder, tiny_graph(64, gain=float("nan")))
+
+
 def other_answers(folder: Path) -> None:
     """A correct file whose golden outputs are those of another model."""
     spec = json.loads((folder / SPEC_FILE).read_text())
@@ -248,7 +271,19 @@ def no_spec(folder: Path) -> None:
     (folder / SPEC_FILE).unlink()
 
 
-@pytest.mark.parametrize("break_it", [truncated, random_bytes, other_answers, not_finite, no_spec])
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        truncated,
+        random_bytes,
+        flipped_bit,
+        other_shape,
+        weights_not_finite,
+        other_answers,
+        not_finite,
+        no_spec,
+    ],
+)
 def test_a_refused_bundle_changes_nothing(tmp_path: Path, face_png: bytes, break_it: Any) -> None:
     write_bundle(tmp_path, gain=2.0)
     with TestClient(create_app(Settings(model_path=tmp_path, admin_token=TOKEN))) as client:
