@@ -144,7 +144,7 @@ def test_the_readmes_experiments(repo: Path) -> None:
 
 def test_the_readmes_review(repo: Path) -> None:
     """After an experiment was applied: against the branch main."""
-    run(repo, "git", "branch", "-f", "main")
+    run(repo, "git", "checkout", "-q", "-B", "main")
     params, metrics, diff, show, report = readme_commands("Reviewing a change")
     assert "train.lr" in shell(repo, params)
     assert "metrics/test.json" in shell(repo, f"{metrics} --all")
