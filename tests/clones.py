@@ -12,9 +12,13 @@ from tests.imports import ROOT
 BIN = Path(sys.executable).parent
 
 
+# With these, a make below `make test` announces the folders that it works in.
+OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+
+
 def environment() -> dict[str, str]:
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in OF_MAKE},
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "DVC_NO_ANALYTICS": "1",
         "GIT_AUTHOR_NAME": "test",

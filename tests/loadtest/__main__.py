@@ -83,9 +83,9 @@ def measure(reload_count: int, soak_s: float, soak_requests: int) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder, running_service(Path(folder)) as service:
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "start": lambda: {"cold_start_s": service.cold_start_s},
-            "overhead": lambda: overhead(service, picture),
-            # Before overload and reloads, after which memory goes up and down for minutes.
+            # In a fresh process: after anything else memory goes up and down for minutes.
             "soak": lambda: soak(service, soak_s, soak_requests),
+            "overhead": lambda: overhead(service, picture),
             "overload": lambda: overload(service, picture),
             "reloads": lambda: reloads(service, picture, reload_count),
             "log": lambda: {"tracebacks": service.log.read_text().count("Traceback")},
