@@ -268,7 +268,7 @@ def pack_that_is_not_there(folder: Path) -> str:
 
 @mistake("data/zarr/train.zarr:")
 def stage_too_early(folder: Path) -> str:
-    return stage(folder, "bench")
+    return stage(folder, "train_seam")
 
 
 @mistake("data/manifests/crops.csv: not found")
