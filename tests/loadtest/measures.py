@@ -19,8 +19,9 @@ from tests.loadtest.service import Service
 Result = TypeVar("Result")
 PEAK_CLIENTS = 3
 PEAK_S = 10.0
-OVERLOAD_S = 20.0
+OVERLOAD_S = 12.0
 OVERLOAD = 2.0
+OVERLOAD_ROUNDS = 5
 HEALTH_PAUSE_S = 0.05
 OVERHEAD_ROUNDS = 100
 WARM_UP_ROUNDS = 5
@@ -50,9 +51,38 @@ def overhead(service: Service, picture: bytes, rounds: int = OVERHEAD_ROUNDS) ->
     }
 
 
-def overload(service: Service, picture: bytes) -> dict[str, Any]:
-    """The peak of a closed loop, then twice that rate whatever is answered."""
+def overload(service: Service, picture: bytes, rounds: int = OVERLOAD_ROUNDS) -> dict[str, Any]:
+    """The peak of a closed loop, then twice that rate whatever is answered, in turns.
+
+    Goodput and peak are medians of the rounds, their ratio that of each round's own two.
+    """
     upload = upload_of("/detect", "file", [picture])
+    found = [_overload_once(service, upload) for _ in range(rounds)]
+    peaks = [peak_hz for peak_hz, _, _, _ in found]
+    ratios = [goodput_hz / peak_hz for peak_hz, goodput_hz, _, _ in found]
+    replies = [reply for _, _, replies, _ in found for reply in replies]
+    health = [reply for _, _, _, health in found for reply in health]
+    refused = [r for r in replies if r.status == 503]
+    return {
+        "rounds": rounds,
+        "peak_hz": float(np.median(peaks)),
+        "offered_hz": len(replies) / OVERLOAD_S / rounds,
+        "goodput_by_peak": float(np.median(ratios)),
+        "goodput_by_peak_least": min(ratios),
+        "goodput_by_peak_greatest": max(ratios),
+        "refused": len(refused),
+        "refusal_p50_ms": _percentile_ms(refused, 50),
+        "refusal_p99_ms": _percentile_ms(refused, 99),
+        "health_p50_ms": _percentile_ms(health, 50),
+        "health_p99_ms": _percentile_ms(health, 99),
+        "other_statuses": sorted({r.status for r in replies} - {200, 503}),
+    }
+
+
+def _overload_once(
+    service: Service, upload: Upload
+) -> tuple[float, float, list[Reply], list[Reply]]:
+    """Peak and goodput in requests a second, all replies, and /health's meanwhile."""
     peak_hz = _peak(service, upload)
     health, (started, replies) = _meanwhile_health(
         service,
@@ -62,18 +92,7 @@ def overload(service: Service, picture: bytes) -> dict[str, Any]:
         ),
     )
     good = [r for r in replies if r.status == 200 and r.done_at <= started + OVERLOAD_S]
-    refused = [r for r in replies if r.status == 503]
-    return {
-        "peak_hz": peak_hz,
-        "offered_hz": len(replies) / OVERLOAD_S,
-        "goodput_by_peak": len(good) / OVERLOAD_S / peak_hz,
-        "refused": len(refused),
-        "refusal_p50_ms": _percentile_ms(refused, 50),
-        "refusal_p99_ms": _percentile_ms(refused, 99),
-        "health_p50_ms": _percentile_ms(health, 50),
-        "health_p99_ms": _percentile_ms(health, 99),
-        "other_statuses": sorted({r.status for r in replies} - {200, 503}),
-    }
+    return peak_hz, len(good) / OVERLOAD_S, replies, health
 
 
 def reloads(service: Service, picture: bytes, count: int = 50) -> dict[str, Any]:
