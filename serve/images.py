@@ -15,20 +15,24 @@ What is done with unusual pictures:
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from warnings import filterwarnings
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.errors import DecodeError, UnknownFormatError
+from pipeline.errors import DecodeError, TooLargeError, UnknownFormatError
 from pipeline.preprocess import ImageU8
-from serve.sizes import check_size
+from serve.sizes import MOST_PIXELS, VARIABLE, check_size
 
 # Pillow would also try formats that start other programs (EPS) or that nobody sends.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 EXIF_ORIENTATION = 274
 
-# The bound below is tighter and is checked before anything is decoded; Pillow's own is a warning.
-Image.MAX_IMAGE_PIXELS = None
+# The bound below is tighter and is checked before anything is decoded. But Pillow makes room for
+# the first frame of a GIF when it reads the header: 4 GB in the worst case, unless it refuses what
+# has more than twice this many pixels. (From this on it would warn.)
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
+filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,10 @@ def decode_picture(source: Path | BinaryIO, max_pixels: int) -> Picture:
 def _open_header(source: Path | BinaryIO) -> Image.Image:
     try:
         return Image.open(source, formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise TooLargeError(
+            f"picture of more than {MOST_PIXELS} px, which {VARIABLE} cannot exceed"
+        ) from None
     except UnidentifiedImageError:
         raise UnknownFormatError(f"not a picture ({', '.join(FORMATS)})") from None
     except FileNotFoundError:

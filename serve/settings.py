@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
+from serve.sizes import MOST_PIXELS
 
 PREFIX = "INSWAPPER_"
 
@@ -47,7 +48,7 @@ class Settings(BaseSettings):
     detector_model: str = ""
     max_faces: Annotated[int, Field(ge=1, le=1000)] = 16
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    max_image_pixels: Annotated[int, Field(ge=4096)] = 50_000_000
+    max_image_pixels: Annotated[int, Field(ge=4096, le=MOST_PIXELS)] = 50_000_000
     max_video_s: Annotated[float, Field(gt=0)] = 3600
     max_video_frames: Annotated[int, Field(ge=1)] = 600
 

@@ -1,10 +1,13 @@
 """The bound on pictures and frames, which holds before any of their pixels is decoded."""
 
 from math import isqrt
+from typing import Final
 
 from pipeline.errors import TooLargeError
 
 VARIABLE = "INSWAPPER_MAX_IMAGE_PIXELS"
+# What the variable may be at most.
+MOST_PIXELS: Final = 200_000_000
 
 
 def check_size(what: str, width_px: int, height_px: int, max_pixels: int) -> None:

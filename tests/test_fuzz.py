@@ -1,11 +1,12 @@
 """A short run of tests.fuzz; `make fuzz` is the long one."""
 
+import io
 import multiprocessing
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DecodeError
+from pipeline.errors import DecodeError, TooLargeError
 from pipeline.video import probe
 from serve.images import decode_picture
 from tests.fuzz import MAX_PIXELS, fuzz, seeds_of
@@ -65,6 +66,14 @@ def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
     assert crash[1] == "the process ended with -9"
     assert next(reports) == (crash[0] + 1, "")
     reports.close()
+
+
+@pytest.mark.parametrize("number", [532_532, 601_552])
+def test_a_gif_whose_frame_is_larger_than_its_screen_takes_no_room(number: int) -> None:
+    """They took 1,378 and 537 MB before the size was looked at."""
+    with pytest.raises(TooLargeError):
+        decode_picture(io.BytesIO(mutated(seeds_of("pictures"), number)), MAX_PIXELS)
+    assert list(fuzz("pictures", first=number, count=1, seconds=600)) == [(number, "")]
 
 
 def test_a_video_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:
