@@ -15,7 +15,7 @@ import pytest
 from pipeline.manifest import CropRow, InputRow, write_rows
 from pipeline.params import load_params
 from tests.bundles import write_bundle
-from tests.clones import BIN, clone_working_tree
+from tests.clones import clone_working_tree, run
 from tests.imports import ROOT
 from tests.live_service import live_service
 from tests.synthetic import crop_rows, draw_face, draw_scenery, write_rgb
@@ -71,20 +71,7 @@ def test_every_mistake_is_in_the_readme_and_they_are_twenty_at_least() -> None:
 
 def printed(folder: Path, *command: str, ok: bool = False, **variables: str) -> str:
     """Both streams of a command that fails, unless it is to be `ok`."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ
-        | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-        | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert (done.returncode == 0) == ok, done.stdout
-    return done.stdout
+    return run(folder, *command, ok=ok, **{"PYTHONPATH": str(ROOT)} | variables)
 
 
 def stage(
