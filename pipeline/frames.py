@@ -20,16 +20,23 @@ from pipeline.errors import DecodeError, SkipLimitError
 from pipeline.manifest import FrameRow, InputRow, Origin, SkipRow
 from pipeline.params import ExtractFramesParams
 from pipeline.picture_files import write_png
-from pipeline.scenes import detect_scenes, sample_indices
+from pipeline.scene_frames import SceneFrame, scene_frames
 from pipeline.stage_cache import StageCache, code_digest, content_digest, open_cache, versions
-from pipeline.video import ImageU8, probe, read_frames
+from pipeline.video import probe, read_frames
 
 STAGE = "extract_frames"
 # Frame numbers of a fake and its original mean the same moment only at the same frame rate.
 SAME_FPS = 0.01
 
 # What decides the pixels, beside the parameters and the video.
-CODE = ("frames.py", "picture_files.py", "scenes.py", "stage_cache.py", "video.py")
+CODE = (
+    "frames.py",
+    "picture_files.py",
+    "scene_frames.py",
+    "scenes.py",
+    "stage_cache.py",
+    "video.py",
+)
 LIBRARIES = ("av", "numpy", "opencv-python", "opencv-python-headless", "scenedetect")
 
 Picks = tuple[tuple[int, int], ...]
@@ -158,12 +165,11 @@ def _extract_video(job: _Job) -> _Outcome:
         key = job.cache.key(content_digest(video.path), content_digest(video.mask_path), given)
         if kept := job.cache.restore(key, job.prefix):
             return _Outcome(video.video_id, _rows(job, kept), reused=True)
-        picks = given or _own_picks(job)
-        frames = _write_frames(job, picks)
+        frames = _write_frames(job, given)
     except DecodeError as error:
         return _skip(video, "decode_error", str(error))
     if not frames:
-        wanted = f"frame {picks[0][1]}" if picks else f"scene of {job.params.min_scene_s:g} s"
+        wanted = f"frame {given[0][1]}" if given else f"scene of {job.params.min_scene_s:g} s"
         return _skip(video, "too_short", f"has no {wanted}")
     job.cache.store(key, job.prefix, _names(frames), frames)
     return _Outcome(video.video_id, _rows(job, frames))
@@ -177,23 +183,29 @@ def _original_picks(job: _Job) -> Picks:
     return job.picks if abs(fps - original_fps) <= SAME_FPS * original_fps else ()
 
 
-def _own_picks(job: _Job) -> Picks:
-    """(scene, frame index) pairs of the video's own scenes."""
-    params = job.params
-    scenes = detect_scenes(Path(job.video.path), params.scene_threshold, params.min_scene_s)
-    return tuple(
-        (number, index)
-        for number, scene in enumerate(scenes)
-        for index in sample_indices(scene, params.frames_per_scene)
-    )
+def _frames(job: _Job, given: Picks) -> Iterator[SceneFrame]:
+    """The frames at the original's picks, else of the video's own scenes."""
+    path, params = Path(job.video.path), job.params
+    if not given:
+        yield from scene_frames(
+            path, params.scene_threshold, params.min_scene_s, params.frames_per_scene
+        )
+        return
+    scene_of = {index: scene for scene, index in given}
+    for index, timestamp_s, rgb in read_frames(path, scene_of):
+        yield SceneFrame(scene_of[index], index, timestamp_s, rgb)
 
 
-def _write_frames(job: _Job, picks: Picks) -> list[dict[str, Any]]:
+def _write_frames(job: _Job, given: Picks) -> list[dict[str, Any]]:
     """What raw.csv says of each written frame, with file names; no file is left after an error."""
     frames: list[dict[str, Any]] = []
+    shapes: list[tuple[int, ...]] = []
     try:
-        for scene, index, timestamp_s, rgb, mask in _frames(job.video, picks):
-            frames.append(_write_frame(job.prefix, scene, index, timestamp_s, rgb, mask))
+        for frame in _frames(job, given):
+            frames.append(_write_frame(job.prefix, frame))
+            shapes.append(frame.rgb.shape[:2])
+        if job.video.mask_path:
+            _write_masks(job, frames, shapes)
     except DecodeError:
         for name in _names(frames):
             Path(f"{job.prefix}{name}").unlink()
@@ -201,38 +213,37 @@ def _write_frames(job: _Job, picks: Picks) -> list[dict[str, Any]]:
     return frames
 
 
-def _frames(
-    video: InputRow, picks: Picks
-) -> Iterator[tuple[int, int, float, ImageU8, ImageU8 | None]]:
-    """(scene, frame index, timestamp in seconds, rgb, mask) of the frames that are there."""
-    scene_of = {index: scene for scene, index in picks}
-    masks = _masks(video, list(scene_of))
-    for index, timestamp_s, rgb in read_frames(Path(video.path), scene_of):
-        mask = next(masks) if video.mask_path else None
-        if mask is not None and (mask[0] != index or mask[1].shape != rgb.shape[:2]):
+def _write_frame(prefix: str, frame: SceneFrame) -> dict[str, Any]:
+    name = f"{frame.scene:03d}_{frame.index:06d}.png"
+    write_png(f"{prefix}{name}", frame.rgb)
+    return {
+        "frame_path": name,
+        "mask_path": "",
+        "scene": frame.scene,
+        "frame_index": frame.index,
+        "timestamp_s": frame.timestamp_s,
+    }
+
+
+def _write_masks(
+    job: _Job, frames: Sequence[dict[str, Any]], shapes: Sequence[tuple[int, ...]]
+) -> None:
+    """Write each frame's mask beside it. Raises DecodeError where the masks do not fit."""
+    path = Path(job.video.mask_path)
+    wanted = [frame["frame_index"] for frame in frames]
+    masks = read_frames(path, wanted, pixel_format="gray")
+    for frame, shape in zip(frames, shapes, strict=True):
+        index, _, mask = next(masks, (None, 0.0, None))
+        if mask is None:
+            raise DecodeError(f"{path}: has fewer frames than {job.video.path}")
+        if mask.shape != shape:
             raise DecodeError(
-                f"{video.mask_path}: frame {mask[0]} of {mask[1].shape} does not fit the video's"
-                f" frame {index} of {rgb.shape[:2]}"
+                f"{path}: frame {index} of {mask.shape} does not fit the video's frame {index} of"
+                f" {shape}"
             )
-        yield scene_of[index], index, timestamp_s, rgb, mask[1] if mask is not None else None
-
-
-def _masks(video: InputRow, indices: Sequence[int]) -> Iterator[tuple[int, ImageU8]]:
-    path = Path(video.mask_path)
-    for index, _, mask in read_frames(path, indices, pixel_format="gray"):
-        yield index, mask
-    raise DecodeError(f"{video.mask_path}: has fewer frames than {video.path}")
-
-
-def _write_frame(
-    prefix: str, scene: int, index: int, timestamp_s: float, rgb: ImageU8, mask: ImageU8 | None
-) -> dict[str, Any]:
-    stem = f"{scene:03d}_{index:06d}"
-    names = {"frame_path": f"{stem}.png", "mask_path": "" if mask is None else f"{stem}.mask.png"}
-    write_png(f"{prefix}{names['frame_path']}", rgb)
-    if mask is not None:
-        write_png(f"{prefix}{names['mask_path']}", mask)
-    return {**names, "scene": scene, "frame_index": index, "timestamp_s": timestamp_s}
+        name = frame["frame_path"].replace(".png", ".mask.png")
+        write_png(f"{job.prefix}{name}", mask)
+        frame["mask_path"] = name
 
 
 def _names(frames: Sequence[dict[str, Any]]) -> list[str]:

@@ -1,20 +1,18 @@
 """Scene cuts by HSV-histogram distance, and which frames of a scene to take."""
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import pairwise, starmap
 from pathlib import Path
 
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
-from scenedetect import FrameTimecode, SceneDetector, SceneManager, VideoStream
+from scenedetect import FrameTimecode, SceneDetector
 
-from pipeline.errors import DecodeError
-from pipeline.video import probe, read_frames
+from pipeline.video import DecodedFrame, ImageU8, decode_frames, probe
 
-ImageU8 = NDArray[np.uint8]
 Histogram = NDArray[np.float32]
 
 SCAN_SIDE_PX = 160
@@ -24,6 +22,8 @@ BINS = (8, 4, 4)
 DARK_VALUE = 48
 PALE_SATURATION = 32
 FALLBACK_FPS = 25.0
+# So many frames of a scene, a sample, are chosen from.
+CHOICE = 8
 # The share of the threshold that makes a cut where nothing moves, and how many times the largest
 # change between neighbours it must be where something does.
 CALM_SHARE = 1 / 3
@@ -51,30 +51,42 @@ def detect_scenes(
     pieces (flashes, blended frames between two shots) belong to no scene, so a video that is
     shorter gives none. threads: of the decoder. Raises DecodeError, naming the file.
     """
-    fps = probe(path).fps or FALLBACK_FPS
-    window = max(1, round(min_scene_s * fps))
-    stream = _SmallFrames(path, threads)
-    manager = SceneManager()
-    manager.auto_downscale = False
-    manager.add_detector(HistogramCutDetector(threshold, window))
-    manager.detect_scenes(stream)
-    if stream.failure is not None:
-        raise stream.failure
-    pieces = manager.get_scene_list(start_in_scene=True)
-    scenes = [Scene(start.frame_num, stop.frame_num) for start, stop in pieces]
-    return [scene for scene in scenes if scene.length >= window]
+    finder = CutFinder(threshold, window_of(path, min_scene_s))
+    cuts = [0]
+    for frame in decode_frames(path, threads):
+        cuts += finder.add(frame)
+    cuts += finder.finish()
+    pieces = starmap(Scene, pairwise([*cuts, finder.count]))
+    return [scene for scene in pieces if scene.length >= finder.window]
+
+
+def window_of(path: Path, min_scene_s: float) -> int:
+    """The length in frames, >= 1, of the shortest scene that counts. Raises DecodeError."""
+    return max(1, round(min_scene_s * (probe(path).fps or FALLBACK_FPS)))
 
 
 def sample_indices(scene: Scene, frames_per_scene: int) -> list[int]:
     """Evenly spaced distinct frames inside a scene; fewer when it is shorter than asked for.
 
     The first and last frame are left out where others remain: encoders blend and smear at a cut.
+    Only every `sample_stride`-th frame of the scene is chosen from.
     """
-    start, length = scene.start, scene.length
-    if length > 2:
-        start, length = start + 1, length - 2
+    stride = sample_stride(scene.length, frames_per_scene)
+    first, length = (1, scene.length - 2) if scene.length > 2 else (0, scene.length)
     count = min(frames_per_scene, length)
-    return [start + (2 * k + 1) * length // (2 * count) for k in range(count)]
+    even = [first + (2 * k + 1) * length // (2 * count) for k in range(count)]
+    return [scene.start + (offset + stride // 2) // stride * stride for offset in even]
+
+
+def sample_stride(length: int, frames_per_scene: int) -> int:
+    """The least power of two that leaves CHOICE frames a sample; it grows with the scene.
+
+    So a reader that does not know yet how long a scene will be may forget the frames between.
+    """
+    stride = 1
+    while length > CHOICE * frames_per_scene * stride:
+        stride *= 2
+    return stride
 
 
 def hsv_histogram(bgr: ImageU8) -> Histogram:
@@ -162,82 +174,42 @@ def _distance(before: list[Histogram], after: list[Histogram]) -> float:
     return float(difference.sum(axis=-1).min()) / 2
 
 
-class _SmallFrames(VideoStream):  # type: ignore[misc]
-    """Our decoder behind PySceneDetect's interface: small BGR frames, counted from 0.
+class CutFinder:
+    """The cuts of a video whose frames come one after the other.
 
-    A decoding error ends the stream and is kept in `failure`: PySceneDetect reads in a thread.
+    window: frames of the shortest scene. count: frames that came. settled: before this frame, all
+    cuts are known.
     """
 
-    BACKEND_NAME = "pipeline.video"
-
-    def __init__(self, path: Path, threads: int) -> None:
-        self._path = path
-        self._threads = threads
-        self.failure: DecodeError | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        self._frames: Iterator[tuple[int, float, ImageU8]] = read_frames(
-            self._path, pixel_format="bgr24", max_side_px=SCAN_SIDE_PX, threads=self._threads
-        )
-        self._count = 0
-        self._size: tuple[int, int] | None = None
-
-    def read(self, decode: bool = True) -> ImageU8 | bool:
-        try:
-            _, _, bgr = next(self._frames)
-        except StopIteration:
-            return False
-        except DecodeError as error:
-            self.failure = error
-            return False
-        self._count += 1
-        height, width = bgr.shape[:2]
-        self._size = self._size or (width, height)
-        if (width, height) != self._size:
-            bgr = np.asarray(cv2.resize(bgr, self._size), dtype=np.uint8)
-        return bgr if decode else True
-
-    def seek(self, target: FrameTimecode | float | int) -> None:
-        raise NotImplementedError(f"frames are read in order; cannot seek to {target}")
+    def __init__(self, threshold: float, window: int) -> None:
+        """threshold, window: as HistogramCutDetector takes them."""
+        self._detector = HistogramCutDetector(threshold, window)
+        self._converter = VideoReformatter()
+        self._size = (0, 0)
+        self.window = window
+        self.count = 0
 
     @property
-    def path(self) -> str:
-        return str(self._path)
+    def settled(self) -> int:
+        return max(0, self.count - self.window + 1)
 
-    @property
-    def name(self) -> str:
-        return self._path.stem
+    def add(self, frame: DecodedFrame) -> list[int]:
+        """First frames of the scenes that are certain since this frame."""
+        bgr = frame.pixels(self._converter, "bgr24", SCAN_SIDE_PX)
+        if self.count == 0:
+            self._size = bgr.shape[1], bgr.shape[0]
+        elif (bgr.shape[1], bgr.shape[0]) != self._size:
+            bgr = np.asarray(cv2.resize(bgr, self._size), np.uint8)
+        cuts = self._detector.process_frame(_timecode(self.count), bgr)
+        self.count += 1
+        return [cut.frame_num for cut in cuts]
 
-    @property
-    def is_seekable(self) -> bool:
-        return False
+    def finish(self) -> list[int]:
+        """The cuts among the last frames."""
+        cuts = self._detector.post_process(_timecode(max(0, self.count - 1)))
+        return [cut.frame_num for cut in cuts]
 
-    @property
-    def frame_rate(self) -> Fraction:
-        """Of no consequence: frames are addressed by number alone."""
-        return Fraction(25)
 
-    @property
-    def duration(self) -> None:
-        return None
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        return self._size or (SCAN_SIDE_PX, SCAN_SIDE_PX)
-
-    @property
-    def aspect_ratio(self) -> float:
-        return 1.0
-
-    @property
-    def position(self) -> FrameTimecode:
-        return FrameTimecode(max(0, self._count - 1), fps=self.frame_rate)
-
-    @property
-    def position_ms(self) -> float:
-        return 1000.0 * max(0, self._count - 1) / float(self.frame_rate)
-
-    @property
-    def frame_number(self) -> int:
-        return self._count
+def _timecode(index: int) -> FrameTimecode:
+    """PySceneDetect's name of a frame; its rate is of no consequence."""
+    return FrameTimecode(index, fps=FALLBACK_FPS)

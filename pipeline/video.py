@@ -4,8 +4,8 @@ Only local files in the container formats below are opened, so a playlist, a con
 description that calls itself .mp4 cannot make the reader follow an address or open a second file.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -56,11 +56,39 @@ class VideoInfo:
 
 
 @dataclass(frozen=True)
-class _Frame:
+class DecodedFrame:
+    """A frame as its codec made it, not converted yet. Holding many takes memory.
+
+    index: from 0. timestamp_s: from 0. matrix: the display matrix of the video, empty for none.
+    """
+
     index: int
     timestamp_s: float
     decoded: av.VideoFrame
     matrix: bytes
+
+    def pixels(
+        self,
+        converter: VideoReformatter,
+        pixel_format: PixelFormat,
+        max_side_px: int | None = None,
+    ) -> ImageU8:
+        """(H, W, 3) uint8, or (H, W) for "gray"; upright; shrunk until no side is longer.
+
+        converter: one for all frames of a size, since setting one up takes time.
+        """
+        width, height = self.decoded.width, self.decoded.height
+        shrink = min(1.0, (max_side_px or MAX_SIDE_PX) / max(width, height))
+        converted = converter.reformat(
+            self.decoded,
+            width=max(1, round(shrink * width)),
+            height=max(1, round(shrink * height)),
+            format=pixel_format,
+            interpolation=(Interpolation.AREA if shrink < 1 else Interpolation.BILINEAR) | EXACT,
+            threads=1,
+        )
+        pixels: Any = converted.to_ndarray()
+        return _upright(pixels, self.matrix)
 
 
 def probe(path: Path) -> VideoInfo:
@@ -70,7 +98,7 @@ def probe(path: Path) -> VideoInfo:
     """
     with _opened(path, threads=1) as (container, stream):
         first = next(_decoded(path, container, stream))
-        height, width = _pixels(VideoReformatter(), first, "gray", None).shape
+        height, width = first.pixels(VideoReformatter(), "gray").shape
         return VideoInfo(
             width_px=width,
             height_px=height,
@@ -101,14 +129,23 @@ def read_frames(
     if wanted is not None and not wanted:
         return
     last = None if wanted is None else max(wanted)
-    converter = VideoReformatter()  # one for all frames: setting one up takes time
-    with _opened(path, threads) as (container, stream):
-        for frame in _decoded(path, container, stream):
+    converter = VideoReformatter()
+    with closing(decode_frames(path, threads)) as frames:
+        for frame in frames:
             if wanted is None or frame.index in wanted:
-                pixels = _pixels(converter, frame, pixel_format, max_side_px)
+                pixels = frame.pixels(converter, pixel_format, max_side_px)
                 yield frame.index, frame.timestamp_s, pixels
             if frame.index == last:
                 return
+
+
+def decode_frames(path: Path, threads: int = 1) -> Generator[DecodedFrame]:
+    """All frames of a video in presentation order, for whoever converts few of them.
+
+    Raises DecodeError, naming the file, when it cannot be opened, decoded, or ends too early.
+    """
+    with _opened(path, threads) as (container, stream):
+        yield from _decoded(path, container, stream)
 
 
 def write_video(
@@ -180,7 +217,7 @@ def _first_stream(path: Path, container: InputContainer) -> VideoStream:
     return streams[0]
 
 
-def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[_Frame]:
+def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[DecodedFrame]:
     """All frames in presentation order, numbered from 0."""
     index = 0
     first_s = end_s = 0.0
@@ -195,7 +232,7 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iter
             time_s = frame.time if frame.time is not None else end_s + period_s
             if index == 0:
                 first_s, matrix = time_s, _display_matrix(frame)
-            yield _Frame(index, max(0.0, time_s - first_s), frame, matrix)
+            yield DecodedFrame(index, max(0.0, time_s - first_s), frame, matrix)
             index += 1
             end_s = time_s
     if index == 0:
@@ -232,26 +269,6 @@ def _declared_s(container: InputContainer, stream: VideoStream) -> float:
     except ValueError:
         return 0.0
     return 3600 * hours + 60 * minutes + seconds
-
-
-def _pixels(
-    converter: VideoReformatter,
-    frame: _Frame,
-    pixel_format: PixelFormat,
-    max_side_px: int | None,
-) -> ImageU8:
-    width, height = frame.decoded.width, frame.decoded.height
-    shrink = min(1.0, (max_side_px or MAX_SIDE_PX) / max(width, height))
-    converted = converter.reformat(
-        frame.decoded,
-        width=max(1, round(shrink * width)),
-        height=max(1, round(shrink * height)),
-        format=pixel_format,
-        interpolation=(Interpolation.AREA if shrink < 1 else Interpolation.BILINEAR) | EXACT,
-        threads=1,
-    )
-    pixels: Any = converted.to_ndarray()
-    return _upright(pixels, frame.matrix)
 
 
 def _display_matrix(frame: av.VideoFrame) -> bytes:

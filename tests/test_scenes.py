@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import DecodeError
-from pipeline.scenes import Scene, detect_scenes, hsv_histogram, sample_indices
+from pipeline.scenes import Scene, detect_scenes, hsv_histogram, sample_indices, sample_stride
 from pipeline.video import write_video
 from tests.synthetic import draw_clip, draw_face, draw_scenery, write_clip
 
@@ -129,13 +129,13 @@ def test_hue_of_dark_and_pale_pixels_does_not_count() -> None:
 
 def test_sample_indices_by_hand() -> None:
     assert sample_indices(Scene(10, 22), 6) == [11, 13, 15, 16, 18, 20]
-    assert sample_indices(Scene(0, 100), 1) == [50]
+    assert sample_indices(Scene(0, 100), 1) == [48]
     assert sample_indices(Scene(5, 8), 6) == [6]
     assert sample_indices(Scene(5, 7), 6) == [5, 6]
     assert sample_indices(Scene(5, 6), 6) == [5]
 
 
-@given(start=st.integers(0, 500), length=st.integers(1, 400), count=st.integers(1, 40))
+@given(start=st.integers(0, 500), length=st.integers(1, 3000), count=st.integers(1, 40))
 def test_sample_indices_are_even_distinct_and_inside(start: int, length: int, count: int) -> None:
     scene = Scene(start, start + length)
     indices = sample_indices(scene, count)
@@ -145,5 +145,15 @@ def test_sample_indices_are_even_distinct_and_inside(start: int, length: int, co
     if length > 2:
         assert start < indices[0]
         assert indices[-1] < scene.stop - 1
+    stride = sample_stride(length, count)
+    assert all((index - start) % stride == 0 for index in indices)
     gaps = np.diff(indices)
-    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= stride
+    assert stride == 1 or len(gaps) == 0 or gaps.min() >= 4 * stride
+
+
+def test_long_scenes_are_sampled_on_a_coarser_grid() -> None:
+    assert sample_stride(48, 6) == 1
+    assert sample_stride(49, 6) == 2
+    assert sample_stride(1000, 6) == 32
+    assert sample_indices(Scene(7, 1007), 6) == [7 + 32 * k for k in (3, 8, 13, 18, 23, 29)]

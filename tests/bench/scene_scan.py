@@ -12,8 +12,8 @@ import cv2
 
 from pipeline.params import load_params
 from pipeline.preprocess import ImageU8
-from pipeline.scenes import detect_scenes, sample_indices
-from pipeline.video import read_frames
+from pipeline.scene_frames import scene_frames
+from pipeline.scenes import detect_scenes
 from serve.cores import usable_cores
 from tests.bench.clips import write_clip
 from tests.bench.options import Options
@@ -71,14 +71,20 @@ def clip_rows(name: str, clip: Path, rounds: int) -> list[Row]:
 
 def scan_and_extract(clip: Path) -> int:
     """What stage extract_frames does with a video, without writing; the number of frames."""
-    return sum(1 for _ in read_frames(clip, picks(clip), threads=usable_cores()))
+    return len(picks(clip))
 
 
 def picks(clip: Path) -> list[int]:
     """Indices of the frames that training takes."""
     params = load_params().extract_frames
-    scenes = detect_scenes(clip, params.scene_threshold, params.min_scene_s, threads=usable_cores())
-    return [i for scene in scenes for i in sample_indices(scene, params.frames_per_scene)]
+    frames = scene_frames(
+        clip,
+        params.scene_threshold,
+        params.min_scene_s,
+        params.frames_per_scene,
+        threads=usable_cores(),
+    )
+    return [frame.index for frame in frames]
 
 
 def cuts(clip: Path) -> list[int]:
