@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import face_crops, swaps
+from tests.bench import face_crops, judges, swaps
 from tests.bench.machine import machine
 from tests.bench.options import Options
 from tests.bench.rows import HEADINGS, Goal, Row, faster, longer, markdown, number, skipped
@@ -107,6 +108,17 @@ def test_a_row_measured_for_real(tmp_path: Path) -> None:
     found = timed(swaps.swap_works(pictures), rounds=1)
     assert set(found) == {"swap", "degrade"}
     assert all(timing.wall_s[0] > 0 for timing in found.values())
+
+
+def test_the_face_detector_in_torch_finds_what_ours_finds() -> None:
+    model = judges.insightface_detector()._model
+    blob = np.random.default_rng(0).normal(size=(1, 3, 320, 320)).astype(np.float32)
+    feed = {model.session.get_inputs()[0].name: blob}
+    expected = model.session.run(None, feed)
+    found = judges.TorchSession(Path(model.model_file)).run([], feed)
+    assert len(found) == len(expected) == 9
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.allclose(ours, theirs, atol=1e-3)
 
 
 def test_cuts_and_losses_are_compared() -> None:

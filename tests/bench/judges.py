@@ -1,10 +1,13 @@
-"""The served detector, and the same one as others would run its network."""
+"""The served detector, and the same one as others would run its two networks."""
 
+import warnings
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnx2torch
 import onnxruntime
 import torch
 
@@ -40,9 +43,34 @@ class TorchBundle(Bundle):
         return {name: values.numpy() for name, values in outputs.items()}
 
 
+class TorchSession:
+    """An ONNX file in torch's eager mode, with what insightface asks of a session."""
+
+    def __init__(self, path: Path) -> None:
+        with TemporaryDirectory() as folder:
+            # onnx2torch wants initialisers, which is what the basic level leaves of constants.
+            options = onnxruntime.SessionOptions()
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+            options.optimized_model_filepath = str(Path(folder) / "basic.onnx")
+            onnxruntime.InferenceSession(str(path), options, providers=PROVIDERS)
+            self._network = onnx2torch.convert(options.optimized_model_filepath).eval()
+
+    def run(self, _names: list[str], feed: dict[str, FloatArray]) -> list[FloatArray]:
+        (blob,) = feed.values()
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of onnx2torch's slices
+            return [values.numpy() for values in self._network(torch.from_numpy(blob))]
+
+
 def in_torch(detector: SwapDetector) -> SwapDetector:
-    """The same detector with its network in torch."""
-    return replace(detector, bundle=torch_bundle(detector.bundle))
+    """The same detector with both networks in torch, on all cores.
+
+    Raises TypeError when the face detector is not insightface's.
+    """
+    face_detector = insightface_detector()
+    model = face_detector._model
+    model.session = TorchSession(Path(model.model_file))
+    return replace(detector, bundle=torch_bundle(detector.bundle), face_detector=face_detector)
 
 
 def torch_bundle(bundle: Bundle) -> TorchBundle:
@@ -60,9 +88,7 @@ def by_default_sessions(detector: SwapDetector) -> SwapDetector:
     """
     bundle = detector.bundle
     network = bundle.directory / bundle.spec.models[bundle.precision]
-    face_detector = load_swap_detector(load_settings(), usable_cores()).face_detector
-    if not isinstance(face_detector, ScrfdPackDetector):
-        raise TypeError("INSWAPPER_FACE_DETECTOR: expected insightface for this comparison")
+    face_detector = insightface_detector()
     model = face_detector._model
     model.session = default_session(Path(model.model_file))
     return replace(
@@ -70,6 +96,14 @@ def by_default_sessions(detector: SwapDetector) -> SwapDetector:
         bundle=replace(bundle, session=default_session(network)),
         face_detector=face_detector,
     )
+
+
+def insightface_detector() -> ScrfdPackDetector:
+    """A face detector of its own, whose session may be changed."""
+    face_detector = load_swap_detector(load_settings(), usable_cores()).face_detector
+    if not isinstance(face_detector, ScrfdPackDetector):
+        raise TypeError("INSWAPPER_FACE_DETECTOR: expected insightface for this comparison")
+    return face_detector
 
 
 def default_session(path: Path) -> onnxruntime.InferenceSession:
