@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro audit inspect report test test-fast fuzz lint format readme bench \
-	bench-serve production production-mobile release serve
+	bench-serve scale production production-mobile release serve
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,9 @@ bench: $(READY)  ## measure everything against its alternatives (ten minutes, qu
 
 bench-serve: $(READY)  ## load test of the service on a quiet machine, into metrics/bench_serve.json
 	$(BIN)/python -m tests.loadtest
+
+scale: $(READY)  ## what a million pictures, 100,000 videos, 1,000 requests a second cost, into metrics/scale.json
+	$(BIN)/python -m tests.scale $(ARGS)
 
 # What both recipes share: swaps made on the fly, every seam with its surroundings, many pairs.
 DATA = -S pseudo_swap.frac=1.0 -S pseudo_swap.tight_frac=0.25 -S crop_faces.context_max_px=640 \

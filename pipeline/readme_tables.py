@@ -48,6 +48,14 @@ ABLATION_PARTS: Final = {
     "seam_no_degradations": "trees, no degradations",
     "fusion_learned_with_seam": "**network and trees, learned fusion**",
 }
+PREPARATION_PARTS: Final = {
+    "extract": "frames",
+    "crop": "crops",
+    "store": "object store",
+    "dvc": "DVC",
+    "manifests": "manifests",
+    "packing": "packing",
+}
 
 
 def with_tables(readme: str, repo: Path) -> str:
@@ -59,6 +67,9 @@ def with_tables(readme: str, repo: Path) -> str:
         "genuine": genuine_table(_json(repo / "metrics/genuine.json")),
         "dag": dag(repo),
         "ablation": ablation_table(_json(repo / "metrics/ablation.json")),
+        "scale": scale_table(scale := _json(repo / "metrics/scale.json")),
+        "replicas": replicas_table(scale),
+        "machines": machines_table(scale),
     }
     for name, part in parts.items():
         readme = _replaced(readme, name, part)
@@ -83,6 +94,43 @@ def ablation_table(metrics: dict[str, Any]) -> str:
     for part, title in ABLATION_PARTS.items():
         spreads = [metrics["variant"][part][cell] for cell in ABLATION_CELLS]
         rows.append([title, *map(_spread, spreads)])
+    return _table(rows)
+
+
+def scale_table(metrics: dict[str, Any]) -> str:
+    """The plan's numbers, each with its kind and its formula."""
+    rows = [["what", "number", "kind", "how"], ["---"] * 4]
+    for row in metrics["rows"]:
+        value = f"{_number(row['value'])} {row['unit']}"
+        rows.append([row["what"], value, row["kind"], row["how"]])
+    return _table(rows)
+
+
+def replicas_table(metrics: dict[str, Any]) -> str:
+    """What replicas make of the load: latencies and refusals for both ways of dispatch."""
+    ways = list(metrics["replicas"][0]["answers"])
+    columns = [f"{way}: {name}" for way in ways for name in ("p50 ms", "p99 ms", "refused")]
+    heading = ["replicas", "cores", "load", *columns, "kind"]
+    rows = [heading, ["---"] * len(heading)]
+    for row in metrics["replicas"]:
+        cells = [f"{row['replicas']}", f"{row['cores']}", f"{row['load']:.0%}"]
+        for way in ways:
+            found = row["answers"][way]
+            cells += [f"{found['p50_ms']:.0f}", f"{found['p99_ms']:.0f}", f"{found['refused']:.1%}"]
+        rows.append([*cells, row["kind"]])
+    return _table(rows)
+
+
+def machines_table(metrics: dict[str, Any]) -> str:
+    """Hours of each part of the preparation, a row a number of machines."""
+    parts = list(PREPARATION_PARTS)
+    heading = ["machines", *PREPARATION_PARTS.values(), "all", "what takes longest", "kind"]
+    rows = [heading, ["---"] * len(heading)]
+    for row in metrics["machines"]:
+        hours = [_number(row["hours"][part]) for part in parts]
+        longest = ", ".join(PREPARATION_PARTS[part] for part in row["longest"])
+        cells = [f"{row['machines']:,}", *hours, _number(row["elapsed_h"]), longest, row["kind"]]
+        rows.append(cells)
     return _table(rows)
 
 
@@ -114,6 +162,11 @@ def _table(rows: list[list[str]]) -> str:
 
 def _spread(found: dict[str, float]) -> str:
     return f"{_frac(found['mean'])} ({_frac(found['least'])}-{_frac(found['greatest'])})"
+
+
+def _number(value: float) -> str:
+    """Three digits, without an exponent: 0.0123, 12.3, 12,345."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _frac(value: float) -> str:

@@ -1,6 +1,7 @@
 """Make the README's tables and graph anew: `python -m stages.write_readme` (`make readme`).
 
-Reads metrics/genuine.json, metrics/ablation.json and dvc.yaml. Run by hand; no stage of dvc.yaml.
+Reads genuine.json, ablation.json and scale.json of metrics/, and dvc.yaml. Run by hand; no stage
+of dvc.yaml.
 """
 
 from pathlib import Path
