@@ -1,4 +1,4 @@
-"""The training run: epochs over pairs, EMA, validation, the best checkpoint, resumption."""
+"""The training run: epochs over pairs, validation, the best checkpoint, resumption."""
 
 import math
 from collections import deque
@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from dvclive.live import Live
-from timm.utils.model_ema import ModelEmaV3
+from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -28,7 +28,8 @@ from pipeline.training.dataset import (
 )
 from pipeline.training.hardware import choose_precision, keep_freed_memory, same_bits
 from pipeline.training.history import Row, best_row, log_live, merit, summary, write_history
-from pipeline.training.losses import class_balance, known_counts, multitask_loss
+from pipeline.training.learner import Batch, Learner
+from pipeline.training.losses import class_balance
 from pipeline.training.model import Detector, build_model
 from pipeline.training.parallel import (
     BatchShare,
@@ -38,24 +39,14 @@ from pipeline.training.parallel import (
     process_count,
     processes_here,
     rank,
-    with_shared_statistics,
 )
-from pipeline.training.phases import (
-    FROM_SCRATCH,
-    Phase,
-    parameter_groups,
-    phase_of,
-    set_phase,
-    train_mode,
-)
+from pipeline.training.phases import Phase, phase_of, train_mode
 from pipeline.training.resume import ResumeFile
 from pipeline.training.sampler import PairSampler
 from pipeline.training.schedule import lr_factor
 from pipeline.training.store import FaceStore
 from pipeline.training.validation import Validator
 from pipeline.training.weights import load_pretrained
-
-Batch = dict[str, Tensor]
 
 BEST: Final = "best_model.pt"
 LAST: Final = "last_epoch.pt"
@@ -133,7 +124,7 @@ def _record(run: "Run", epochs: int, live_dir: Path, resume: ResumeFile, log: Lo
 class Run:
     """A model in training. history: a row for each finished epoch.
 
-    Several processes hold equal models and learn from their shares of the same batches.
+    Several processes have a run each, with equal histories, and share its batches.
     """
 
     def __init__(self, params: Params, inputs: Inputs, log: Log) -> None:
@@ -155,7 +146,15 @@ class Run:
             inputs.train.table, self._sampler.pseudo_frac, params.pseudo_swap.hull_frac
         )
         self._validator = Validator(inputs.val, params, self._balance)
-        self._set_up(self._build())
+        detector = self._build()
+        self._fabric = self._connect()
+        self.learner = Learner(
+            detector,
+            self._fabric,
+            params.train,
+            self._balance,
+            random_weights=self._random_weights,
+        )
         self.history: list[Row] = []
         self._best_state: dict[str, Tensor] = {}
 
@@ -168,20 +167,14 @@ class Run:
             self._log("random weights: no frozen phase, everything learns from the first epoch")
         return model.to(memory_format=torch.channels_last)
 
-    def _set_up(self, detector: Detector) -> None:
+    def _connect(self) -> Fabric:
         params = self._params.train
-        precision: Any = choose_precision(params.precision)
-        self._fabric = connected_fabric(precision)
-        self._log(f"{self._fabric.device}, {precision}, {params.threads} threads")
+        precision = choose_precision(params.precision)
+        fabric = connected_fabric(precision)
+        self._log(f"{fabric.device}, {precision}, {params.threads} threads")
         if process_count() > 1:
             self._log(f"{process_count()} processes, {params.batch_size} pictures each in a batch")
-        detector = with_shared_statistics(detector, self._fabric)
-        groups = parameter_groups(detector, params, random_weights=self._random_weights)
-        self._detector, self._phase = detector, FROM_SCRATCH
-        self._model = self._fabric.setup_module(detector)
-        optimizer = torch.optim.AdamW(groups, lr=params.lr)
-        self._optimizer: Any = self._fabric.setup_optimizers(optimizer)
-        self._ema = ModelEmaV3(detector, decay=params.ema_decay, use_warmup=True)
+        return fabric
 
     def epochs(self) -> Iterator[Row]:
         """Train the epochs that are left, yielding each one's row of history."""
@@ -196,33 +189,25 @@ class Run:
     def _epoch(self, epoch: int, phase: Phase) -> Row:
         # All of an epoch's randomness follows from its number, so an interrupted one is run again.
         torch.manual_seed(_mixed_seed(self._params.train.seed, epoch))
-        self._start_phase(phase)
+        self.learner.start_phase(phase)
         losses = self._train_epoch(epoch, phase)
         if not all(math.isfinite(value) for value in losses.values()):
             raise TrainingError(f"epoch {epoch}: a loss is not finite {losses}; lower train.lr")
         lr = self._lr(epoch * self._steps_per_epoch() - 1, phase)
         row: Row = {"epoch": epoch, "phase": phase.name, "lr": lr, **losses, **self._validate()}
-        if not self.history or merit(row) > merit(self._best()):
-            self._best_state = _copied(self._ema.module.state_dict())
+        if not self.history or merit(row) > merit(best_row(self.history)):
+            self._best_state = _copied(self.learner.mean.state_dict())
         self.history.append(row)
         return row
 
-    def _start_phase(self, phase: Phase) -> None:
-        """Let gradients flow where the phase learns."""
-        if phase != self._phase:
-            set_phase(self._detector, phase)
-            # DDP shares the gradients of what learns at the time when it is made.
-            self._model = self._fabric.setup_module(self._detector)
-            self._phase = phase
-
     def _validate(self) -> dict[str, float]:
         """The validation of the first process, for which the others wait."""
-        values = self._validator.run(self._ema.module.eval()) if is_first() else {}
+        values = self._validator.run(self.learner.mean.eval()) if is_first() else {}
         return dict(self._fabric.broadcast(values))
 
     def _train_epoch(self, epoch: int, phase: Phase) -> dict[str, float]:
         """One pass over the loader; returns the mean of each loss over the batches."""
-        train_mode(self._detector)
+        train_mode(self.learner.detector)
         self._sampler.set_epoch(epoch)
         accumulate, batches = self._params.train.accumulate, len(self._sampler)
         step = (epoch - 1) * self._steps_per_epoch()
@@ -232,7 +217,7 @@ class Run:
         ):
             in_step = min(accumulate, batches - index // accumulate * accumulate)
             is_last = (index + 1) % accumulate == 0 or index + 1 == batches
-            parts = self.backward(batch, in_step, is_last=is_last)
+            parts = self.learner.backward(batch, in_step, is_last=is_last)
             if is_last:
                 self.update(step + index // accumulate, phase)
             for name, value in parts.items():
@@ -240,36 +225,9 @@ class Run:
         means: Any = self._fabric.all_reduce(self._fabric.to_device(sums), reduce_op="mean")
         return {f"train_{name}": float(value) / batches for name, value in means.items()}
 
-    def backward(
-        self, batch: Batch, in_step: int = 1, *, is_last: bool = True
-    ) -> dict[str, Tensor]:
-        """Add a batch's gradients, one of `in_step` in a step; returns its losses.
-
-        Of several processes each gives its share of the batch, and the mean over them is the
-        batch's loss. is_last: whether the step ends here, so that they exchange gradients.
-        """
-        batch = self._fabric.to_device(batch)
-        images = batch["image"].contiguous(memory_format=torch.channels_last)
-        counts: Any = self._fabric.all_reduce(known_counts(batch), reduce_op="mean")
-        with self._fabric.no_backward_sync(self._model, enabled=not is_last):
-            outputs = self._model(images)
-            parts = multitask_loss(outputs, batch, self._params.train, self._balance, counts)
-            self._fabric.backward(parts["total"] / in_step)
-        return parts
-
     def update(self, step: int, phase: Phase) -> None:
-        """Move the weights and their mean, and forget the gradients. step: of the whole run."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._lr(step, phase) * group["lr_scale"]
-        self._fabric.clip_gradients(
-            self._model,
-            self._optimizer,
-            max_norm=self._params.train.clip_norm,
-            error_if_nonfinite=False,
-        )
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._ema.update(self._detector, step=step)
+        """Step the weights at the rate of a step of the whole run."""
+        self.learner.update(step, self._lr(step, phase))
 
     def _steps_per_epoch(self) -> int:
         return -(-len(self._sampler) // self._params.train.accumulate)
@@ -281,27 +239,19 @@ class Run:
         factor = lr_factor(step, params.epochs * steps, warmup, params.min_lr_frac)
         return params.lr * phase.lr_scale * factor
 
-    def _best(self) -> Row:
-        return best_row(self.history)
-
     def _epochs_since_best(self) -> int:
-        return len(self.history) - int(self._best()["epoch"]) if self.history else 0
+        return len(self.history) - int(best_row(self.history)["epoch"]) if self.history else 0
 
     def state(self) -> dict[str, Any]:
         """All that later epochs follow from: tensors and plain values."""
-        return {
-            "model": self._detector.state_dict(),
-            "ema": self._ema.module.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "best": self._best_state,
-            "history": self.history,
-        }
+        return {**self.learner.state(), "best": self._best_state, "history": self.history}
 
     def resume(self, file: ResumeFile) -> None:
         """Go on from the file's state, if there is one; the first process reads it for all."""
         state = self._fabric.broadcast(file.load() if is_first() else None)
         if state is not None:
-            self.restore(state)
+            self.learner.restore(state)
+            self._best_state, self.history = state["best"], state["history"]
             self._log(f"resumed after epoch {len(self.history)} ({file.path})")
         elif file.others():
             self._log(
@@ -309,18 +259,10 @@ class Run:
                 " processes; starting anew"
             )
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
-        self._detector.load_state_dict(state["model"])
-        self._ema.module.load_state_dict(state["ema"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        _match_layouts(self._optimizer)
-        self._best_state, self.history = state["best"], state["history"]
-
     def save(self, folder: Path) -> None:
         """Write the checkpoints and the history."""
-        last = _copied(self._ema.module.state_dict())
-        save_detector(folder / BEST, self._best_state, self._meta(self._best()))
+        last = _copied(self.learner.mean.state_dict())
+        save_detector(folder / BEST, self._best_state, self._meta(best_row(self.history)))
         save_detector(folder / LAST, last, self._meta(self.history[-1]))
         write_history(folder / HISTORY, self.history)
 
@@ -356,14 +298,3 @@ def _mixed_seed(seed: int, epoch: int) -> int:
 
 def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in state.items()}
-
-
-def _match_layouts(optimizer: Any) -> None:
-    """Give loaded moments the memory layout of their weights, as an uninterrupted run has them.
-
-    Sums of another layout are taken in another order, which changes the last bits.
-    """
-    for weight, moments in optimizer.state.items():
-        for name, value in moments.items():
-            if value.shape == weight.shape:
-                moments[name] = torch.empty_like(weight).copy_(value)
