@@ -1,10 +1,8 @@
 """Training by several processes: the same steps as one process takes with the joined batch."""
 
-import signal
+import hashlib
+import shutil
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,15 @@ import torch
 
 from pipeline.errors import ParamsError
 from pipeline.params import load_params
-from pipeline.preprocess import Preprocess
 from pipeline.training.loop import training_params
-from pipeline.training.model import build_model, create_backbone
+from pipeline.training.model import create_backbone
 from pipeline.training.parallel import BatchShare, from_first, process_count, rank
 from pipeline.training.sampler import Item, PairSampler
 from tests.packed_split import PREPROCESS
+from tests.processes import free_port
 from tests.test_sampler import faces, sampler
-from tests.torchrun import start, train_folder, write_params
+from tests.torchrun import started, train_folder, write_params
 
-LIMIT_S = 240
 States = list[tuple[dict[str, Any], dict[str, torch.Tensor]]]
 
 
@@ -81,8 +78,8 @@ def states(folder: Path, processes: int) -> list[States]:
     """Of each process every epoch's row and weights."""
     kept = folder / f"kept{processes}"
     kept.mkdir()
-    run = start(folder, processes, "tests.epoch_states", str(kept))
-    log = run.communicate(timeout=LIMIT_S)[0]
+    with started(folder, processes, "tests.epoch_states", str(kept)) as run:
+        log = run.communicate()[0]
     assert run.returncode == 0, log
     return [torch.load(file, weights_only=True) for file in sorted(kept.iterdir())]
 
@@ -140,3 +137,88 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, recipe: dict[str, A
     # What one step of the weights is, beside that.
     moved = [max(float((a[n] - b[n]).abs().max()) for n in a) for (_, a), (_, b) in pairwise(one)]
     assert min(moved) > 1e-4
+
+
+OUTPUTS = ("data/checkpoints", "metrics/train")
+
+
+def files(folder: Path) -> dict[str, str]:
+    """sha256 of every file under a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def train(folder: Path, processes: int) -> tuple[int, str]:
+    """Run stage `train` to its end; its exit status and what it printed."""
+    with started(folder, processes, "stages.train") as run:
+        log = run.communicate()[0]
+    return run.returncode, log
+
+
+def read_until(run: subprocess.Popen[str], text: str) -> list[str]:
+    """What a run printed, up to a line with `text`, which must come."""
+    assert run.stdout is not None
+    lines: list[str] = []
+    for line in run.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError("".join(lines))
+
+
+def kill_rank(run: subprocess.Popen[str], number: int) -> None:
+    children = psutil.Process(run.pid).children()
+    (one,) = (child for child in children if child.environ().get("RANK") == str(number))
+    one.kill()
+
+
+@pytest.mark.slow
+def test_only_the_first_of_two_machines_writes(tmp_path: Path) -> None:
+    here, there = train_folder(tmp_path / "here", epochs=2), tmp_path / "there"
+    shutil.copytree(here, there)
+    before = files(there)
+    options = ("--nnodes=2", "--master_addr=127.0.0.1", f"--master_port={free_port()}")
+    with (
+        started(here, 1, "stages.train", options=(*options, "--node_rank=0")) as first,
+        started(there, 1, "stages.train", options=(*options, "--node_rank=1")) as second,
+    ):
+        log, other_log = first.communicate()[0], second.communicate()[0]
+    assert (first.returncode, second.returncode) == (0, 0), log + other_log
+    assert files(there) == before
+    assert "train:" not in other_log
+    written = {name.rpartition("/")[0] for name in files(here).keys() - before.keys()}
+    assert {"data/checkpoints", "metrics/train"} <= written
+    assert log.count("train: epoch  1/2") == 1
+    assert "train: 2 processes, 4 pictures each in a batch" in log
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_after_a_process_was_killed(tmp_path: Path) -> None:
+    folder = train_folder(tmp_path, epochs=8)
+    status, log = train(folder, 2)
+    assert status == 0, log
+    uninterrupted = [files(folder / output) for output in OUTPUTS]
+    for output in OUTPUTS:
+        shutil.rmtree(folder / output)
+
+    with started(folder, 2, "stages.train") as run:
+        read_until(run, "train: epoch  3/8")
+        kill_rank(run, 1)
+        rest = run.communicate()[0]
+    assert run.returncode not in (0, None)
+    assert "train: best is" not in rest
+    assert not (folder / "data/checkpoints").exists()
+    assert len(list((folder / ".resume").iterdir())) == 1
+
+    # Another number of processes is another run.
+    with started(folder, 1, "stages.train") as run:
+        lines = read_until(run, "starting anew")
+    assert not any("resumed" in line for line in lines)
+
+    status, log = train(folder, 2)
+    assert status == 0, log
+    assert "train: resumed after epoch" in log
+    assert [files(folder / output) for output in OUTPUTS] == uninterrupted

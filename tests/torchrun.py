@@ -1,12 +1,17 @@
 """A folder in which stage `train` runs on a small drawn split, and torchrun to run it there."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
+import psutil
 import yaml
 
 from pipeline.params import load_params
@@ -15,6 +20,8 @@ from pipeline.training.store import pack
 from tests.imports import ROOT
 from tests.packed_split import PREPROCESS, packed_split, write_split
 from tests.processes import free_port
+
+LIMIT_S = 300
 
 # Small enough for seconds; no batch norm, which is exact between processes on GPUs alone.
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -61,18 +68,48 @@ def write_params(root: Path, *, model: dict[str, Any] | None = None, **train: An
     (root / "params.yaml").write_text(yaml.safe_dump(params))
 
 
-def start(folder: Path, processes: int, module: str, *arguments: str) -> subprocess.Popen[str]:
-    """`python -m module` in a folder, or as many of it by torchrun; both print into one pipe."""
-    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
-    launcher += ["--master_addr=127.0.0.1", f"--master_port={free_port()}"]
-    return subprocess.Popen(
-        [sys.executable, *(launcher if processes > 1 else []), "-m", module, *arguments],
+@contextmanager
+def started(
+    folder: Path, processes: int, *command: str, options: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """`python -m command` in a folder, or as many of it by torchrun; all print into one pipe.
+
+    options: of torchrun instead of a free port of this machine. Nothing of it is left after
+    LIMIT_S, nor after the block.
+    """
+    launcher = ["torch.distributed.run", f"--nproc_per_node={processes}", *(options or local())]
+    launcher += ["-m"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", *(launcher if processes > 1 or options else []), *command],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    assert run.stdout is not None
+    limit = Timer(LIMIT_S, end, [run])
+    limit.start()
+    try:
+        yield run
+    finally:
+        limit.cancel()
+        end(run)
+        run.stdout.close()
+        run.wait()
+
+
+def local() -> tuple[str, ...]:
+    return ("--master_addr=127.0.0.1", f"--master_port={free_port()}")
+
+
+def end(run: subprocess.Popen[str]) -> None:
+    """Kill a launcher, unless it has ended by itself, and all that it has started."""
+    if run.poll() is None:
+        launcher = psutil.Process(run.pid)
+        for process in [launcher, *launcher.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def environment() -> dict[str, str]:

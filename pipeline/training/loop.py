@@ -20,12 +20,7 @@ from pipeline.errors import TrainingError
 from pipeline.params import Params
 from pipeline.quality import QualityThresholds
 from pipeline.training.checkpoint import CheckpointMeta, save_detector
-from pipeline.training.dataset import (
-    TrainDataset,
-    face_balance,
-    init_worker,
-    trained_preprocess,
-)
+from pipeline.training.dataset import TrainDataset, face_balance, init_worker, trained_preprocess
 from pipeline.training.hardware import choose_precision, keep_freed_memory, same_bits
 from pipeline.training.history import Row, best_row, log_live, merit, summary, write_history
 from pipeline.training.learner import Batch, Learner
