@@ -1,7 +1,8 @@
 """One model trained by several processes: torchrun starts them, Fabric and DDP connect them.
 
-How many there are is a matter of the machines, so it comes from the launcher's environment. A run
-without a launcher is one process, for which everything here changes nothing.
+`fabric run` is a torchrun, too. How many there are is a matter of the machines, so it comes from the
+launcher's environment. A run without a launcher is one process, for which everything here changes
+nothing.
 """
 
 import os
@@ -55,7 +56,9 @@ def connected_fabric(precision: Any) -> Fabric:
         num_nodes=process_count() // processes_here(),
         precision=precision,
     )
-    fabric.launch()
+    # `fabric run`, which sets this, has launched it already and allows no second time.
+    if "LT_CLI_USED" not in os.environ:
+        fabric.launch()
     return fabric
 
 
