@@ -1,7 +1,7 @@
 """One model trained by several processes: torchrun starts them, Fabric and DDP connect them.
 
-`fabric run` is a torchrun, too. How many there are is a matter of the machines, so it comes from the
-launcher's environment. A run without a launcher is one process, for which everything here changes
+`fabric run` is a torchrun, too. How many there are is a matter of the machines, so it comes from
+the launcher's environment. A run without a launcher is one process, for which all this changes
 nothing.
 """
 
