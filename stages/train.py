@@ -11,7 +11,9 @@ from pathlib import Path
 from pipeline.cli import run_stage
 from pipeline.params import load_params
 from pipeline.quality import QualityThresholds
-from pipeline.training.loop import Inputs, best_row, train, training_params
+from pipeline.training.history import best_row
+from pipeline.training.loop import Inputs, train, training_params
+from pipeline.training.parallel import from_first
 from pipeline.training.resume import ResumeFile, fingerprint
 from pipeline.training.store import open_zarr
 
@@ -24,6 +26,7 @@ def main() -> None:
     params = load_params()
     thresholds = QualityThresholds.from_dict(json.loads(QUALITY.read_text(encoding="utf-8")))
     inputs = Inputs(open_zarr(TRAIN), open_zarr(VAL), thresholds)
+    log = from_first(lambda line: print(f"train: {line}", flush=True))
     run = fingerprint(training_params(params), [TRAIN, VAL, QUALITY])
     history = train(
         params,
@@ -31,10 +34,10 @@ def main() -> None:
         checkpoints=Path("data/checkpoints"),
         live_dir=Path("metrics/train"),
         resume=ResumeFile(run),
-        log=lambda line: print(f"train: {line}", flush=True),
+        log=log,
     )
     best = best_row(history)
-    print(f"train: best is epoch {best['epoch']}, product {best['val_product']:.4f}")
+    log(f"best is epoch {best['epoch']}, product {best['val_product']:.4f}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pipeline.training.losses import (
     Balance,
     binary_loss,
     class_balance,
+    known_counts,
     multitask_loss,
     quality_loss,
     seam_loss,
@@ -125,3 +126,30 @@ def test_balance_follows_the_labels() -> None:
     reals = class_balance(table[:2], pseudo_frac=0.5, hull_frac=0.1)
     assert reals.inswapper == pytest.approx(0.45)
     assert np.isfinite([reals.real_fake, reals.boundary]).all()
+
+
+def test_shares_of_a_batch_have_its_loss_in_the_mean() -> None:
+    torch.manual_seed(0)
+    outputs, targets = tensors(7)
+    outputs = {name: torch.randn_like(values) for name, values in outputs.items()}
+    # The first share knows none of these, the second few.
+    targets["inswapper"][:4] = targets["boundary"][:6] = -1
+    targets["quality"][:6] = -1
+    targets["seam_known"][:5] = 0
+    parts = [slice(0, 4), slice(4, 7)]
+    shares = [
+        tuple({name: values[part] for name, values in side.items()} for side in (outputs, targets))
+        for part in parts
+    ]
+    counts = sum(known_counts(share) for _, share in shares) / len(shares)
+    losses = [multitask_loss(*share, train_params(), HALF, counts) for share in shares]
+    whole = multitask_loss(outputs, targets, train_params(), HALF)
+    for name, value in whole.items():
+        assert sum(part[name] for part in losses) / 2 == pytest.approx(value.item(), rel=1e-5)
+
+
+def test_nothing_known_costs_nothing() -> None:
+    outputs, targets = tensors()
+    targets = {name: torch.full_like(values, -1) for name, values in targets.items()}
+    targets["seam_known"] = torch.zeros(4)
+    assert multitask_loss(outputs, targets, train_params(), HALF)["total"] == 0

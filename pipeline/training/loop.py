@@ -1,9 +1,8 @@
-"""The training run: epochs over pairs, EMA, validation, the best checkpoint, resumption."""
+"""The training run: epochs over pairs, validation, the best checkpoint, resumption."""
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from dvclive.live import Live
 from lightning_fabric import Fabric
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -22,27 +20,28 @@ from pipeline.errors import TrainingError
 from pipeline.params import Params
 from pipeline.quality import QualityThresholds
 from pipeline.training.checkpoint import CheckpointMeta, save_detector
-from pipeline.training.dataset import (
-    TrainDataset,
-    face_balance,
-    init_worker,
-    trained_preprocess,
-)
-from pipeline.training.hardware import choose_precision, device_name, keep_freed_memory, same_bits
-from pipeline.training.losses import class_balance, multitask_loss
+from pipeline.training.dataset import TrainDataset, face_balance, init_worker, trained_preprocess
+from pipeline.training.hardware import choose_precision, keep_freed_memory, same_bits
+from pipeline.training.history import Row, best_row, log_live, merit, summary, write_history
+from pipeline.training.learner import Batch, Learner
+from pipeline.training.losses import class_balance
 from pipeline.training.model import Detector, build_model
-from pipeline.training.phases import Phase, parameter_groups, phase_of, set_phase, train_mode
+from pipeline.training.parallel import (
+    BatchShare,
+    Log,
+    connected_fabric,
+    is_first,
+    process_count,
+    processes_here,
+    rank,
+)
+from pipeline.training.phases import Phase, phase_of, train_mode
 from pipeline.training.resume import ResumeFile
 from pipeline.training.sampler import PairSampler
 from pipeline.training.schedule import lr_factor
 from pipeline.training.store import FaceStore
 from pipeline.training.validation import Validator
 from pipeline.training.weights import load_pretrained
-
-# One epoch in history.csv.
-Row = dict[str, Any]
-Batch = dict[str, Tensor]
-Log = Callable[[str], None]
 
 BEST: Final = "best_model.pt"
 LAST: Final = "last_epoch.pt"
@@ -68,8 +67,10 @@ class Inputs:
 
 
 def training_params(params: Params) -> dict[str, Any]:
-    """Every parameter that a checkpoint follows from, as plain values."""
+    """All that a checkpoint follows from besides data and code, as plain values."""
+    several = {"processes": process_count()} if process_count() > 1 else {}
     return {
+        **several,
         **params.model_dump(include=set(TRAINING_SECTIONS)),
         "compressed_jpeg": params.evaluate.compressed_jpeg,
         "min_surroundings_frac": params.calibrate.min_surroundings_frac,
@@ -87,32 +88,39 @@ def train(
     """Train a detector; write best_model.pt, last_epoch.pt, history.csv and DVCLive's files.
 
     The same inputs give the same bytes on the same kind of processor, interrupted or not, with any
-    number of loader processes. Returns the history, a row an epoch.
-    Raises WeightsError, ManifestError, ResumeError or TrainingError.
+    number of loader processes. Of several processes the first one writes. Returns the history, a
+    row an epoch.
+    Raises WeightsError, ManifestError, ParamsError, ResumeError or TrainingError.
     """
     keep_freed_memory()
     with same_bits(params.train.threads):
         run = Run(params, inputs, log)
-        state = resume.load()
-        if state is not None:
-            run.restore(state)
-            log(f"resumed after epoch {len(run.history)} ({resume.path})")
-        elif resume.others():
-            log(f"{resume.others()[0]} is of a run with other params, data or code; starting anew")
-        with Live(str(live_dir), dvcyaml=None, save_dvc_exp=False) as live:
-            for row in run.history:
-                _log_live(live, row)
-            for row in run.epochs():
-                _log_live(live, row)
-                resume.save(run.state())
-                log(_summary(row, params.train.epochs))
-        run.save(checkpoints)
-    resume.delete()
+        run.resume(resume)
+        if is_first():
+            _record(run, params.train.epochs, live_dir, resume, log)
+            run.save(checkpoints)
+            resume.delete()
+        else:
+            deque(run.epochs(), maxlen=0)
     return run.history
 
 
+def _record(run: "Run", epochs: int, live_dir: Path, resume: ResumeFile, log: Log) -> None:
+    """Run the epochs that are left and write down each as it ends."""
+    with Live(str(live_dir), dvcyaml=None, save_dvc_exp=False) as live:
+        for row in run.history:
+            log_live(live, row)
+        for row in run.epochs():
+            log_live(live, row)
+            resume.save(run.state())
+            log(summary(row, epochs))
+
+
 class Run:
-    """A model in training. history: a row for each finished epoch."""
+    """A model in training. history: a row for each finished epoch.
+
+    Several processes have a run each, with equal histories, and share its batches.
+    """
 
     def __init__(self, params: Params, inputs: Inputs, log: Log) -> None:
         self._params, self._log = params, log
@@ -123,17 +131,25 @@ class Run:
             inputs.train.faces,
             pseudo_frac=params.pseudo_swap.frac,
             pairs=params.train.pairs_per_epoch,
-            batch_size=params.train.batch_size,
+            batch_size=params.train.batch_size * process_count(),
             seed=params.train.seed,
             balance=face_balance(inputs.train, params),
         )
         dataset = TrainDataset(inputs.train, params, inputs.quality)
-        self._loader = _loader(dataset, self._sampler)
+        self._loader = _loader(dataset, BatchShare(self._sampler, rank(), process_count()))
         self._balance = class_balance(
             inputs.train.table, self._sampler.pseudo_frac, params.pseudo_swap.hull_frac
         )
         self._validator = Validator(inputs.val, params, self._balance)
-        self._set_up(self._build())
+        detector = self._build()
+        self._fabric = self._connect()
+        self.learner = Learner(
+            detector,
+            self._fabric,
+            params.train,
+            self._balance,
+            random_weights=self._random_weights,
+        )
         self.history: list[Row] = []
         self._best_state: dict[str, Tensor] = {}
 
@@ -146,17 +162,14 @@ class Run:
             self._log("random weights: no frozen phase, everything learns from the first epoch")
         return model.to(memory_format=torch.channels_last)
 
-    def _set_up(self, detector: Detector) -> None:
+    def _connect(self) -> Fabric:
         params = self._params.train
-        precision: Any = choose_precision(params.precision)
-        self._fabric = Fabric(accelerator=device_name(), devices=1, precision=precision)
-        self._log(f"{self._fabric.device}, {precision}, {params.threads} threads")
-        groups = parameter_groups(detector, params, random_weights=self._random_weights)
-        self._detector = detector
-        self._model, self._optimizer = self._fabric.setup(
-            detector, torch.optim.AdamW(groups, lr=params.lr)
-        )
-        self._ema = ModelEmaV3(detector, decay=params.ema_decay, use_warmup=True)
+        precision = choose_precision(params.precision)
+        fabric = connected_fabric(precision)
+        self._log(f"{fabric.device}, {precision}, {params.threads} threads")
+        if process_count() > 1:
+            self._log(f"{process_count()} processes, {params.batch_size} pictures each in a batch")
+        return fabric
 
     def epochs(self) -> Iterator[Row]:
         """Train the epochs that are left, yielding each one's row of history."""
@@ -171,57 +184,45 @@ class Run:
     def _epoch(self, epoch: int, phase: Phase) -> Row:
         # All of an epoch's randomness follows from its number, so an interrupted one is run again.
         torch.manual_seed(_mixed_seed(self._params.train.seed, epoch))
-        set_phase(self._detector, phase)
+        self.learner.start_phase(phase)
         losses = self._train_epoch(epoch, phase)
         if not all(math.isfinite(value) for value in losses.values()):
             raise TrainingError(f"epoch {epoch}: a loss is not finite {losses}; lower train.lr")
-        values = self._validator.run(self._ema.module.eval())
         lr = self._lr(epoch * self._steps_per_epoch() - 1, phase)
-        row: Row = {"epoch": epoch, "phase": phase.name, "lr": lr, **losses, **values}
-        if not self.history or _merit(row) > _merit(self._best()):
-            self._best_state = _copied(self._ema.module.state_dict())
+        row: Row = {"epoch": epoch, "phase": phase.name, "lr": lr, **losses, **self._validate()}
+        if not self.history or merit(row) > merit(best_row(self.history)):
+            self._best_state = _copied(self.learner.mean.state_dict())
         self.history.append(row)
         return row
 
+    def _validate(self) -> dict[str, float]:
+        """The validation of the first process, for which the others wait."""
+        values = self._validator.run(self.learner.mean.eval()) if is_first() else {}
+        return dict(self._fabric.broadcast(values))
+
     def _train_epoch(self, epoch: int, phase: Phase) -> dict[str, float]:
         """One pass over the loader; returns the mean of each loss over the batches."""
-        train_mode(self._detector)
+        train_mode(self.learner.detector)
         self._sampler.set_epoch(epoch)
         accumulate, batches = self._params.train.accumulate, len(self._sampler)
         step = (epoch - 1) * self._steps_per_epoch()
         sums: dict[str, Tensor] = {}
         for index, batch in enumerate(
-            tqdm(self._loader, f"epoch {epoch}", leave=False, disable=None)
+            tqdm(self._loader, f"epoch {epoch}", leave=False, disable=None if is_first() else True)
         ):
             in_step = min(accumulate, batches - index // accumulate * accumulate)
-            parts = self.backward(batch, in_step)
-            if (index + 1) % accumulate == 0 or index + 1 == batches:
+            is_last = (index + 1) % accumulate == 0 or index + 1 == batches
+            parts = self.learner.backward(batch, in_step, is_last=is_last)
+            if is_last:
                 self.update(step + index // accumulate, phase)
             for name, value in parts.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu()
-        return {f"train_{name}": float(value) / batches for name, value in sums.items()}
-
-    def backward(self, batch: Batch, in_step: int = 1) -> dict[str, Tensor]:
-        """Add a batch's gradients, one of `in_step` in a step; returns its losses."""
-        batch = self._fabric.to_device(batch)
-        images = batch["image"].contiguous(memory_format=torch.channels_last)
-        parts = multitask_loss(self._model(images), batch, self._params.train, self._balance)
-        self._fabric.backward(parts["total"] / in_step)
-        return parts
+        means: Any = self._fabric.all_reduce(self._fabric.to_device(sums), reduce_op="mean")
+        return {f"train_{name}": float(value) / batches for name, value in means.items()}
 
     def update(self, step: int, phase: Phase) -> None:
-        """Move the weights and their mean, and forget the gradients. step: of the whole run."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._lr(step, phase) * group["lr_scale"]
-        self._fabric.clip_gradients(
-            self._model,
-            self._optimizer,
-            max_norm=self._params.train.clip_norm,
-            error_if_nonfinite=False,
-        )
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._ema.update(self._detector, step=step)
+        """Step the weights at the rate of a step of the whole run."""
+        self.learner.update(step, self._lr(step, phase))
 
     def _steps_per_epoch(self) -> int:
         return -(-len(self._sampler) // self._params.train.accumulate)
@@ -233,34 +234,30 @@ class Run:
         factor = lr_factor(step, params.epochs * steps, warmup, params.min_lr_frac)
         return params.lr * phase.lr_scale * factor
 
-    def _best(self) -> Row:
-        return best_row(self.history)
-
     def _epochs_since_best(self) -> int:
-        return len(self.history) - int(self._best()["epoch"]) if self.history else 0
+        return len(self.history) - int(best_row(self.history)["epoch"]) if self.history else 0
 
     def state(self) -> dict[str, Any]:
         """All that later epochs follow from: tensors and plain values."""
-        return {
-            "model": self._detector.state_dict(),
-            "ema": self._ema.module.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "best": self._best_state,
-            "history": self.history,
-        }
+        return {**self.learner.state(), "best": self._best_state, "history": self.history}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
-        self._detector.load_state_dict(state["model"])
-        self._ema.module.load_state_dict(state["ema"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        _match_layouts(self._optimizer)
-        self._best_state, self.history = state["best"], state["history"]
+    def resume(self, file: ResumeFile) -> None:
+        """Go on from the file's state, if there is one; the first process reads it for all."""
+        state = self._fabric.broadcast(file.load() if is_first() else None)
+        if state is not None:
+            self.learner.restore(state)
+            self._best_state, self.history = state["best"], state["history"]
+            self._log(f"resumed after epoch {len(self.history)} ({file.path})")
+        elif file.others():
+            self._log(
+                f"{file.others()[0]} is of a run with other params, data, code or number of"
+                " processes; starting anew"
+            )
 
     def save(self, folder: Path) -> None:
         """Write the checkpoints and the history."""
-        last = _copied(self._ema.module.state_dict())
-        save_detector(folder / BEST, self._best_state, self._meta(self._best()))
+        last = _copied(self.learner.mean.state_dict())
+        save_detector(folder / BEST, self._best_state, self._meta(best_row(self.history)))
         save_detector(folder / LAST, last, self._meta(self.history[-1]))
         write_history(folder / HISTORY, self.history)
 
@@ -274,26 +271,12 @@ class Run:
         )
 
 
-def write_history(path: Path, rows: list[Row]) -> None:
-    """A CSV with one row an epoch, floats as %.6g."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows(
-        [f"{value:.6g}" if isinstance(value, float) else value for value in row.values()]
-        for row in rows
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(stream.getvalue(), encoding="utf-8")
-    temporary.replace(path)
-
-
-def _loader(dataset: TrainDataset, sampler: PairSampler) -> DataLoader[Batch]:
-    workers = worker_count() if worker_count() > 1 else 0
+def _loader(dataset: TrainDataset, batches: BatchShare) -> DataLoader[Batch]:
+    share = worker_count() // processes_here()
+    workers = share if share > 1 else 0
     return DataLoader(
         dataset,
-        batch_sampler=sampler,
+        batch_sampler=batches,
         num_workers=workers,
         worker_init_fn=init_worker,
         persistent_workers=workers > 0,
@@ -302,46 +285,11 @@ def _loader(dataset: TrainDataset, sampler: PairSampler) -> DataLoader[Batch]:
     )
 
 
-def best_row(history: list[Row]) -> Row:
-    """The epoch with the best product metric, then the lowest validation loss, then the first."""
-    return max(history, key=_merit)
-
-
-def _merit(row: Row) -> tuple[float, float]:
-    return float(row["val_product"]), -float(row["val_loss"])
-
-
 def _mixed_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint32)[0])
+    """Of an epoch's dropout. The first process draws as a single one does (a 0 adds nothing)."""
+    sequence = np.random.SeedSequence((seed, epoch, rank()))
+    return int(sequence.generate_state(1, np.uint32)[0])
 
 
 def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in state.items()}
-
-
-def _match_layouts(optimizer: Any) -> None:
-    """Give loaded moments the memory layout of their weights, as an uninterrupted run has them.
-
-    Sums of another layout are taken in another order, which changes the last bits.
-    """
-    for weight, moments in optimizer.state.items():
-        for name, value in moments.items():
-            if value.shape == weight.shape:
-                moments[name] = torch.empty_like(weight).copy_(value)
-
-
-def _summary(row: Row, epochs: int) -> str:
-    return (
-        f"epoch {row['epoch']:2d}/{epochs}  {row['phase']}  loss {row['train_total']:.4f}"
-        f"  val loss {row['val_loss']:.4f}  auc {row['val_auc']:.4f}"
-        f"  product {row['val_product']:.4f}  lr {row['lr']:.2e}"
-    )
-
-
-def _log_live(live: Live, row: Row) -> None:
-    """One step of DVCLive, numbered as the epoch; names become folders: train/total, val/auc."""
-    live.step = row["epoch"]
-    for name, value in row.items():
-        if isinstance(value, float):
-            live.log_metric(name.replace("_", "/", 1), float(f"{value:.6g}"))
-    live.make_summary()  # type: ignore[no-untyped-call]

@@ -64,6 +64,11 @@ class PairSampler(Sampler[list[Item]]):
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
+    @property
+    def last_batch_pairs(self) -> int:
+        """Pairs in an epoch's last batch, which may be smaller than the others."""
+        return (self._pairs - 1) % self._pairs_per_batch + 1
+
     def __len__(self) -> int:
         return -(-self._pairs // self._pairs_per_batch)
 

@@ -69,7 +69,7 @@ class Ours:
         return images / took, waited / took
 
     def _learn(self, batch: Batch) -> float:
-        loss = self._run.backward(batch)["total"].item()
+        loss = self._run.learner.backward(batch)["total"].item()
         self._run.update(warm_step(self._params), FROM_SCRATCH)
         return float(loss)
 

@@ -1,0 +1,27 @@
+"""python -m tests.epoch_states FOLDER: train as stage `train` does, and keep every epoch's weights.
+
+Writes FOLDER/RANK.pt: a list of (row of history, weights).
+"""
+
+import copy
+import sys
+from pathlib import Path
+
+import torch
+
+from pipeline.params import load_params
+from pipeline.training.hardware import same_bits
+from pipeline.training.loop import Run
+from pipeline.training.parallel import rank
+from tests.bench.stepper import stored_inputs
+
+
+def main(folder: Path) -> None:
+    with same_bits(threads=1):
+        run = Run(load_params(), stored_inputs(), lambda _: None)
+        states = [(row, copy.deepcopy(run.state()["model"])) for row in run.epochs()]
+    torch.save(states, folder / f"{rank()}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
