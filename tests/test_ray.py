@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -381,11 +382,16 @@ def test_a_cluster_that_was_started_elsewhere(ray_folder: Path, tmp_path: Path) 
     for stage in stages:
         run_python("-m", f"stages.{stage}", check=True)
     alone = outputs()
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 32}
-    with running_cluster(tmp_path / "elsewhere", ray_folder, token) as address:
-        for stage in stages:
-            shown = run_on_terminal(stage, RAY_ADDRESS=address, **token)
-            assert "| 5/5 [" in shown
+    # Loopback and a token for both sides.
+    private = {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "0" * 32,
+        "RAY_TMPDIR": str(ray_folder),
+    }
+    with running_cluster(tmp_path / "elsewhere", private) as address:
+        for stage, rows in zip(stages, ("3/3 [", "5/5 ["), strict=True):
+            assert rows in run_on_terminal(stage, RAY_ADDRESS=address, **private)
     assert outputs() == alone
 
 
@@ -394,18 +400,17 @@ def outputs() -> Files:
 
 
 @contextmanager
-def running_cluster(home: Path, ray_folder: Path, token: dict[str, str]) -> Iterator[str]:
+def running_cluster(home: Path, variables: dict[str, str]) -> Iterator[str]:
     """The address of a cluster of one node on loopback, which ends with the block."""
     home.mkdir()
     address = f"127.0.0.1:{free_port()}"
     options = ("--num-cpus=2", "--object-store-memory=100000000", "--include-dashboard=false")
     command = ("ray", "start", "--head", "--block", "--disable-usage-stats", *options)
-    private = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_TMPDIR": str(ray_folder)}
     head = subprocess.Popen(
         [*command, f"--port={address.partition(':')[2]}"],
         executable=Path(sys.executable).parent / "ray",
         cwd=home,
-        env=environment(PYTHONPATH="", **token, **private),
+        env=environment(PYTHONPATH="", **variables),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -423,6 +428,7 @@ def running_cluster(home: Path, ray_folder: Path, token: dict[str, str]) -> Iter
 def run_on_terminal(stage: str, **variables: str) -> str:
     """What a stage shows on a terminal."""
     ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     process = subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}"],
         env=environment(**variables),
