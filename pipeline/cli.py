@@ -83,3 +83,8 @@ def worker_count(variable: str = "INSWAPPER_WORKERS") -> int:
     if not value.isdigit() or int(value) < 1:
         raise PipelineError(f"{variable}: expected a whole number of at least 1, got {value!r}")
     return int(value)
+
+
+def ray_address() -> str:
+    """Where Ray spreads the work of a stage, by Ray's own variable; empty: without Ray."""
+    return os.environ.get("RAY_ADDRESS", "")

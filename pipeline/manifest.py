@@ -121,7 +121,7 @@ class SkipRow(Row):
     path: Name
     video_id: Name
     stage: Name
-    reason: Literal["decode_error", "too_short", "no_face", "face_too_small"]
+    reason: Literal["decode_error", "too_short", "no_face", "face_too_small", "worker_died"]
     detail: str = ""
 
 

@@ -7,7 +7,7 @@ outs: data/crops, data/manifests/{crops,skipped_faces}.csv, data/manifests/quali
 import shutil
 from pathlib import Path
 
-from pipeline.cli import run_stage, worker_count
+from pipeline.cli import ray_address, run_stage, worker_count
 from pipeline.crops import CropJob, crop_frames, reasons, require_few_skipped, stills_as_frames
 from pipeline.jsonfile import write_json
 from pipeline.manifest import CropRow, FrameRow, InputRow, SkipRow, read_rows, write_rows
@@ -27,7 +27,7 @@ def main() -> None:
     CROPS.mkdir(parents=True)
     preprocess = Preprocess.from_params(params.preprocess)
     job = CropJob(params.crop_faces, preprocess, CROPS, stage_cache_root())
-    result = crop_frames(frames, job, worker_count())
+    result = crop_frames(frames, job, worker_count(), ray_address())
     write_rows(MANIFESTS / "crops.csv", result.rows, CropRow)
     write_rows(MANIFESTS / "skipped_faces.csv", result.skipped, SkipRow)
     write_json(MANIFESTS / "quality.json", result.thresholds.to_dict())

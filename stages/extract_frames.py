@@ -7,7 +7,7 @@ outs: data/frames, data/manifests/raw.csv, data/manifests/skipped_videos.csv
 import shutil
 from pathlib import Path
 
-from pipeline.cli import run_stage, worker_count
+from pipeline.cli import ray_address, run_stage, worker_count
 from pipeline.frames import extract_frames, require_few_skipped
 from pipeline.manifest import FrameRow, InputRow, SkipRow, read_rows, write_rows
 from pipeline.params import load_params
@@ -23,7 +23,8 @@ def main() -> None:
     videos = read_rows(MANIFESTS / "videos.csv", InputRow)
     shutil.rmtree(FRAMES, ignore_errors=True)
     FRAMES.mkdir(parents=True)
-    result = extract_frames(videos, FRAMES, params, worker_count(), stage_cache_root())
+    cache_root = stage_cache_root()
+    result = extract_frames(videos, FRAMES, params, worker_count(), cache_root, ray_address())
     write_rows(MANIFESTS / "raw.csv", result.rows, FrameRow)
     write_rows(SKIPPED, result.skipped, SkipRow)
     scenes = len({(row.video_id, row.scene) for row in result.rows})

@@ -23,7 +23,14 @@ from tests.imports import ROOT, closure
 FILES = {"a.png": b"first picture" * 1000, "b.mask.png": b"second"}
 VALUE = [{"frame_path": "a.png", "scene": 0, "timestamp_s": 0.1 + 0.2}]
 # Their values are in the key, or what they do is done again each time.
-UNDECIDING = {"errors.py", "manifest.py", "packages.py", "params.py"}
+UNDECIDING = {
+    "errors.py",
+    "manifest.py",
+    "packages.py",
+    "params.py",
+    "ray_map.py",
+    "workers.py",
+}
 
 
 @pytest.fixture

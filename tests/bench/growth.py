@@ -145,19 +145,21 @@ def free_box(number: int) -> bytes:
     return (8 + len(content)).to_bytes(4, "big") + b"free" + content
 
 
-def run_measured(home: Path, step: Step) -> tuple[float, float]:
+def run_measured(home: Path, step: Step, **variables: str) -> tuple[float, float]:
     """Processor seconds and peak MiB of a stage, run in `home`, with all its processes.
+
+    variables: added to its environment.
 
     Raises PipelineError with what it printed when it fails.
     """
     # Copies have the same frames: with a cache, one of them would do for all.
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "INSWAPPER_STAGE_CACHE": "off"}
+    uncached = {"PYTHONPATH": str(ROOT), "INSWAPPER_STAGE_CACHE": "off"}
     started = processor_seconds()
     with (home / "log.txt").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", f"stages.{step.command[0]}", *step.command[1:]],
             cwd=home,
-            env=environment,
+            env=os.environ | uncached | variables,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
