@@ -15,6 +15,7 @@ from tests.clones import clone_working_tree, run
 from tests.imports import ROOT
 
 VIDEOS = Path("data/sample/inswapper/original_videos")
+UP_TO_DATE = "Data and pipelines are up to date."
 TRAINING = ("train", "train_seam")
 
 
@@ -31,8 +32,8 @@ def rows(options: Options) -> list[Row]:
 
 
 def clone_with_outputs(clone: Path) -> None:
-    if not (ROOT / "data/export").exists():
-        raise PipelineError("data/export: not found; run `dvc repro` first")
+    if UP_TO_DATE not in run(ROOT, "dvc", "status"):
+        raise PipelineError("stages are out of date; run `dvc repro` first")
     clone_working_tree(clone)
     cache = run(ROOT, "dvc", "cache", "dir").strip()
     run(clone, "dvc", "cache", "dir", "--local", cache)
