@@ -32,6 +32,7 @@ GROUPS = (
     "face_crops",
     "picture_verdict",
     "video_verdict",
+    "rebuild",
 )
 
 
