@@ -10,14 +10,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import ray
 import yaml
-from ray.serve.scripts import cli
 
 from tests.imports import ROOT
 from tests.processes import environment, free_port
@@ -27,7 +26,7 @@ LOOPBACK = "127.0.0.1"
 TOKEN = "a-token-of-the-test"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 # Several Python processes start one after another.
-START_S = 180
+START_S = 300
 STOP_S = 60
 ALONE = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -39,21 +38,42 @@ ALONE = {
 }
 
 
+@dataclass(frozen=True)
+class RayService:
+    """process: the one that a user starts; all others come from it."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def replicas(self) -> list[psutil.Process]:
+        """Those of `pictures`."""
+        found = []
+        for process in _family(self.process):
+            with contextlib.suppress(psutil.Error):
+                if any("ServeReplica:pictures" in part for part in process.cmdline()):
+                    found.append(process)
+        return found
+
+
 @contextmanager
 def ray_service(
-    replicas: int, changes: dict[str, Any] | None = None, **variables: str
-) -> Iterator[str]:
-    """The address of a service whose replicas are all ready.
+    replicas: int,
+    changes: dict[str, Any] | None = None,
+    of_videos: dict[str, str] | None = None,
+    **variables: str,
+) -> Iterator[RayService]:
+    """A service whose replicas are all ready.
 
-    changes: other settings of the deployment `pictures`. Half a core a replica, as far as Ray
-    counts: this is about what they do. Ray's processes and files are gone afterwards.
+    changes: other settings of the deployment `pictures`. of_videos: variables of `videos` alone.
+    Ray counts half a core a replica, so that three find room. Its processes and files are gone
+    afterwards.
     """
     port = free_port()
     address = f"http://{LOOPBACK}:{port}"
     # Ray's sockets lie below; their paths may have about 100 characters.
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
         config = Path(folder) / "ray.yaml"
-        config.write_text(yaml.safe_dump(_config(port, replicas, changes or {})))
+        config.write_text(yaml.safe_dump(_config(port, replicas, changes or {}, of_videos or {})))
         with (Path(folder) / "log").open("w+") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.ray_service", str(config), folder],
@@ -66,19 +86,22 @@ def ray_service(
             try:
                 # And the one of the videos.
                 _await_ready(process, address, replicas + 1, Path(log.name))
-                yield address
+                yield RayService(address, process)
             finally:
-                stop(process)
+                _stop(process)
 
 
-def _config(port: int, replicas: int, changes: dict[str, Any]) -> dict[str, Any]:
+def _config(
+    port: int, replicas: int, changes: dict[str, Any], of_videos: dict[str, str]
+) -> dict[str, Any]:
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     config["http_options"]["port"] = port
     for application in config["applications"]:
         for deployment in application["deployments"]:
             if deployment["ray_actor_options"]["num_cpus"]:
                 deployment["ray_actor_options"]["num_cpus"] = 0.5
-    pictures = config["applications"][0]["deployments"][0]
+    pictures, videos, _ = (a["deployments"][0] for a in config["applications"])
+    videos["ray_actor_options"]["runtime_env"]["env_vars"] |= of_videos
     del pictures["autoscaling_config"]
     pictures |= {"num_replicas": replicas, **changes}
     return dict(config)
@@ -101,11 +124,9 @@ def _ready_replicas(address: str) -> int:
     return len(response.json()) if response.status_code == 200 else 0
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C, as a user does; whatever of this Ray is left after a minute is killed."""
-    family = []
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = psutil.Process(process.pid).children(recursive=True)
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C, as a user does. Nothing of this Ray may be left then; if so, it is killed."""
+    family = _family(process)
     with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -116,10 +137,22 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             straggler.kill()
     process.kill()
     process.wait()
+    assert left == []
+
+
+def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def main(config: str, folder: str) -> None:
     """`serve run`, with a Ray that nothing outside this machine reaches."""
+    # Not in the tests' own process, where its warnings are errors.
+    import ray
+    from ray.serve.scripts import cli
+
     ray.init(
         address="local",
         include_dashboard=False,
