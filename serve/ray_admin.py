@@ -84,7 +84,7 @@ def create_admin_app() -> FastAPI:
     """For one replica, which is what makes orders follow each other. Raises SettingsError."""
     settings = load_settings()
     set_up_logs(settings.log_format)
-    app = FastAPI(title="INSwapper detector: administration", docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None)
     app.state.settings, app.state.turn = settings, asyncio.Lock()
     app.add_middleware(Guard, settings=lambda: settings)
     add_problem_handlers(app)

@@ -38,7 +38,11 @@ class Replica:
 
     # Of the class that ray_serve.ingress makes of this one.
     app: FastAPI
-    _obeyed = ""
+
+    def __init__(self) -> None:
+        self._obeyed = ""
+        # Else an order that took too long could end after it was taken back.
+        self._turn = asyncio.Lock()
 
     async def check_health(self) -> None:
         """A replica without a detector never joins; Ray tries another start."""
@@ -51,17 +55,19 @@ class Replica:
 
     async def reload(self, order: str) -> Outcome:
         """Verify the bundle on disk and exchange it. order: a name for `take_back`."""
-        outcome = await self._obey(self._state.reload)
-        if not outcome.fault:
-            self._obeyed = order
-        return outcome
+        async with self._turn:
+            outcome = await self._obey(self._state.reload)
+            if not outcome.fault:
+                self._obeyed = order
+            return outcome
 
     async def take_back(self, order: str) -> Outcome:
         """Undo the reload of that name; nothing to do where it was refused."""
-        if self._obeyed != order:
-            return await self.held()
-        self._obeyed = ""
-        return await self._obey(self._state.roll_back)
+        async with self._turn:
+            if self._obeyed != order:
+                return await self.held()
+            self._obeyed = ""
+            return await self._obey(self._state.roll_back)
 
     async def set_threshold(self, threshold: float | None) -> Outcome:
         """In memory: the administration writes the state file."""

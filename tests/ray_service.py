@@ -32,6 +32,8 @@ ALONE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Else Ray writes one into the home folder.
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    # Ray gives way to everything else on the machine otherwise (15).
+    "RAY_worker_niceness": "0",
     "RAY_OVERRIDE_NODE_IP_ADDRESS": LOOPBACK,
     # Its five seconds are not enough where every core is busy.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",

@@ -6,6 +6,7 @@ cores; of two replicas each has half.
 """
 
 import argparse
+import signal
 import tempfile
 import threading
 import time
@@ -41,6 +42,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=100, help="of each service in a round")
     args = parser.parse_args()
+    # The services must end with this process.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     upload = upload_of("/detect", "file", [encoded(photograph())])
     with ExitStack() as stack:
         ports = _start(stack)
@@ -83,6 +86,7 @@ def _measured(
             # The first warms up.
             if number:
                 rounds[name].append(found)
+            print(f"bench: round {number}, {clients} clients, {name}: {found}", flush=True)
     return summary(rounds)
 
 
