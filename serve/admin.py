@@ -5,6 +5,7 @@ import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import SecretStr
 
 from serve import examples
 from serve.detect import Place, Workplace, workplace
@@ -19,7 +20,11 @@ SCHEME = "bearer"
 
 def require_admin(request: Request) -> None:
     """Raises the problems 403, when no token is set, and 401."""
-    token = workplace(request).state.settings.admin_token
+    require_token(request, workplace(request).state.settings.admin_token)
+
+
+def require_token(request: Request, token: SecretStr | None) -> None:
+    """As `require_admin`."""
     if token is None:
         raise Problem(403, "INSWAPPER_ADMIN_TOKEN is not set on this service")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -52,10 +57,10 @@ def reload_model(
         change = place.state.roll_back() if rollback else place.state.reload()
     except Problem as problem:
         place.metrics.reloads.labels(what, "refused").inc()
-        _audit(request, f"{what} refused", reason=problem.detail)
+        audit(request, f"{what} refused", reason=problem.detail)
         raise
     place.metrics.reloads.labels(what, "done").inc()
-    _audit(request, what, old=_bundle_of(change.before), new=_bundle_of(change.after))
+    audit(request, what, old=_bundle_of(change.before), new=_bundle_of(change.after))
     # A restart reads what is on disk.
     return _answer(place, change, persisted=not rollback)
 
@@ -64,7 +69,7 @@ def reload_model(
 def set_threshold(request: Request, order: ThresholdOrder, place: Place) -> AdminAnswer:
     """Change from which score a face is called fake; null takes that back."""
     change = place.state.set_threshold(order.threshold)
-    _audit(request, "threshold", old=_limit_of(change.before), new=_limit_of(change.after))
+    audit(request, "threshold", old=_limit_of(change.before), new=_limit_of(change.after))
     return _answer(place, change)
 
 
@@ -76,7 +81,7 @@ def _answer(place: Workplace, change: Change, *, persisted: bool = True) -> Admi
     )
 
 
-def _audit(request: Request, what: str, **fields: Any) -> None:
+def audit(request: Request, what: str, **fields: Any) -> None:
     """Who holds the token did that; there is one token, so no name is known."""
     event(AUDIT, logging.WARNING, "audit", what=what, **fields, request_id=request_id_of(request))
 

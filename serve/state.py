@@ -102,16 +102,16 @@ class ServiceState:
             self._replaced = None
             return Change(before, after)
 
-    def set_threshold(self, threshold: float | None) -> Change:
+    def set_threshold(self, threshold: float | None, *, write: bool = True) -> Change:
         """From now on call fake from `threshold` on; None goes back to the setting or the bundle.
 
-        Raises the problems 409, and 503 when there is no detector or it cannot be kept; the old one
-        holds then.
+        write: False where another process writes the state file for all. Raises the problems 409,
+        and 503 when there is no detector or it cannot be kept; the old one holds then.
         """
         with self._change():
             before = self.in_force
-            if self.settings.state_file is not None:
-                _keep(self.settings.state_file, threshold)
+            if write and self.settings.state_file is not None:
+                keep_or_refuse(self.settings.state_file, threshold)
             self._admin_threshold = threshold
             return Change(before, self._put(before.detector))
 
@@ -143,7 +143,8 @@ class ServiceState:
         return self._in_force
 
 
-def _keep(path: Path, threshold: float | None) -> None:
+def keep_or_refuse(path: Path, threshold: float | None) -> None:
+    """Write the state file. Raises the problem 503 when that fails; the old content stays."""
     try:
         keep(path, threshold)
     except OSError as error:

@@ -10,6 +10,7 @@ from tests.bench import __main__ as bench
 from tests.bench import face_crops, judges, swaps
 from tests.bench.machine import machine
 from tests.bench.options import Options
+from tests.bench.ray_serve import QUANTITIES, summary
 from tests.bench.rows import HEADINGS, Goal, Row, faster, longer, markdown, number, skipped
 from tests.bench.scene_scan import unmatched
 from tests.bench.timing import Spread, Timing, timed, times_longer
@@ -134,3 +135,12 @@ def test_the_readme_has_the_table_of_the_report() -> None:
     changed = bench.with_table(readme, rows[:1])
     assert markdown(rows[:1]) in changed
     assert changed.partition(bench.TABLE_ENDS)[2] == readme.partition(bench.TABLE_ENDS)[2]
+
+
+def test_ray_serve_is_compared_round_by_round() -> None:
+    plain = [dict.fromkeys(QUANTITIES, value) for value in (10.0, 20.0, 40.0)]
+    slower = [dict.fromkeys(QUANTITIES, value) for value in (15.0, 60.0, 80.0)]
+    rows = summary({"uvicorn": plain, "ray_1": slower})
+    assert rows["ray_1"]["p99_ms"] == {"median": 60.0, "least": 15.0, "greatest": 80.0}
+    assert rows["ray_1"]["by_uvicorn"]["p99_ms"]["median"] == 2.0
+    assert rows["uvicorn"]["by_uvicorn"]["per_s"]["greatest"] == 1.0
