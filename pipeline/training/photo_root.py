@@ -40,6 +40,7 @@ from pipeline.params import (
 )
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import arcface_square, square_px
+from pipeline.training.inswapper_network import ArcfaceEmbedder, InswapperGenerator
 from pipeline.training.photo_encoding import Encoding, read_encoding, read_shrunk
 from pipeline.training.photo_files import (
     LeftOutRow,
@@ -51,12 +52,7 @@ from pipeline.training.photo_files import (
     visible_files,
 )
 from pipeline.training.photo_people import Found, group_people, partners, without
-from pipeline.training.pseudo_swap import (
-    ArcfaceEmbedder,
-    InswapperGenerator,
-    PseudoSwapper,
-    Swap,
-)
+from pipeline.training.pseudo_swap import PseudoSwapper, Swap
 from pipeline.training.sample import PLAIN, VIDEOS, mask_u8
 
 MANIFEST: Final = "images.csv"

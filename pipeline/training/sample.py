@@ -25,7 +25,7 @@ from pipeline.labels import FAKE, REAL
 from pipeline.manifest import write_rows
 from pipeline.params import BuildSampleParams, PseudoSwapParams
 from pipeline.preprocess import FloatArray, ImageU8
-from pipeline.training.pseudo_swap import Donor, Kind, PseudoSwapper, Swap, SwapRecipe
+from pipeline.training.pseudo_swap import Donor, PseudoSwapper, Swap
 from pipeline.training.sample_scenes import Subject, draw_camera, film, mirrored, scaled
 from pipeline.training.sample_sources import (
     Cast,
@@ -35,6 +35,7 @@ from pipeline.training.sample_sources import (
     read_photo,
     read_picture,
 )
+from pipeline.training.swap_recipe import Kind, SwapRecipe
 from pipeline.video import write_mask_video, write_video
 
 VIDEOS: Final = "inswapper"
