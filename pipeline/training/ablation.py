@@ -26,13 +26,6 @@ from pipeline.jsonfile import write_json
 from pipeline.labels import FAKE, REAL
 from pipeline.params import Params
 from pipeline.preprocess import FloatArray
-from pipeline.training.calibration import (
-    AS_IT_IS,
-    ScoredCopies,
-    fit_fusion,
-    pool_of,
-    score_copies,
-)
 from pipeline.training.degradations import (
     SOFT_COPIES,
     Degradation,
@@ -41,6 +34,7 @@ from pipeline.training.degradations import (
     jpeg,
     shrink,
 )
+from pipeline.training.fusion_fit import fit_fusion
 from pipeline.training.loop import BEST, Inputs, train
 from pipeline.training.metrics import area_under_roc
 from pipeline.training.pictures import Picture
@@ -48,6 +42,7 @@ from pipeline.training.resume import ResumeFile
 from pipeline.training.scoring import FaceLogits, Scorer, picture_of
 from pipeline.training.seam_fit import grow, numbers_of, pair_numbers
 from pipeline.training.served import load_network
+from pipeline.training.soft_pool import AS_IT_IS, ScoredCopies, pool_of, score_copies
 from pipeline.training.store import FaceStore
 from pipeline.training.validation import of_every_source
 from pipeline.trees import TreeEnsemble
