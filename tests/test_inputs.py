@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ManifestError
-from pipeline.inputs import Inputs, list_inputs, match_original
+from pipeline.input_videos import match_original
+from pipeline.inputs import Inputs, list_inputs
 from pipeline.manifest import InputRow, read_rows
 
 HEADER = "path,label,source"

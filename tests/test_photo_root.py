@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from PIL import Image, JpegImagePlugin
 
 from pipeline.errors import ManifestError, ParamsError, PipelineError, WeightsError
-from pipeline.inputs import ImageEntry, list_inputs
+from pipeline.input_images import ImageEntry
+from pipeline.inputs import list_inputs
 from pipeline.manifest import read_rows
 from pipeline.training.photo_files import LeftOutRow, list_photos
 from pipeline.training.photo_people import partners

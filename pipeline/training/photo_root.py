@@ -26,7 +26,8 @@ from pydantic import Field, ValidationError
 from pipeline.errors import DecodeError, ManifestError, ParamsError, PipelineError
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
-from pipeline.inputs import ORIGINALS, ImageEntry
+from pipeline.input_images import ImageEntry
+from pipeline.input_videos import ORIGINALS, VIDEOS
 from pipeline.labels import FAKE, REAL, FakeType
 from pipeline.manifest import write_rows
 from pipeline.params import (
@@ -53,7 +54,7 @@ from pipeline.training.photo_files import (
 )
 from pipeline.training.photo_people import Found, group_people, partners, without
 from pipeline.training.pseudo_swap import PseudoSwapper, Swap
-from pipeline.training.sample import PLAIN, VIDEOS, mask_u8
+from pipeline.training.sample import PLAIN, mask_u8
 
 MANIFEST: Final = "images.csv"
 LEFT_OUT: Final = "left_out.csv"

@@ -20,7 +20,8 @@ import numpy as np
 from pipeline.errors import PackageError
 from pipeline.faces.detector import FaceDetector, find_faces
 from pipeline.faces.load import load_detector
-from pipeline.inputs import FAKES, ORIGINALS, IdentityEntry, ImageEntry
+from pipeline.input_images import ImageEntry
+from pipeline.input_videos import FAKES, ORIGINALS, VIDEOS, IdentityEntry
 from pipeline.labels import FAKE, REAL
 from pipeline.manifest import write_rows
 from pipeline.params import BuildSampleParams, PseudoSwapParams
@@ -38,7 +39,6 @@ from pipeline.training.sample_sources import (
 from pipeline.training.swap_recipe import Kind, SwapRecipe
 from pipeline.video import write_mask_video, write_video
 
-VIDEOS: Final = "inswapper"
 STILL_SOURCE: Final = "sample_stills"
 KINDS: Final[dict[str, Kind]] = {"inswapper": "square", "uniface": "hull"}
 
