@@ -11,15 +11,12 @@ own, so the number of processes changes no byte.
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-import cv2
 import numpy as np
 from pydantic import Field, ValidationError
 
@@ -40,6 +37,7 @@ from pipeline.params import (
     validation_lines,
 )
 from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.processes import map_in_processes
 from pipeline.seam import arcface_square, square_px
 from pipeline.training.inswapper_network import ArcfaceEmbedder, InswapperGenerator
 from pipeline.training.photo_encoding import Encoding, read_encoding, read_shrunk
@@ -53,8 +51,8 @@ from pipeline.training.photo_files import (
     visible_files,
 )
 from pipeline.training.photo_people import Found, group_people, partners, without
-from pipeline.training.pseudo_swap import PseudoSwapper, Swap
-from pipeline.training.sample import PLAIN, mask_u8
+from pipeline.training.pseudo_swap import PLAIN, PseudoSwapper, Swap
+from pipeline.training.swap_masks import mask_u8
 
 MANIFEST: Final = "images.csv"
 LEFT_OUT: Final = "left_out.csv"
@@ -125,7 +123,7 @@ def import_photos(
     photos, others = list_photos(folder, params.sources)
     swapper_params(params)
     _open_models(params)
-    seen = _map(partial(_find, params), photos, workers)
+    seen = map_in_processes(partial(_find, params), photos, workers, 4)
     found = [one for one in seen if isinstance(one, Found)]
     left_out = others + [one for one in seen if isinstance(one, LeftOutRow)]
     unwanted = _excluded_faces(params, workers)
@@ -136,7 +134,7 @@ def import_photos(
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     tasks = _tasks(found, group_people(found, params.same_person), params)
-    pairs = _map(partial(_write_pair, part, params), tasks, workers)
+    pairs = map_in_processes(partial(_write_pair, part, params), tasks, workers, 4)
     entries = [entry for pair in pairs for entry in pair]
     left_out.sort(key=lambda row: row.path)
     (part / VIDEOS / ORIGINALS).mkdir(parents=True)
@@ -303,7 +301,11 @@ def _excluded_faces(params: PhotoImportParams, workers: int) -> list[FloatArray]
         for path in sorted(visible_files(folder))
         if is_photo(path)
     ]
-    faces = [face for many in _map(partial(_embed_all, params), pictures, workers) for face in many]
+    faces = [
+        face
+        for many in map_in_processes(partial(_embed_all, params), pictures, workers, 4)
+        for face in many
+    ]
     if params.exclude and not faces:
         raise ManifestError(f"--exclude: no face in {listed([str(f) for f in params.exclude])}")
     return faces
@@ -391,16 +393,3 @@ def _entries(
         mask_path=mask,
     )
     return original, twin
-
-
-def _map(
-    function: Callable[[ItemT], ResultT], items: Sequence[ItemT], workers: int
-) -> list[ResultT]:
-    """Apply a function to all items, in order, in as many processes as asked for."""
-    if min(workers, len(items)) <= 1:
-        return [function(item) for item in items]
-    # Forking a process that holds ONNX Runtime's or OpenCV's threads can hang it.
-    with ProcessPoolExecutor(
-        min(workers, len(items)), get_context("spawn"), cv2.setNumThreads, (1,)
-    ) as pool:
-        return list(pool.map(function, items, chunksize=4))

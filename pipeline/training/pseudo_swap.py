@@ -6,7 +6,7 @@ Who has inswapper_128.onnx runs the real network by the same interface (`inswapp
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
@@ -20,6 +20,28 @@ from pipeline.training.swap_recipe import BEND_NODES, Kind, SwapRecipe, draw_rec
 
 # A picture (H, W, 3) uint8 and its five keypoints (5, 2).
 Donor = tuple[ImageU8, FloatArray]
+# What INSwapper itself does: 128 px, black border, no restorer. Not params.yaml's section, so that
+# the sample stays the same when the augmentation of training changes.
+PLAIN: Final = PseudoSwapParams(
+    frac=1.0,
+    cross_identity_frac=1.0,
+    hull_frac=0.0,
+    box_frac=0.0,
+    restorer_frac=0.0,
+    occlusion_frac=0.0,
+    boost_frac=0.0,
+    black_border_frac=1.0,
+    low_pass_frac=0.1,
+    low_pass_min_px=96,
+    low_pass_max_px=128,
+    soften_real_frac=0.0,
+    soft_camera_frac=0.0,
+    resize_frac=0.0,
+    square_min_px=128,
+    square_max_px=128,
+    tight_frac=0.0,
+    keypoint_jitter=0.0,
+)
 
 
 @dataclass(frozen=True, eq=False)

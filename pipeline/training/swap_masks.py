@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.preprocess import FloatArray
+from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import SQUARE_PX, Rect, arcface_square, paste_alpha_patch, warp_back
 from pipeline.training.swap_recipe import Hole, SwapRecipe
 
@@ -52,6 +52,12 @@ def recipe_alpha(
     if recipe.hole is not None:
         alpha = alpha * (np.float32(1) - warp_back(_hole_mask(recipe.hole), matrix, rect))
     return alpha, rect
+
+
+def mask_u8(alpha: FloatArray) -> ImageU8:
+    """Share of the paste, in [0, 1] -> [0, 255], as masks are stored."""
+    mask: ImageU8 = np.rint(alpha * np.float32(255)).astype(np.uint8)
+    return mask
 
 
 def outline_mask(grow: float, forehead: float, blur: float) -> FloatArray:
