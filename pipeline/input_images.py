@@ -23,7 +23,7 @@ class ImageEntry(Row):
     source: Name
     video_id: str = ""
     identity_id: str = ""
-    fake_type: Literal["", "real", "inswapper", "uniface", "pseudo", "other"] = ""
+    fake_type: Literal["", FakeType] = ""
     source_identity_id: str = ""
     original_video_id: str = ""
     mask_path: str = ""
