@@ -7,7 +7,6 @@ FAKE: Final = 1
 UNKNOWN: Final = -1
 
 FakeType = Literal["real", "inswapper", "uniface", "pseudo", "other"]
-FAKE_TYPES: Final[tuple[FakeType, ...]] = ("real", "inswapper", "uniface", "pseudo", "other")
 
 BoundarySource = Literal["exact", "paired", "geometric", "none"]
 

@@ -14,15 +14,9 @@ from pipeline.faces.load import load_detector
 from pipeline.jsonfile import write_json
 from pipeline.params import load_params
 from pipeline.quality import QualityThresholds
-from pipeline.training.ablation import (
-    NETWORKS,
-    TREES,
-    Budget,
-    KeptRuns,
-    ablate,
-    gather,
-    read_genuine,
-)
+from pipeline.training.ablation import KeptRuns, ablate, gather
+from pipeline.training.ablation_variants import NETWORKS, TREES, Budget
+from pipeline.training.genuine_set import read_genuine
 from pipeline.training.loop import Inputs
 from pipeline.training.resume import RESUME_DIR
 from pipeline.training.store import open_zarr

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.cli import run_stage, worker_count
 from pipeline.params import load_params
 from pipeline.training.sample import build_sample
-from pipeline.training.sample_sources import CAST
+from pipeline.training.sample_cast import CAST
 
 SAMPLE = Path("data/sample")
 

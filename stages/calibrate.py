@@ -10,15 +10,11 @@ from pathlib import Path
 from pipeline.cli import run_stage
 from pipeline.jsonfile import write_json
 from pipeline.params import load_params
-from pipeline.training.calibration import (
-    calibrate,
-    score_copies,
-    summary_lines,
-    sweep_rows,
-    validation_report,
-)
+from pipeline.training.calibration import calibrate
+from pipeline.training.calibration_report import summary_lines, sweep_rows, validation_report
 from pipeline.training.plots import write_table
 from pipeline.training.served import load_scorer
+from pipeline.training.soft_pool import score_copies
 from pipeline.training.store import open_zarr
 
 

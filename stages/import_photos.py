@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipeline.cli import run_stage, worker_count
 from pipeline.faces.retinaface_pack import PACK_NAME
-from pipeline.training.photo_root import import_photos, read_params, summary_lines
+from pipeline.training.photo_params import read_params
+from pipeline.training.photo_root import import_photos, summary_lines
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,18 +12,9 @@ from pipeline.faces.detector import Face
 from pipeline.params import load_params
 from pipeline.preprocess import ImageU8
 from pipeline.quality import fit_quality, measure_quality
-from pipeline.training.ablation import (
-    BASE,
-    CELLS,
-    NETWORKS,
-    TREES,
-    Budget,
-    KeptRuns,
-    _changed,
-    ablate,
-    gather,
-    read_genuine,
-)
+from pipeline.training.ablation import KeptRuns, ablate, gather
+from pipeline.training.ablation_variants import BASE, NETWORKS, TREES, Budget, changed_params
+from pipeline.training.genuine_set import CELLS, read_genuine
 from pipeline.training.loop import Inputs
 from tests.packed_split import packed_split
 from tests.synthetic import draw_face, swap_face, write_rgb
@@ -72,7 +63,9 @@ def genuine_folder(root: Path) -> tuple[Path, Drawn]:
 def test_every_variant_is_valid_and_changes_only_what_it_says(name: str) -> None:
     params = load_params()
     overrides = (NETWORKS | TREES)[name]
-    base, changed = (_changed(params, change, 3, BUDGET).model_dump() for change in ({}, overrides))
+    base, changed = (
+        changed_params(params, change, 3, BUDGET).model_dump() for change in ({}, overrides)
+    )
     differing = {
         section: {key for key in base[section] if base[section][key] != changed[section][key]}
         for section in base

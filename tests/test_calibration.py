@@ -20,27 +20,23 @@ from pipeline.fusion import (
 from pipeline.jsonfile import write_json
 from pipeline.params import CalibrateParams, FusionParams
 from pipeline.training.calibration import (
-    AS_IT_IS,
-    FEWEST_FACES,
-    Pool,
-    ScoredCopies,
     calibrate,
-    copies_report,
     fit_decision,
+    read_calibration,
+    weighted_quantile,
+)
+from pipeline.training.calibration_report import copies_report, sweep_rows, validation_report
+from pipeline.training.degradations import SOFT_COPIES
+from pipeline.training.fusion_fit import (
+    FEWEST_FACES,
     fit_fusion,
     fit_temperature,
     fit_weights,
     golden_section,
     log_loss,
-    pool_of,
-    read_calibration,
-    score_copies,
-    sweep_rows,
-    validation_report,
-    weighted_quantile,
 )
-from pipeline.training.degradations import SOFT_COPIES
 from pipeline.training.scoring import FaceLogits, Scorer
+from pipeline.training.soft_pool import AS_IT_IS, Pool, ScoredCopies, pool_of, score_copies
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.tiny_trees import stump
 

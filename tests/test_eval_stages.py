@@ -1,9 +1,6 @@
 """calibrate, evaluate and export as DVC runs them, on a drawn split and an untrained network."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -18,6 +15,7 @@ from pipeline.training.checkpoint import CheckpointMeta, save_detector
 from pipeline.training.model import build_model
 from pipeline.training.store import pack
 from tests.face_stores import PREPROCESS, drawn_store
+from tests.stage_runs import run_stage
 from tests.tiny_trees import stump
 
 ROOT = Path(__file__).parents[1]
@@ -81,14 +79,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(stage: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", f"stages.{stage}"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(repository: Path, stage: str) -> str:
+    done = run_stage(repository, stage, "-W", "error")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert all(line.startswith(f"{stage}: ") for line in done.stdout.splitlines())
@@ -105,7 +97,7 @@ def written(folder: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_the_three_stages_run_and_an_export_repeats_itself(repository: Path) -> None:
     for stage in ("calibrate", "evaluate", "export"):
-        run(stage)
+        run(repository, stage)
     first = written(repository)
     assert {"metrics/val.json", "metrics/test.json", "plots/threshold_sweep.csv"} <= set(first)
     bundle = load_bundle(repository / "data/export", 1)
@@ -114,19 +106,13 @@ def test_the_three_stages_run_and_an_export_repeats_itself(repository: Path) -> 
     assert bundle.trees.to_bytes() == (repository / "data/seam/trees.npz").read_bytes()
     assert not any(str(repository).encode() in content for content in first.values())
     shutil.rmtree(repository / "data/export")
-    run("export")
+    run(repository, "export")
     assert written(repository) == first
 
 
 @pytest.mark.slow
 def test_a_stage_without_its_inputs_says_what_to_run(repository: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.evaluate"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_stage(repository, "evaluate")
     assert done.returncode == 2
     assert done.stderr.strip() == "data/calibration.json: not found; run calibrate"
     assert repository.is_dir()

@@ -1,7 +1,6 @@
 """pipeline.frames: which frames are written, that fakes follow their originals, what is skipped."""
 
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,8 @@ from pipeline.frames import Extraction, extract_frames, require_few_skipped
 from pipeline.manifest import FrameRow, InputRow, SkipRow, read_rows
 from pipeline.params import ExtractFramesParams
 from pipeline.video import read_frames, write_mask_video
+from tests.imports import ROOT
+from tests.stage_runs import run_stage
 from tests.synthetic import draw_clip, input_row, write_clip, write_data_root, write_swapped_clip
 
 PARAMS = ExtractFramesParams(
@@ -201,23 +202,12 @@ def test_skip_limit() -> None:
     )
 
 
-def run_stage(name: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}"],
-        env={"PYTHONPATH": str(Path(__file__).parent.parent), "PATH": "", "INSWAPPER_WORKERS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_the_stage(tmp_path: Path) -> None:
     write_data_root(Path("data/sample"), people=2, scenes=1)
-    params = Path(__file__).parent.parent / "params.yaml"
-    Path("params.yaml").write_text(params.read_text())
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     Path("data/frames/old").mkdir(parents=True)
-    assert run_stage("list_inputs").returncode == 0
-    done = run_stage("extract_frames")
+    assert run_stage(tmp_path, "list_inputs", INSWAPPER_WORKERS="1").returncode == 0
+    done = run_stage(tmp_path, "extract_frames", INSWAPPER_WORKERS="1")
     assert (done.returncode, done.stderr) == (0, "")
     # Both swaps of p0 are the same bytes here.
     assert done.stdout == "extract_frames: 5 videos, 1 reused, 5 scenes, 30 frames\n"
@@ -227,8 +217,8 @@ def test_the_stage(tmp_path: Path) -> None:
     assert all(Path(row.frame_path).is_file() for row in rows)
 
     Path("data/sample/inswapper/original_videos/p1.mp4").write_bytes(b"damaged")
-    assert run_stage("list_inputs").returncode == 0
-    done = run_stage("extract_frames")
+    assert run_stage(tmp_path, "list_inputs", INSWAPPER_WORKERS="1").returncode == 0
+    done = run_stage(tmp_path, "extract_frames", INSWAPPER_WORKERS="1")
     assert done.returncode == 2
     assert "p1.mp4: decode_error" in done.stdout
     assert done.stderr.startswith("extract_frames: 1 of 5 videos were skipped, above")

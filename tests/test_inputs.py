@@ -1,15 +1,16 @@
 """pipeline.inputs: the data root becomes two manifests, or a list of everything wrong with it."""
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ManifestError
-from pipeline.inputs import Inputs, list_inputs, match_original
+from pipeline.input_videos import match_original
+from pipeline.inputs import Inputs, list_inputs
 from pipeline.manifest import InputRow, read_rows
+from tests.imports import ROOT
+from tests.stage_runs import run_stage
 
 HEADER = "path,label,source"
 
@@ -291,20 +292,12 @@ def test_stray_files_are_a_warning(tmp_path: Path) -> None:
 
 
 def test_the_stage(tmp_path: Path) -> None:
-    repository = Path(__file__).parent.parent
     make_root(tmp_path / "in", original("a"), swapped("a"), "x.png", images=f"{HEADER}\nx.png,0,w")
-    text = (repository / "params.yaml").read_text().replace("root: data/sample", "root: in")
+    text = (ROOT / "params.yaml").read_text().replace("root: data/sample", "root: in")
     (tmp_path / "params.yaml").write_text(text)
     runs = []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-m", "stages.list_inputs"],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(repository), "PATH": ""},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_stage(tmp_path, "list_inputs")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines() == [
             "list_inputs: 2 videos, 1 real, 1 fake",

@@ -1,8 +1,5 @@
 """pipeline.leaks: what two splits share is found by name and by picture, and named by row."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from pipeline.errors import ManifestError
 from pipeline.labels import SPLITS
 from pipeline.leaks import KINDS, NEAR_BITS, audit_splits, perceptual_hash, table_lines
 from pipeline.manifest import SplitRow, write_rows
-from tests.imports import ROOT
+from tests.stage_runs import run_stage
 from tests.synthetic import crop_row, draw_face, write_rgb
 
 
@@ -120,14 +117,7 @@ def test_the_command_fails_on_a_leak_and_names_its_rows(tmp_path: Path, leak: bo
         splits["test"].append(row(tmp_path, "guest", 7, identity_id="val"))
     for name, rows in splits.items():
         write_rows(tmp_path / f"data/splits/{name}.csv", rows, SplitRow)
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.audit_splits"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_stage(tmp_path, "audit_splits")
     assert done.returncode == int(leak), done.stderr
     assert "near-duplicate" in done.stdout
     assert ("val.csv row 2 (val/0) and test.csv row 4 (guest/0)" in done.stderr) == leak

@@ -12,18 +12,14 @@ from onnx import TensorProto, helper
 from PIL import Image, JpegImagePlugin
 
 from pipeline.errors import ManifestError, ParamsError, PipelineError, WeightsError
-from pipeline.inputs import ImageEntry, list_inputs
+from pipeline.input_images import ImageEntry
+from pipeline.inputs import list_inputs
 from pipeline.manifest import read_rows
 from pipeline.training.photo_files import LeftOutRow, list_photos
+from pipeline.training.photo_params import PhotoImportParams, read_params
 from pipeline.training.photo_people import partners
-from pipeline.training.photo_root import (
-    Imported,
-    PhotoImportParams,
-    import_photos,
-    read_params,
-    summary_lines,
-    swapper_params,
-)
+from pipeline.training.photo_root import Imported, import_photos, summary_lines
+from pipeline.training.photo_twins import swapper_params
 from tests.swap_networks import write_arcface, write_inswapper
 from tests.synthetic import draw_face, draw_scenery
 

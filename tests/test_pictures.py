@@ -8,8 +8,8 @@ from pipeline.aligned import surroundings_frac
 from pipeline.params import load_params
 from pipeline.seam import TEMPLATE
 from pipeline.training.pictures import Picture, framed
-from pipeline.training.pseudo_swap import PseudoSwapper, SwapRecipe
-from pipeline.training.sample import PLAIN
+from pipeline.training.pseudo_swap import PLAIN, PseudoSwapper
+from pipeline.training.swap_recipe import SwapRecipe
 
 
 def marked(size: int = 500, scale: float = 2.0) -> Picture:

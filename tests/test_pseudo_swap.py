@@ -10,14 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pipeline.errors import WeightsError
 from pipeline.params import load_params
 from pipeline.seam import TEMPLATE, arcface_square, paste_alpha, paste_alpha_patch
-from pipeline.training.pseudo_swap import (
-    ArcfaceEmbedder,
-    InswapperGenerator,
-    PseudoSwapper,
-    SwapRecipe,
-    align_bent,
-    paste,
-)
+from pipeline.training.inswapper_network import ArcfaceEmbedder, InswapperGenerator
+from pipeline.training.pseudo_swap import PseudoSwapper, align_bent, paste
+from pipeline.training.swap_recipe import SwapRecipe
 from tests.swap_networks import write_arcface, write_inswapper
 
 PARAMS = load_params().pseudo_swap

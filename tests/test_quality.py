@@ -16,8 +16,7 @@ from pipeline.quality import (
     noise_sigma,
     quality_label,
 )
-from pipeline.training.pseudo_swap import PseudoSwapper
-from pipeline.training.sample import PLAIN
+from pipeline.training.pseudo_swap import PLAIN, PseudoSwapper
 from tests.synthetic import draw_face
 
 THRESHOLDS = QualityThresholds(

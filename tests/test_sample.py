@@ -18,13 +18,11 @@ from pipeline.errors import PackageError
 from pipeline.inputs import list_inputs
 from pipeline.params import load_params
 from pipeline.scenes import detect_scenes
-from pipeline.training.sample import assign_roles, build_sample
+from pipeline.training.sample import build_sample
+from pipeline.training.sample_cast import ASTRONAUT, CAST, HOPPER, TABLE
+from pipeline.training.sample_roles import assign_roles
 from pipeline.training.sample_scenes import Camera, Subject, draw_camera, film, mirrored, scaled
 from pipeline.training.sample_sources import (
-    ASTRONAUT,
-    CAST,
-    HOPPER,
-    TABLE,
     Archive,
     Cast,
     Footage,

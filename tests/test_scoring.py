@@ -10,7 +10,6 @@ from pipeline.errors import ManifestError
 from pipeline.fusion import DETAIL, SEAM
 from pipeline.seam_numbers import outside_detail, seam_numbers
 from pipeline.seam_rings import ring_statistics
-from pipeline.training.calibration import score_copies
 from pipeline.training.degradations import as_it_is
 from pipeline.training.scoring import (
     FaceLogits,
@@ -24,6 +23,7 @@ from pipeline.training.scoring import (
     surroundings_fracs,
     taken,
 )
+from pipeline.training.soft_pool import score_copies
 from pipeline.training.store import FaceStore
 from tests.decisions import decision_of, limits_of
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store

@@ -9,8 +9,8 @@ from pipeline.seam import TEMPLATE
 from pipeline.seam_evidence import seam_evidence
 from pipeline.seam_numbers import number_names, outside_detail, seam_numbers
 from pipeline.seam_rings import ALL_MAPS, OUTSIDE_CELLS, RINGS, SECTORS, ring_statistics
-from pipeline.training.pseudo_swap import PseudoSwapper, SwapRecipe
-from pipeline.training.sample import PLAIN
+from pipeline.training.pseudo_swap import PLAIN, PseudoSwapper
+from pipeline.training.swap_recipe import SwapRecipe
 
 KEYPOINTS = np.asarray(TEMPLATE * 2 + 100, np.float32)
 

@@ -2,8 +2,7 @@
 
 import itertools
 import random
-import subprocess
-import sys
+import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from pipeline.labels import SPLITS
 from pipeline.manifest import CropRow, SplitRow, read_rows, write_rows
 from pipeline.params import SplitGroupsParams
 from pipeline.splits import assign_groups, find_groups
+from tests.imports import ROOT
+from tests.stage_runs import run_stage
 from tests.synthetic import crop_row, crop_rows
 
 PARAMS = SplitGroupsParams(seed=7, val_frac=0.22, test_frac=0.22, test_sources=[])
@@ -319,20 +320,12 @@ def test_many_groups_are_not_all_listed() -> None:
 
 
 def test_the_stage(tmp_path: Path) -> None:
-    repository = Path(__file__).parent.parent
-    (tmp_path / "params.yaml").write_text((repository / "params.yaml").read_text())
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     rows = crop_rows(6, frames=2)
     write_rows(tmp_path / "data/manifests/crops.csv", rows, CropRow)
     outputs = []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-m", "stages.split_groups"],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(repository), "PATH": ""},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_stage(tmp_path, "split_groups")
         assert (done.returncode, done.stderr) == (0, "")
         assert [line.split()[1] for line in done.stdout.splitlines()] == list(SPLITS)
         outputs.append([(tmp_path / f"data/splits/{n}.csv").read_bytes() for n in SPLITS])

@@ -6,134 +6,40 @@ Finished runs are kept, so that hours of work can be interrupted or shared by pr
 different seeds.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ManifestError
-from pipeline.faces.detector import FaceDetector, find_faces
 from pipeline.fusion import SEAM, fuse_face
 from pipeline.jsonfile import write_json
 from pipeline.labels import FAKE, REAL
 from pipeline.params import Params
 from pipeline.preprocess import FloatArray
-from pipeline.training.calibration import (
-    AS_IT_IS,
-    ScoredCopies,
-    fit_fusion,
-    pool_of,
-    score_copies,
-)
-from pipeline.training.degradations import (
-    SOFT_COPIES,
-    Degradation,
-    as_it_is,
-    blur,
-    jpeg,
-    shrink,
-)
+from pipeline.training.ablation_variants import BASE, NETWORKS, TREES, Budget, changed_params
+from pipeline.training.degradations import SOFT_COPIES, as_it_is
+from pipeline.training.fusion_fit import fit_fusion
+from pipeline.training.genuine_set import CELLS, GenuineSet, cell_of, counts_of
 from pipeline.training.loop import BEST, Inputs, train
 from pipeline.training.metrics import area_under_roc
-from pipeline.training.pictures import Picture
 from pipeline.training.resume import ResumeFile
 from pipeline.training.scoring import FaceLogits, Scorer, picture_of
 from pipeline.training.seam_fit import grow, numbers_of, pair_numbers
 from pipeline.training.served import load_network
+from pipeline.training.soft_pool import AS_IT_IS, ScoredCopies, pool_of, score_copies
 from pipeline.training.store import FaceStore
 from pipeline.training.validation import of_every_source
 from pipeline.trees import TreeEnsemble
 
 Scores = NDArray[np.float64]
 Score = Callable[[FaceLogits], Scores]
-Overrides = Mapping[str, Mapping[str, Any]]
 Log = Callable[[str], None]
-
-# What a short run's own validation costs decides nothing: it has one epoch or keeps its last.
-EPOCH_VAL_FACES: Final = 32
-WARMUP_FRAC: Final = 0.15
-# Of a budget, what says which runs there are and not what each of them is.
-_WHICH_RUNS: Final = ("seeds", "networks", "trees")
-
-# What happens to reals and to fakes in each cell of the genuine set.
-CELLS: Final[dict[str, tuple[Degradation, Degradation]]] = {
-    "clean": (as_it_is, as_it_is),
-    "jpeg50": (jpeg(50), jpeg(50)),
-    "both_blurred": (blur(1.0), blur(1.0)),
-    "half_size": (shrink(0.5), shrink(0.5)),
-    "reals_blurred": (blur(1.0), as_it_is),
-}
-DEGRADATION_FRACS: Final = (
-    *("jpeg_frac", "second_jpeg_frac", "x264_frac", "resize_frac", "noise_frac"),
-    *("gaussian_blur_frac", "motion_blur_frac", "colour_jitter_frac", "sharpen_frac"),
-)
-NO_DEGRADATIONS: Final = {
-    "augment": dict.fromkeys(DEGRADATION_FRACS, 0.0),
-    "pseudo_swap": {"soften_real_frac": 0.0, "soft_camera_frac": 0.0},
-}
-HULL: Final = {"pseudo_swap": {"hull_frac": 1.0, "box_frac": 0.0}}
-# Networks, each with one thing changed against "base", which is params.yaml as it stands.
-BASE: Final = "base"
-NETWORKS: Final[dict[str, Overrides]] = {
-    BASE: {},
-    "hull_mask": HULL,
-    "no_degradations": NO_DEGRADATIONS,
-    "frequency_off": {"model": {"frequency": "off"}},
-    "frequency_highpass": {"model": {"frequency": "highpass"}},
-    "frequency_fft": {"model": {"frequency": "fft"}},
-    "frequency_dct": {"model": {"frequency": "dct"}},
-    "random_weights": {"model": {"weights": "none"}},
-    "view_1.1x": {"model": {"views": ["1.1x"]}},
-    "view_1.5x": {"model": {"views": ["1.5x"]}},
-    "view_2x": {"model": {"views": ["2x"]}},
-    "views_all": {"model": {"views": ["1.1x", "1.5x", "2x", "aligned"]}},
-    "efficientnet_lite0": {"model": {"backbone": "efficientnet_lite0", "weights": "package"}},
-    # No package carries weights of a ConvNeXt.
-    "convnext_tiny_random": {"model": {"backbone": "convnext_tiny", "weights": "none"}},
-}
-TREES: Final[dict[str, Overrides]] = {
-    SEAM: {},
-    "seam_hull_mask": HULL,
-    "seam_no_degradations": NO_DEGRADATIONS,
-}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long each short run is. networks, trees: names of the variants to run.
-
-    pairs: of one epoch. val_faces: that a run is judged on, of every source alike.
-    """
-
-    seeds: tuple[int, ...]
-    epochs: int
-    pairs: int
-    batch_size: int
-    seam_pairs: int
-    val_faces: int
-    networks: tuple[str, ...]
-    trees: tuple[str, ...]
-
-    def of_a_run(self) -> dict[str, Any]:
-        """What each run is, without which runs there are."""
-        return {key: value for key, value in asdict(self).items() if key not in _WHICH_RUNS}
-
-
-@dataclass(frozen=True, eq=False)
-class GenuineSet:
-    """Pictures of genuine swaps and of real faces; missed: those without a face."""
-
-    pictures: list[Picture]
-    labels: NDArray[np.int64]
-    missed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,28 +73,6 @@ class Scored:
             for name, logits in self.cells.items()
         }
         return Scored(replace(self.copies, copies=copies), cells)
-
-
-def read_genuine(labels_csv: Path, detector: FaceDetector) -> GenuineSet:
-    """Read a CSV with image_path (relative to it) and label, and find the largest face of each.
-
-    Raises ManifestError naming the row of a picture that cannot be read.
-    """
-    pictures, labels, missed = [], [], 0
-    with labels_csv.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    for number, row in enumerate(rows, start=2):
-        bgr = cv2.imread(str(labels_csv.parent / row["image_path"]))
-        if bgr is None:
-            raise ManifestError(f"{labels_csv}: row {number}: image_path: cannot be read")
-        rgb = np.asarray(bgr[..., ::-1].copy(), np.uint8)
-        faces = find_faces(detector, rgb, min_score=0.5, min_face_px=20, max_faces=1)
-        if not faces:
-            missed += 1
-            continue
-        pictures.append(Picture(rgb, faces[0].box_xyxy, faces[0].keypoints))
-        labels.append(int(row["label"]))
-    return GenuineSet(pictures, np.array(labels, np.int64), missed)
 
 
 class KeptRuns:
@@ -227,7 +111,7 @@ def gather(store: FaceStore, genuine: GenuineSet | None, val_faces: int) -> Mate
     )
     faces = [picture_of(store, int(face)) for face in chosen]
     copies = {AS_IT_IS: as_it_is} | {name: copy.degrade for name, copy in SOFT_COPIES.items()}
-    cells = {} if genuine is None else {name: _cell(genuine, name) for name in CELLS}
+    cells = {} if genuine is None else {name: cell_of(genuine, name) for name in CELLS}
     return Material(
         store,
         chosen,
@@ -261,36 +145,16 @@ def ablate(
         for name in budget.networks:
             if kept.has(name, seed):
                 continue
-            changed = _changed(params, NETWORKS[name], seed, budget)
+            changed = changed_params(params, NETWORKS[name], seed, budget)
             scored = _score(_trained(changed, inputs), material)
             if name == BASE:
                 _keep_parts(scored, params, seed, inputs, material, budget, keep, workers)
             keep(name, scored, _fixed(changed))
     return {
         "budget": budget.of_a_run(),
-        "genuine": _counts(material.genuine),
+        "genuine": counts_of(material.genuine),
         "variant": {name: _spread(runs) for name, runs in kept.all().items()},
     }
-
-
-def _changed(params: Params, overrides: Overrides, seed: int, budget: Budget) -> Params:
-    """Parameters with one thing changed, for a short run in which everything learns at once."""
-    sections = params.model_dump()
-    sections["train"] |= {
-        "seed": seed,
-        "epochs": budget.epochs,
-        "pairs_per_epoch": budget.pairs,
-        "batch_size": budget.batch_size,
-        "frozen_epochs": 0,
-        "last_stages_until_epoch": 0,
-        "patience": budget.epochs,
-        "warmup_epochs": WARMUP_FRAC * budget.epochs,
-        "val_faces": EPOCH_VAL_FACES,
-    }
-    sections["seam"] |= {"pairs": budget.seam_pairs, "seeds": [seed]}
-    for section, values in overrides.items():
-        sections[section] |= values
-    return Params.model_validate(sections)
 
 
 def _grown(params: Params, store: FaceStore, workers: int) -> TreeEnsemble:
@@ -308,16 +172,11 @@ def _trained(params: Params, inputs: Inputs) -> Scorer:
 
 def _score(scorer: Scorer, material: Material) -> Scored:
     genuine = material.genuine
-    cells = {} if genuine is None else {name: _cell(genuine, name) for name in CELLS}
+    cells = {} if genuine is None else {name: cell_of(genuine, name) for name in CELLS}
     return Scored(
         score_copies(scorer, material.store, material.faces),
         {name: scorer.pictures(pictures) for name, pictures in cells.items()},
     )
-
-
-def _cell(genuine: GenuineSet, name: str) -> list[Picture]:
-    pairs = zip(genuine.pictures, genuine.labels, strict=True)
-    return [CELLS[name][label](picture) for picture, label in pairs]
 
 
 def _keep_parts(
@@ -332,7 +191,7 @@ def _keep_parts(
 ) -> None:
     """The trees alone, and network and trees together."""
     for name in budget.trees:
-        changed = _changed(params, TREES[name], seed, budget)
+        changed = changed_params(params, TREES[name], seed, budget)
         with_trees = scored.with_trees(_grown(changed, inputs.train, workers), material)
         keep(name, with_trees, _seam)
         if name == SEAM:
@@ -382,10 +241,3 @@ def _spread(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
         }
         for key in runs[0]
     } | {"runs": len(runs)}
-
-
-def _counts(genuine: GenuineSet | None) -> dict[str, int] | None:
-    if genuine is None:
-        return None
-    fakes = int((genuine.labels == FAKE).sum())
-    return {"n_fake": fakes, "n_real": len(genuine.labels) - fakes, "missed": genuine.missed}

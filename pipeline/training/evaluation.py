@@ -9,13 +9,8 @@ import pandas as pd
 
 from pipeline.manifest import Row, SkipRow, SplitRow, read_rows
 from pipeline.params import EvaluateParams
-from pipeline.training.calibration import (
-    Calibration,
-    copies_report,
-    fusion_name,
-    pool_of,
-    score_copies,
-)
+from pipeline.training.calibration import Calibration, fusion_name
+from pipeline.training.calibration_report import copies_report
 from pipeline.training.probes import Judge, compressed_reals, ladders, probes
 from pipeline.training.scoring import FaceLogits, decided, face_scores
 from pipeline.training.slices import (
@@ -33,6 +28,7 @@ from pipeline.training.slices import (
     six_reports,
     videos,
 )
+from pipeline.training.soft_pool import pool_of, score_copies
 from pipeline.views import view_names
 
 SAMPLE_ROOT = "data/sample"

@@ -1,12 +1,9 @@
 """Boosted trees on the numbers along the seam, grown on the pairs that the network learns from."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -14,6 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from pipeline.labels import FAKE
 from pipeline.params import Params, SeamParams
 from pipeline.preprocess import FloatArray
+from pipeline.processes import map_in_processes
 from pipeline.seam_numbers import number_names, seam_numbers
 from pipeline.seam_rings import ring_statistics
 from pipeline.training.dataset import Scenes, face_balance
@@ -44,7 +42,7 @@ def pair_numbers(
     )
     items = sampler.items(epoch=0)
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    parts = _map(partial(_statistics, store, params), chunks, workers)
+    parts = map_in_processes(partial(_statistics, store, params), chunks, workers)
     labels = np.array([int(item.variant != "real") for item in items])
     return seam_numbers(np.concatenate(parts)), labels
 
@@ -144,15 +142,3 @@ def _known(keypoints: FloatArray | None) -> FloatArray:
     if keypoints is None:
         raise ValueError("the seam's numbers need the keypoints of the face")
     return keypoints
-
-
-def _map(
-    function: "partial[FloatArray]", chunks: Sequence[Sequence[Item]], workers: int
-) -> list[FloatArray]:
-    if min(workers, len(chunks)) <= 1:
-        return [function(chunk) for chunk in chunks]
-    # Forking a process that holds OpenCV's threads can hang it.
-    with ProcessPoolExecutor(
-        min(workers, len(chunks)), get_context("spawn"), cv2.setNumThreads, (1,)
-    ) as pool:
-        return list(pool.map(function, chunks))

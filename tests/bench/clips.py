@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from pipeline.preprocess import ImageU8
-from pipeline.training.sample_sources import ASTRONAUT, HOPPER, TABLE, read_picture
+from pipeline.training.sample_cast import ASTRONAUT, HOPPER, TABLE
+from pipeline.training.sample_sources import read_picture
 
 FPS = 25
 SCENE_S = 4

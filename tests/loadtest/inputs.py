@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from pipeline.preprocess import ImageU8
-from pipeline.training.sample_sources import ASTRONAUT, read_picture
+from pipeline.training.sample_cast import ASTRONAUT
+from pipeline.training.sample_sources import read_picture
 from pipeline.video import write_video
 
 SIDE_PX = 1024
