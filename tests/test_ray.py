@@ -388,6 +388,7 @@ def test_a_cluster_that_was_started_elsewhere(ray_folder: Path, tmp_path: Path) 
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "0" * 32,
         "RAY_TMPDIR": str(ray_folder),
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     }
     with running_cluster(tmp_path / "elsewhere", private) as address:
         for stage, rows in zip(stages, ("3/3 [", "5/5 ["), strict=True):
