@@ -33,6 +33,8 @@ RETRIES = 2
 # What pipeline.packages and pipeline.faces read. Workers of a cluster started elsewhere lack it.
 PASSED_ON = ("INSWAPPER_CACHE", "INSWAPPER_PACKAGE_DIR", "INSWAPPER_PACKS")
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+# Ray runs its workers at nice 15: beside anything else on the machine they hardly get a turn.
+FULL_PRIORITY = {"RAY_worker_niceness": "0"}
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def ray_map(
 @contextmanager
 def connected(address: str, workers: int) -> Iterator[None]:
     """Connection to a Ray, for one run or several; an open one is used and left open."""
-    for name, value in (QUIET | (_private() if address == LOCAL else {})).items():
+    for name, value in (QUIET | FULL_PRIORITY | (_private() if address == LOCAL else {})).items():
         os.environ.setdefault(name, value)
     ray = _imported()
     if ray.is_initialized():
