@@ -1,4 +1,4 @@
-"""Report on the test split: slices, intervals, probes, ladders, plots and one HTML page.
+"""Report on the test split: slices, intervals, probes, ladders, plots, a page and pictures.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
 data/zarr/test.zarr, data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv
@@ -15,7 +15,7 @@ from pipeline.training.calibration import read_calibration
 from pipeline.training.evaluation import evaluate, headline_lines, read_surroundings
 from pipeline.training.plots import write_plots
 from pipeline.training.probes import Judge
-from pipeline.training.reports import write_report
+from pipeline.training.reports import write_reports
 from pipeline.training.served import load_scorer
 from pipeline.training.store import open_zarr
 
@@ -31,7 +31,7 @@ def main() -> None:
     evaluation = evaluate(judge, calibration, around, params.evaluate)
     write_json(Path("metrics/test.json"), evaluation.report)
     write_plots(Path("plots"), evaluation.faces, evaluation.report["ladder"])
-    write_report(Path("data/reports/test.html"), evaluation, judge, calibration, around.data_root)
+    write_reports(Path("data/reports"), evaluation, judge, calibration, around.data_root)
     for line in headline_lines(evaluation.report):
         print(f"evaluate: {line}")
 

@@ -180,14 +180,14 @@ def test_the_readmes_look_at_ones_own_data(repo: Path) -> None:
 def test_plots_open_as_titled_page(repo: Path) -> None:
     run(repo, "dvc", "plots", "show", "-o", "dvc_plots")
     page = (repo / "dvc_plots/index.html").read_text(encoding="utf-8")
-    declared = [
-        plot
-        for entry in yaml.safe_load((repo / "dvc.yaml").read_text())["plots"]
-        for plot in entry.values()
-    ]
+    entries = yaml.safe_load((repo / "dvc.yaml").read_text())["plots"]
+    declared = [plot for entry in entries if isinstance(entry, dict) for plot in entry.values()]
     assert page.count('"$schema"') == len(declared) <= 9
     for plot in declared:
         assert all(plot[text] in page for text in ("title", "x_label", "y_label"))
+    mistakes = sorted(path.name for path in (repo / "data/reports/mistakes").iterdir())
+    assert all(f"data/reports/mistakes/{name}" in page for name in mistakes)
+    assert len(list((repo / "dvc_plots/static").glob("*.png"))) == len(mistakes) > 0
     shutil.rmtree(repo / "dvc_plots")
 
 

@@ -90,7 +90,7 @@ def run(repository: Path, stage: str) -> str:
 def written(folder: Path) -> dict[str, bytes]:
     outs = ("data/calibration.json", "data/reports", "data/export", "metrics", "plots")
     paths = [folder / out for out in outs]
-    files = [f for path in paths for f in ([path] if path.is_file() else path.rglob("*"))]
+    files = [f for path in paths for f in (path, *path.rglob("*")) if f.is_file()]
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
 
 

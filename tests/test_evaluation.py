@@ -13,6 +13,7 @@ from pipeline.fusion import LearnedFusion
 from pipeline.jsonfile import to_json
 from pipeline.manifest import SkipRow, SplitRow, write_rows
 from pipeline.params import EvaluateParams
+from pipeline.picture_files import read_picture
 from pipeline.training import probes
 from pipeline.training.calibration import Calibration
 from pipeline.training.degradations import SOFT_COPIES, jpeg
@@ -25,8 +26,9 @@ from pipeline.training.evaluation import (
     read_surroundings,
 )
 from pipeline.training.probes import LADDERS, Judge, compressed_reals
-from pipeline.training.reports import render_report, worst_mistakes, write_report
+from pipeline.training.reports import render_report, write_reports
 from pipeline.training.scoring import Scorer
+from pipeline.training.worst_mistakes import worst_mistakes, write_mistakes
 from tests.decisions import decision_of, limits_of
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.tiny_trees import stump
@@ -171,11 +173,37 @@ def test_only_wrong_verdicts_are_shown_as_mistakes(evaluation: Evaluation, judge
     assert len(set(videos)) == len(videos)
 
 
+def test_mistakes_become_pictures_that_repeat_themselves(
+    evaluation: Evaluation, judge: Judge, tmp_path: Path
+) -> None:
+    found = worst_mistakes(evaluation, judge, count=2)
+    alarms = sum(mistake.truth == "real" for mistake in found)
+    names = {f"false_alarm_{n + 1}.png" for n in range(alarms)}
+    names |= {f"missed_fake_{n + 1}.png" for n in range(len(found) - alarms)}
+    folder = tmp_path / "mistakes"
+    write_mistakes(folder, [replace(found[0], truth="real")] * 9)
+    write_mistakes(folder, found)
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert first.keys() == names
+    write_mistakes(folder, found)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    picture = read_picture(folder / sorted(names)[0])
+    assert picture.shape == (160 + 40, 320, 3)
+    np.testing.assert_array_equal(picture[:160], np.hstack([found[0].crop, found[0].seam]))
+    assert 0 < (picture[160:] < 128).mean() < 0.2  # dark letters on white
+
+
+def test_without_mistakes_a_picture_says_so(tmp_path: Path) -> None:
+    write_mistakes(tmp_path / "mistakes", [])
+    assert [path.name for path in (tmp_path / "mistakes").iterdir()] == ["none.png"]
+
+
 def test_the_page_stands_alone_and_repeats_itself(
     evaluation: Evaluation, judge: Judge, tmp_path: Path
 ) -> None:
-    page = render_report(evaluation, judge, CALIBRATION, "data/sample")
-    assert page == render_report(evaluation, judge, CALIBRATION, "data/sample")
+    mistakes = worst_mistakes(evaluation, judge)
+    page = render_report(evaluation, mistakes, CALIBRATION, "data/sample")
+    assert page == render_report(evaluation, mistakes, CALIBRATION, "data/sample")
     assert "come from the embedded sample" in page
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) >= 3
@@ -183,14 +211,16 @@ def test_the_page_stands_alone_and_repeats_itself(
     assert "http" not in re.sub(r'src="[^"]*"', "", page)
     figures = [base64.b64decode(s.split(",")[1]) for s in sources if "svg" in s]
     assert not any(b"dc:date" in figure for figure in figures)
-    own = tmp_path / "reports" / "test.html"
-    write_report(own, evaluation, judge, CALIBRATION, "data")
-    assert "embedded sample" not in re.sub(r'src="[^"]*"', "", own.read_text(encoding="utf-8"))
+    write_reports(tmp_path / "reports", evaluation, judge, CALIBRATION, "data")
+    own = (tmp_path / "reports/test.html").read_text(encoding="utf-8")
+    assert "embedded sample" not in re.sub(r'src="[^"]*"', "", own)
+    shown = list((tmp_path / "reports/mistakes").glob("*.png"))
+    assert len(shown) == len(mistakes) == own.count("<figure>")
 
 
 def test_names_from_the_data_cannot_inject_markup(evaluation: Evaluation, judge: Judge) -> None:
-    evil = evaluation.faces.assign(face_id="<script>alert(1)</script>")
-    page = render_report(replace(evaluation, faces=evil), judge, CALIBRATION, "data")
+    evil = replace(worst_mistakes(evaluation, judge)[0], name="<script>alert(1)</script>")
+    page = render_report(evaluation, [evil], CALIBRATION, "data")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 

@@ -1,6 +1,8 @@
 import json
 import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from pipeline.training.plots import (
     write_plots,
     write_table,
 )
+from pipeline.training.reports import MISTAKES
 from tests.imports import ROOT
 
 FACES = pd.DataFrame(
@@ -93,9 +96,23 @@ def test_every_declared_file_is_written(tmp_path: Path) -> None:
     ]
 
 
+def declared() -> list[dict[str, Any] | str]:
+    """The plots of dvc.yaml; a text is a folder of pictures."""
+    found: list[dict[str, Any] | str] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    return found
+
+
+def test_declared_pictures_cannot_reach_git() -> None:
+    folders = [entry for entry in declared() if isinstance(entry, str)]
+    assert folders == [f"data/reports/{MISTAKES}"]
+    picture = f"{folders[0]}/false_alarm_1.png"
+    done = subprocess.run(["git", "check-ignore", picture], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0
+
+
 def test_declared_plots_have_titles_axes_and_columns_that_exist() -> None:
-    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
-    for plot in (plot for entry in declared for plot in entry.values()):
+    tables = [entry for entry in declared() if isinstance(entry, dict)]
+    for plot in (plot for entry in tables for plot in entry.values()):
         assert all(plot[text] for text in ("title", "x_label", "y_label"))
         for name, columns in plot["y"].items():
             if not name.startswith("plots/"):  # DVCLive's files are not in Git

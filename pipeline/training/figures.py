@@ -108,18 +108,25 @@ def ladder_figure(ladders: dict[str, Any]) -> str:
         return _svg(figure)
 
 
-def crop_picture(rgb: ImageU8) -> str:
-    """A crop (size, size, 3) as a small PNG."""
-    return _png(_thumbnail(rgb))
+def thumbnail(rgb: ImageU8) -> ImageU8:
+    """A crop (size, size, 3) as it is shown, (160, 160, 3)."""
+    resized = cv2.resize(rgb, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.uint8)
 
 
-def seam_picture(rgb: ImageU8, seam_logits: NDArray[np.float32]) -> str:
+def seam_overlay(rgb: ImageU8, seam_logits: NDArray[np.float32]) -> ImageU8:
     """The crop in grey under its seam map (32, 32): red where the network sees a seam."""
-    small = _thumbnail(rgb)
+    small = thumbnail(rgb)
     grey = np.repeat(small.mean(axis=2, keepdims=True), 3, axis=2) * 0.7
     heat = cv2.resize(sigmoid(seam_logits), (THUMBNAIL_PX, THUMBNAIL_PX))[..., None]
     mixed = (1 - heat) * grey + heat * np.array([230, 60, 30])
-    return _png(mixed.round().astype(np.uint8))
+    return np.asarray(mixed.round(), dtype=np.uint8)
+
+
+def png_uri(rgb: ImageU8) -> str:
+    """(H, W, 3) uint8 RGB as a data URI."""
+    _, encoded = cv2.imencode(".png", rgb[..., ::-1])
+    return _data_uri("image/png", encoded.tobytes())
 
 
 def _figure(columns: int, width: float) -> tuple[Figure, list[Axes]]:
@@ -133,20 +140,10 @@ def _label(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y)
 
 
-def _thumbnail(rgb: ImageU8) -> ImageU8:
-    resized = cv2.resize(rgb, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, dtype=np.uint8)
-
-
 def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _data_uri("image/svg+xml", buffer.getvalue())
-
-
-def _png(rgb: ImageU8) -> str:
-    _, encoded = cv2.imencode(".png", rgb[..., ::-1])
-    return _data_uri("image/png", encoded.tobytes())
 
 
 def _data_uri(kind: str, content: bytes) -> str:
