@@ -21,7 +21,7 @@ START_S = 120
 POLL_S = 0.02
 COMMAND = (
     *(sys.executable, "-m", "uvicorn", "serve.main:app", "--host", "127.0.0.1"),
-    *("--no-access-log", "--http", "serve.connection:Connection"),
+    *("--no-access-log", "--loop", "asyncio", "--http", "serve.connection:Connection"),
     *("--timeout-graceful-shutdown", "90", "--port"),
 )
 
