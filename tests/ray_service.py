@@ -27,7 +27,7 @@ TOKEN = "a-token-of-the-test"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 # Several Python processes start one after another.
 START_S = 300
-STOP_S = 60
+STOP_S = 120
 ALONE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Else Ray writes one into the home folder.

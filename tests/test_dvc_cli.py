@@ -187,7 +187,9 @@ def test_plots_open_as_titled_page(repo: Path) -> None:
         assert all(plot[text] in page for text in ("title", "x_label", "y_label"))
     mistakes = sorted(path.name for path in (repo / "data/reports/mistakes").iterdir())
     assert all(f"data/reports/mistakes/{name}" in page for name in mistakes)
-    assert len(list((repo / "dvc_plots/static").glob("*.png"))) == len(mistakes) > 0
+    pictures = {path.name for path in (repo / "dvc_plots/static").glob("workspace_*.png")}
+    assert pictures == {f"workspace_data_reports_mistakes_{name}" for name in mistakes}
+    assert pictures
     shutil.rmtree(repo / "dvc_plots")
 
 

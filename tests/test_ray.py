@@ -73,10 +73,11 @@ def ray_folder() -> Iterator[Path]:
 def two_workers(ray_folder: Path) -> Iterator[None]:
     """A Ray of this process, which all runs of the module use; nothing of it survives."""
     assert ray_folder.is_dir()
+    others = set(psutil.Process().children(recursive=True))
     with connected(LOCAL, workers=2):
         yield
-        processes = psutil.Process().children(recursive=True)
-    assert psutil.wait_procs(processes, timeout=30)[1] == []
+        processes = set(psutil.Process().children(recursive=True)) - others
+    assert psutil.wait_procs(processes, timeout=START_S)[1] == []
 
 
 def files_below(folder: str) -> Files:
