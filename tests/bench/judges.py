@@ -70,6 +70,7 @@ def in_torch(detector: SwapDetector) -> SwapDetector:
     face_detector = insightface_detector()
     model = face_detector._model
     model.session = TorchSession(Path(model.model_file))
+    model.static_shape_sessions = False  # else each size gets an onnxruntime session of its own
     return replace(detector, bundle=torch_bundle(detector.bundle), face_detector=face_detector)
 
 
