@@ -55,6 +55,7 @@ CODE = (
     "labels.py",
     "picture_files.py",
     "preprocess.py",
+    "processes.py",
     "quality.py",
     "seam.py",
     "stage_cache.py",

@@ -17,7 +17,7 @@ from pipeline.errors import DecodeError, SkipLimitError
 from pipeline.manifest import FrameRow, InputRow, Origin, SkipRow
 from pipeline.params import ExtractFramesParams
 from pipeline.picture_files import write_png
-from pipeline.scene_frames import SceneFrame, scene_frames
+from pipeline.scene_frames import SceneFrame, frames_at, scene_frames
 from pipeline.stage_cache import StageCache, code_digest, content_digest, open_cache, versions
 from pipeline.video import probe, read_frames
 from pipeline.workers import worker_map
@@ -30,6 +30,7 @@ SAME_FPS = 0.01
 CODE = (
     "frames.py",
     "picture_files.py",
+    "processes.py",
     "scene_frames.py",
     "scenes.py",
     "stage_cache.py",
@@ -181,9 +182,7 @@ def _frames(job: _Job, given: Picks) -> Iterator[SceneFrame]:
             path, params.scene_threshold, params.min_scene_s, params.frames_per_scene
         )
         return
-    scene_of = {index: scene for scene, index in given}
-    for index, timestamp_s, rgb in read_frames(path, scene_of):
-        yield SceneFrame(scene_of[index], index, timestamp_s, rgb)
+    yield from frames_at(path, {index: scene for scene, index in given})
 
 
 def _write_frames(job: _Job, given: Picks) -> list[dict[str, Any]]:

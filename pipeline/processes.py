@@ -21,6 +21,13 @@ def map_in_processes(
     count = min(workers, len(items))
     if count <= 1:
         return [function(item) for item in items]
-    # Forking a process that holds ONNX Runtime's or OpenCV's threads can hang it.
-    with ProcessPoolExecutor(count, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+    with process_pool(count) as pool:
         return list(pool.map(function, items, chunksize=chunksize))
+
+
+def process_pool(count: int) -> ProcessPoolExecutor:
+    """Processes with OpenCV on one thread each.
+
+    Spawned: a forked one would inherit locks that threads of OpenCV, libav or ONNX Runtime hold.
+    """
+    return ProcessPoolExecutor(count, get_context("spawn"), cv2.setNumThreads, (1,))

@@ -1,7 +1,7 @@
 """The sampled frames of every scene of a video, in one decoding pass where memory allows it."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,24 +49,27 @@ def scene_frames(
     that would take more is decoded twice, with the same result. Raises DecodeError, after some
     frames perhaps.
     """
-    window, info = window_of(path, min_scene_s), probe(path)
+    info = probe(path)
+    window = window_of(info, min_scene_s)
     kept = window + CHOICE * frames_per_scene
     if kept * BYTES_PER_PX * info.width_px * info.height_px > max_kept_bytes:
         scenes = detect_scenes(path, threshold, min_scene_s, threads=threads)
-        yield from _second_pass(path, scenes, frames_per_scene, threads)
+        scene_of = {
+            index: number
+            for number, scene in enumerate(scenes)
+            for index in sample_indices(scene, frames_per_scene)
+        }
+        yield from frames_at(path, scene_of, threads)
         return
     with closing(decode_frames(path, threads)) as frames:
         yield from _one_pass(frames, CutFinder(threshold, window), frames_per_scene)
 
 
-def _second_pass(
-    path: Path, scenes: list[Scene], frames_per_scene: int, threads: int
-) -> Iterator[SceneFrame]:
-    scene_of = {
-        index: number
-        for number, scene in enumerate(scenes)
-        for index in sample_indices(scene, frames_per_scene)
-    }
+def frames_at(path: Path, scene_of: Mapping[int, int], threads: int = 1) -> Iterator[SceneFrame]:
+    """The frames of these indices that the video has; scene_of: each one's scene.
+
+    Raises DecodeError.
+    """
     for index, timestamp_s, rgb in read_frames(path, scene_of, threads=threads):
         yield SceneFrame(scene_of[index], index, timestamp_s, rgb)
 

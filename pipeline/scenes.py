@@ -11,7 +11,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from scenedetect import FrameTimecode, SceneDetector
 
-from pipeline.video import DecodedFrame, ImageU8, decode_frames, probe
+from pipeline.video import DecodedFrame, ImageU8, VideoInfo, decode_frames, probe
 
 Histogram = NDArray[np.float32]
 
@@ -51,7 +51,7 @@ def detect_scenes(
     pieces (flashes, blended frames between two shots) belong to no scene, so a video that is
     shorter gives none. threads: of the decoder. Raises DecodeError, naming the file.
     """
-    finder = CutFinder(threshold, window_of(path, min_scene_s))
+    finder = CutFinder(threshold, window_of(probe(path), min_scene_s))
     cuts = [0]
     for frame in decode_frames(path, threads):
         cuts += finder.add(frame)
@@ -60,9 +60,9 @@ def detect_scenes(
     return [scene for scene in pieces if scene.length >= finder.window]
 
 
-def window_of(path: Path, min_scene_s: float) -> int:
-    """The length in frames, >= 1, of the shortest scene that counts. Raises DecodeError."""
-    return max(1, round(min_scene_s * (probe(path).fps or FALLBACK_FPS)))
+def window_of(video: VideoInfo, min_scene_s: float) -> int:
+    """The length in frames, >= 1, of the shortest scene that counts."""
+    return max(1, round(min_scene_s * (video.fps or FALLBACK_FPS)))
 
 
 def sample_indices(scene: Scene, frames_per_scene: int) -> list[int]:
@@ -131,10 +131,6 @@ class HistogramCutDetector(SceneDetector):  # type: ignore[misc]  # no type hint
         self._threshold = threshold
         self._window = window
         self._recent: deque[_Seen] = deque(maxlen=2 * window)
-
-    @property
-    def event_buffer_length(self) -> int:
-        return self._window
 
     def process_frame(self, timecode: FrameTimecode, frame_img: ImageU8) -> list[FrameTimecode]:
         histogram = hsv_histogram(frame_img)

@@ -4,12 +4,10 @@ Who it was changes speed and never results: they come in the order of their task
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from typing import TypeVar
 
-import cv2
+from pipeline.processes import process_pool
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,6 +32,5 @@ def worker_map(
     elif workers <= 1:
         yield map
     else:
-        # A forked process would inherit locks that threads of OpenCV, libav or ONNX Runtime hold.
-        with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        with process_pool(workers) as pool:
             yield pool.map

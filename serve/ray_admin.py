@@ -17,7 +17,7 @@ from serve.problems import Problem, add_problem_handlers
 from serve.replica import Held, Outcome
 from serve.schemas import AdminAnswer, ThresholdOrder
 from serve.settings import Settings, load_settings
-from serve.state import RETRY_AFTER_S, keep_or_refuse
+from serve.state import RETRY_AFTER_S, change_under_way, keep_or_refuse
 
 LOG = logging.getLogger("inswapper.serve")
 # Application and deployment of those that are told.
@@ -103,7 +103,7 @@ def _turn(request: Request) -> asyncio.Lock:
     turn = request.app.state.turn
     assert isinstance(turn, asyncio.Lock)
     if turn.locked():
-        raise Problem(409, "another change is under way", retry_after_s=RETRY_AFTER_S)
+        raise change_under_way()
     return turn
 
 

@@ -118,7 +118,7 @@ class ServiceState:
     @contextmanager
     def _change(self) -> Iterator[None]:
         if not self._changing.acquire(blocking=False):
-            raise Problem(409, "another change is under way", retry_after_s=RETRY_AFTER_S)
+            raise change_under_way()
         try:
             yield
         finally:
@@ -141,6 +141,11 @@ class ServiceState:
             threshold, source = self.settings.threshold, "setting"
         self._in_force = InForce(detector.with_threshold(threshold), source)
         return self._in_force
+
+
+def change_under_way() -> Problem:
+    """To be raised while another order of an administrator is carried out."""
+    return Problem(409, "another change is under way", retry_after_s=RETRY_AFTER_S)
 
 
 def keep_or_refuse(path: Path, threshold: float | None) -> None:

@@ -12,6 +12,8 @@ from tests.imports import ROOT
 BIN = Path(sys.executable).parent
 
 
+# What `dvc status` and `dvc repro` say where nothing is to do.
+UP_TO_DATE = "Data and pipelines are up to date."
 # With these, a make below `make test` announces the folders that it works in.
 OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 
@@ -41,6 +43,11 @@ def run(repo: Path, *command: str, ok: bool = True, timeout_s: int = 600, **vari
     )
     assert (done.returncode == 0) == ok, f"{command}: exit {done.returncode}\n{done.stdout}"
     return done.stdout
+
+
+def dvc_cache_dir() -> str:
+    """The folder of the cache of this checkout."""
+    return run(ROOT, "dvc", "cache", "dir").strip()
 
 
 def readme_commands(title: str, block: int = 0) -> list[str]:

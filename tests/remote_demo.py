@@ -27,14 +27,12 @@ from moto.server import ThreadedMotoServer
 
 from pipeline.cli import run_stage
 from pipeline.errors import PipelineError
-from tests.clones import clone_working_tree, environment
-from tests.imports import ROOT
+from tests.clones import UP_TO_DATE, clone_working_tree, dvc_cache_dir, environment
 
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # moto asks for credentials and takes any. A proxy of the user's must not be asked for loopback.
 ANYBODY = dict.fromkeys(CREDENTIALS, "moto") | {"NO_PROXY": "127.0.0.1"}
 NAME = "demo"
-UNCHANGED = "Data and pipelines are up to date."
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def main() -> None:
         print(f"{'step':24} {'objects':>8} {'MB':>9} {'seconds':>8}")
         for step in demonstrated(repo, place, restore=fetch_from_checkout):
             print(step.row(), flush=True)
-    print(f"remote-demo: {UNCHANGED} Nothing was left behind.")
+    print(f"remote-demo: {UP_TO_DATE} Nothing was left behind.")
 
 
 @contextmanager
@@ -174,8 +172,8 @@ class Dvc:
         """Raises PipelineError when `dvc status` reports anything or `dvc repro` runs a stage."""
         for command in ("status", "repro"):
             said = self(command, *self.targets)
-            if UNCHANGED not in said or "Running stage" in said:
-                raise PipelineError(f"dvc {command}: expected {UNCHANGED!r}, got:\n{said}")
+            if UP_TO_DATE not in said or "Running stage" in said:
+                raise PipelineError(f"dvc {command}: expected {UP_TO_DATE!r}, got:\n{said}")
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(
@@ -194,11 +192,8 @@ class Dvc:
 
 def fetch_from_checkout(dvc: Dvc) -> None:
     """Copy this checkout's outputs, since to make them takes 12 minutes. Raises PipelineError."""
-    cache = subprocess.check_output(
-        ["dvc", "cache", "dir"], cwd=ROOT, env=environment(), text=True
-    ).strip()
     # A cache has the layout of a remote that is a folder.
-    dvc("remote", "add", "--local", "checkout", cache)
+    dvc("remote", "add", "--local", "checkout", dvc_cache_dir())
     try:
         dvc("pull", "--remote", "checkout")
         dvc.expect_unchanged()

@@ -11,11 +11,10 @@ from tests.bench.growth import free_box
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, longer, number
 from tests.bench.timing import Timing, timed
-from tests.clones import clone_working_tree, run
+from tests.clones import UP_TO_DATE, clone_working_tree, dvc_cache_dir, run
 from tests.imports import ROOT
 
 VIDEOS = Path("data/sample/inswapper/original_videos")
-UP_TO_DATE = "Data and pipelines are up to date."
 TRAINING = ("train", "train_seam")
 
 
@@ -35,8 +34,7 @@ def clone_with_outputs(clone: Path) -> None:
     if UP_TO_DATE not in run(ROOT, "dvc", "status"):
         raise PipelineError("stages are out of date; run `dvc repro` first")
     clone_working_tree(clone)
-    cache = run(ROOT, "dvc", "cache", "dir").strip()
-    run(clone, "dvc", "cache", "dir", "--local", cache)
+    run(clone, "dvc", "cache", "dir", "--local", dvc_cache_dir())
     run(clone, "dvc", "checkout")
 
 
