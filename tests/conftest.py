@@ -1,5 +1,6 @@
 """Settings for all tests."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from tests.synthetic import draw_clip, write_clip
 # A busy machine makes single examples slow; that is no fault of the code.
 settings.register_profile("repository", deadline=None)
 settings.load_profile("repository")
+
+# A shell's background jobs are deaf to SIGINT, and so would be all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
