@@ -1,103 +1,29 @@
-import math
+"""pipeline.training.calibration: limits, conformal sets and the file that holds them."""
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.decision import DecisionSpec
 from pipeline.errors import ManifestError
-from pipeline.fusion import (
-    DETAIL,
-    FUSED_HEADS,
-    SEAM,
-    SURROUNDINGS,
-    LearnedFusion,
-    fuse_face,
-    sigmoid,
-)
+from pipeline.fusion import DETAIL, SEAM, SURROUNDINGS, LearnedFusion, sigmoid
 from pipeline.jsonfile import write_json
-from pipeline.params import CalibrateParams, FusionParams
 from pipeline.training.calibration import (
     calibrate,
     fit_decision,
     read_calibration,
     weighted_quantile,
 )
-from pipeline.training.calibration_report import copies_report, sweep_rows, validation_report
+from pipeline.training.calibration_report import sweep_rows, validation_report
 from pipeline.training.degradations import SOFT_COPIES
-from pipeline.training.fusion_fit import (
-    FEWEST_FACES,
-    fit_fusion,
-    fit_temperature,
-    fit_weights,
-    golden_section,
-    log_loss,
-)
-from pipeline.training.scoring import FaceLogits, Scorer
-from pipeline.training.soft_pool import AS_IT_IS, Pool, ScoredCopies, pool_of, score_copies
+from pipeline.training.fusion_fit import FEWEST_FACES
+from pipeline.training.scoring import Scorer
+from pipeline.training.soft_pool import AS_IT_IS, ScoredCopies, pool_of, score_copies
+from tests.drawn_logits import MIXED, ONE_HEAD, PARAMS, drawn_logits, faces_of, logits_of, pool_with
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.tiny_trees import stump
-
-ONE_HEAD = FusionParams(real_fake=1.0, inswapper=0.0, boundary=0.0)
-MIXED = FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15)
-PARAMS = CalibrateParams(
-    fusion="fixed",
-    low_fpr=0.05,
-    suspicious_fpr=0.2,
-    sweep_steps=19,
-    min_face_px=60,
-    min_surroundings_frac=0.25,
-    confidence=0.9,
-    soft_frac=0.1,
-)
-
-
-def logits_of(*heads: np.ndarray, **single: np.ndarray) -> FaceLogits:
-    """(faces, 1) logits of the three fused heads; single: those of one a face, as seam."""
-    columns = [np.asarray(head, dtype=np.float32)[:, None] for head in heads]
-    found = dict(zip(FUSED_HEADS, columns, strict=True))
-    found["quality"] = np.zeros((len(columns[0]), 1, 3), dtype=np.float32)
-    return found | {name: np.asarray(values, np.float32) for name, values in single.items()}
-
-
-def pool_with(labels: np.ndarray, logits: FaceLogits, **parts: Any) -> Pool:
-    """Faces as they are stored, with surroundings, each of the same weight."""
-    values: dict[str, Any] = {
-        "weights": np.ones(len(labels)),
-        "surroundings": np.ones(len(labels)),
-        "copy": np.full(len(labels), AS_IT_IS),
-    }
-    return Pool(labels=labels, logits=logits, **{**values, **parts})
-
-
-def drawn_logits(
-    count: int = 4000, overconfidence: float = 3.0, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from true logits, and the logits of a network that exaggerates them."""
-    rng = np.random.default_rng(seed)
-    true = rng.normal(0, 1.5, count)
-    labels = (rng.random(count) < sigmoid(true)).astype(np.int64)
-    return labels, overconfidence * true
-
-
-def drawn_pool(seed: int = 0, count: int = 4000, **parts: Any) -> Pool:
-    labels, logit = drawn_logits(count, 1.0, seed)
-    return pool_with(labels, logits_of(logit, logit, logit), **parts)
-
-
-def test_golden_section_finds_the_valley() -> None:
-    assert golden_section(lambda x: (x - 0.3) ** 2, -1, 2) == pytest.approx(0.3, abs=1e-4)
-
-
-def test_log_loss_of_two_faces() -> None:
-    labels, scores, even = np.array([1, 0]), np.array([0.8, 0.4]), np.ones(2)
-    expected = -(math.log(0.8) + math.log(0.6)) / 2
-    assert log_loss(labels, scores, even) == pytest.approx(expected)
-    expected = -(3 * math.log(0.8) + math.log(0.6)) / 4
-    assert log_loss(labels, scores, np.array([3.0, 1.0])) == pytest.approx(expected)
-    assert math.isfinite(log_loss(labels, np.array([0.0, 1.0]), even))
 
 
 def test_a_weighted_quantile_worked_out_by_hand() -> None:
@@ -108,123 +34,6 @@ def test_a_weighted_quantile_worked_out_by_hand() -> None:
     equal = np.ones(4)
     assert weighted_quantile(values, equal, 0.5) == 2.0
     assert weighted_quantile(values, 7 * equal, 0.51) == 3.0
-
-
-def test_temperature_undoes_overconfidence() -> None:
-    labels, logit = drawn_logits(overconfidence=3.0)
-    found = fit_temperature(pool_with(labels, logits_of(logit, logit, logit)), ONE_HEAD)
-    assert found == pytest.approx(3.0, rel=0.08)
-
-
-def test_no_other_temperature_is_better() -> None:
-    labels, logit = drawn_logits(400)
-    weights = np.random.default_rng(5).uniform(0.2, 3, 400)
-    pool = pool_with(labels, logits_of(logit, 0.5 * logit, -logit), weights=weights)
-    best = fit_temperature(pool, MIXED)
-
-    def loss(temperature: float) -> float:
-        return log_loss(labels, fuse_face(pool.logits, temperature, MIXED), weights)
-
-    assert loss(best) <= min(loss(float(t)) for t in np.geomspace(0.2, 10, 200)) + 1e-9
-
-
-def test_separable_faces_end_at_the_lowest_temperature() -> None:
-    labels, logit = np.array([0, 1]), np.array([-0.1, 0.1])
-    pool = pool_with(labels, logits_of(logit, logit, logit))
-    assert fit_temperature(pool, ONE_HEAD) == pytest.approx(0.2, rel=1e-3)
-
-
-def test_learned_fusion_finds_the_head_that_knows() -> None:
-    labels, logit = drawn_logits(overconfidence=1.0)
-    noise = np.random.default_rng(1).normal(0, 1, len(labels))
-    found = fit_weights(pool_with(labels, logits_of(noise, logit, -logit)))
-    assert found.inswapper == pytest.approx(1.0, abs=0.15)
-    assert found.real_fake == pytest.approx(0.0, abs=0.1)
-    assert found.boundary == 0.0  # its weight would be negative
-    assert found.seam == 0.0  # there is none
-
-
-def test_learned_fusion_hears_a_seam_that_knows() -> None:
-    labels, logit = drawn_logits(overconfidence=1.0)
-    noise = np.random.default_rng(1).normal(0, 1, len(labels))
-    found = fit_weights(pool_with(labels, logits_of(noise, noise, noise, seam=logit)))
-    assert found.seam == pytest.approx(1.0, abs=0.15)
-    assert sum(getattr(found, head) for head in FUSED_HEADS) == pytest.approx(0.0, abs=0.1)
-
-
-def test_a_seam_that_tells_nothing_new_gets_no_weight() -> None:
-    labels, logit = drawn_logits(overconfidence=1.0)
-    heads = (logit, np.zeros(len(labels)), np.zeros(len(labels)))
-    without = fit_weights(pool_with(labels, logits_of(*heads)))
-    noise = np.random.default_rng(2).normal(0, 1, len(labels))
-    misleading = noise - logit  # the more it says, the less it is true
-    found = fit_weights(pool_with(labels, logits_of(*heads, seam=misleading)))
-    constant = fit_weights(pool_with(labels, logits_of(*heads, seam=np.zeros(len(labels)))))
-    assert found.seam == 0.0 or found.seam < 0.02
-    assert constant.seam == pytest.approx(0.0, abs=1e-6)
-    assert constant.real_fake == pytest.approx(without.real_fake, rel=1e-3)
-    blind = (np.zeros(len(labels)),) * 3
-    against = fit_weights(pool_with(labels, logits_of(*blind, seam=-logit)))
-    assert against.seam == 0.0
-
-
-def test_weights_count_in_the_learned_fusion() -> None:
-    """A source that weighs nothing changes nothing."""
-    labels, logit = drawn_logits(400, 1.0)
-    known = fit_weights(pool_with(labels, logits_of(logit, 0 * logit, 0 * logit)))
-    both = np.concatenate([logit, -logit])
-    pool = pool_with(
-        np.tile(labels, 2),
-        logits_of(both, 0 * both, 0 * both),
-        weights=np.repeat([1.0, 1e-9], 400),
-    )
-    # Weights are scaled to a mean of 1, so that the L2 strength counts half as much here.
-    assert fit_weights(pool).real_fake == pytest.approx(known.real_fake, rel=0.01)
-
-
-def test_where_no_seam_can_be_seen_the_weights_are_others() -> None:
-    labels, logit = drawn_logits(overconfidence=1.0)
-    noise = np.random.default_rng(3).normal(0, 1, len(labels))
-    is_tight = np.arange(len(labels)) % 4 == 0
-    seam = np.where(is_tight, noise, logit)
-    shares = np.where(is_tight, 0.1, 0.8)
-    logits = logits_of(noise, logit / 2, noise, seam=seam, surroundings=shares)
-    pool = pool_with(labels, logits, surroundings=shares)
-    found = fit_fusion(pool, tight_below=0.25)
-    assert found.tight is not None
-    assert found.tight_below == 0.25
-    assert found.tight == fit_weights(pool.where(is_tight))
-    assert found.model_dump(exclude={"tight", "tight_below"}) == (
-        fit_weights(pool.where(~is_tight)).model_dump()
-    )
-    assert found.seam > 0.3 > found.tight.seam
-    scores = fuse_face(logits, 1.0, found)
-    for rows, weights in ((is_tight, found.tight), (~is_tight, fit_weights(pool.where(~is_tight)))):
-        alone = fuse_face(pool.where(rows).logits, 1.0, LearnedFusion(**weights.model_dump()))
-        np.testing.assert_allclose(scores[rows], alone)
-
-
-def test_few_faces_of_a_kind_get_no_weights_of_their_own() -> None:
-    labels, logit = drawn_logits(overconfidence=1.0)
-    shares = np.where(np.arange(len(labels)) < FEWEST_FACES, 0.1, 0.8)
-    pool = pool_with(labels, logits_of(logit, logit, logit), surroundings=shares)
-    found = fit_fusion(pool, tight_below=0.25)
-    assert found.tight is None
-    assert found == LearnedFusion(**fit_weights(pool).model_dump())
-
-
-def faces_of(soft_shift: float = 0.0) -> ScoredCopies:
-    labels, logit = drawn_logits(400)
-    soft = logit + soft_shift * (labels == 0)
-    around = {SURROUNDINGS: np.ones(400)}
-    copies = {AS_IT_IS: logits_of(logit, logit, logit, **around)}
-    return ScoredCopies(
-        labels=labels,
-        is_inswapper=labels,
-        face_px=np.where(np.arange(400) % 2, 100.0, 200.0),
-        sources=np.full(400, "videos"),
-        copies=copies | {name: logits_of(soft, soft, soft, **around) for name in SOFT_COPIES},
-    )
 
 
 def test_both_fusions_are_fitted_and_params_choose() -> None:
@@ -264,37 +73,6 @@ def test_soft_copies_that_are_too_small_to_be_judged_do_not_count() -> None:
     assert calibrate(tiny, MIXED, PARAMS).decision.thresholds.low_fpr > 0.99
 
 
-def test_a_pool_holds_what_would_be_judged() -> None:
-    pool = pool_of(faces_of(), 60)
-    counts = {name: int((pool.copy == name).sum()) for name in np.unique(pool.copy)}
-    # Half of the faces are of 100 px, half of 200: of a third only the latter are large enough.
-    smaller = {"half": 200, "third": 200}
-    assert counts == dict.fromkeys((AS_IT_IS, *SOFT_COPIES), 400) | smaller
-    assert pool.logits["real_fake"].shape == (2400, 1)
-    part = pool.where(pool.copy == "half")
-    assert len(part.labels) == len(part.weights) == len(part.logits["quality"]) == 200
-
-
-def test_within_a_class_every_source_weighs_the_same() -> None:
-    faces = faces_of()
-    sources = np.where(np.arange(400) < 350, "many", "few")
-    pool = pool_of(replace(faces, sources=sources), 60)
-    names = np.concatenate(
-        [
-            sources[faces.face_px * factor >= 60]
-            for factor in (1.0, *(copy.size_factor for copy in SOFT_COPIES.values()))
-        ]
-    )
-    assert pool.weights.mean() == pytest.approx(1.0)
-    for label in (0, 1):
-        rows = pool.labels == label
-        assert pool.weights[rows].mean() == pytest.approx(1.0)
-        many, few = (pool.weights[rows & (names == name)] for name in ("many", "few"))
-        assert many.sum() == pytest.approx(few.sum())
-        assert np.ptp(many) < 1e-12
-        assert np.ptp(few) < 1e-12
-
-
 def test_one_large_source_does_not_set_the_limit() -> None:
     """Of 90 studio photos and 10 of a phone, one of the phone's reals looks swapped."""
     labels = np.array([0] * 100 + [1] * 50)
@@ -314,30 +92,6 @@ def test_one_large_source_does_not_set_the_limit() -> None:
     together = fit_decision(pool_of(lone, 60), ONE_HEAD, 1.0, strict)
     assert by_source.thresholds.low_fpr > limit
     assert together.thresholds.low_fpr < limit
-
-
-def test_the_promised_false_positive_rate_is_kept_over_all_copies() -> None:
-    faces = faces_of(0.5)
-    report = validation_report(faces, calibrate(faces, MIXED, PARAMS), PARAMS)
-    assert report["copies"]["all"]["fpr"] <= PARAMS.low_fpr + 1e-9
-    copies = [report["copies"][name] for name in (AS_IT_IS, *SOFT_COPIES)]
-    fprs = [found["fpr"] for found in copies]
-    assert np.average(fprs, weights=[found["n_real"] for found in copies]) <= PARAMS.low_fpr + 1e-9
-    assert set(report["thresholds"]) == {"open", "tight"}
-    assert set(report["rates"]) == {"best_f1", "low_fpr", "balanced", "suspicious"}
-    assert set(report["fusion"]) == {"fixed", "learned"}
-
-
-def test_conformal_sets_keep_their_promise_on_faces_not_seen() -> None:
-    for seed in (1, 2):
-        decision = fit_decision(drawn_pool(seed, 12000), ONE_HEAD, 1.0, PARAMS)
-        fitted = copies_report(drawn_pool(seed, 12000), decision)["all"]
-        fresh = copies_report(drawn_pool(seed + 10, 12000), decision)["all"]
-        for name in ("coverage_real", "coverage_fake"):
-            assert 0.9 <= fitted[name] < 0.9005
-            assert fresh[name] == pytest.approx(0.9, abs=0.02)
-        # Classes that overlap this much leave a good part undecided.
-        assert 0.1 < fresh["both_possible"] < 0.9
 
 
 def test_conformal_sets_are_promised_to_each_class_by_its_weights() -> None:
