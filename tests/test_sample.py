@@ -1,17 +1,14 @@
-"""pipeline.training.sample: roles, the camera, and a tiny sample from a package made here."""
+"""pipeline.training.sample: a tiny sample from a package made here."""
 
 import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from pipeline.errors import PackageError
@@ -19,21 +16,14 @@ from pipeline.inputs import list_inputs
 from pipeline.params import load_params
 from pipeline.scenes import detect_scenes
 from pipeline.training.sample import build_sample
-from pipeline.training.sample_cast import ASTRONAUT, CAST, HOPPER, TABLE
-from pipeline.training.sample_roles import assign_roles
-from pipeline.training.sample_scenes import Camera, Subject, draw_camera, film, mirrored, scaled
 from pipeline.training.sample_sources import (
     Archive,
     Cast,
     Footage,
-    Installed,
     Origin,
     Person,
     Photo,
     read_footage,
-    read_origin,
-    read_photo,
-    read_picture,
 )
 from pipeline.video import read_frames
 from tests.synthetic import draw_clip, draw_face, draw_scenery, write_clip
@@ -53,16 +43,6 @@ TINY = PARAMS.model_copy(
     }
 )
 FRAMES = 2 * 8
-STEADY = Camera(
-    centre=(0.5, 0.5),
-    pan_px=((-6.0, 2.0), (7.0, -3.0)),
-    zoom=(1.0, 1.08),
-    degrees=(-1.0, 1.0),
-    gain=(1.0, 1.0, 1.0),
-    gamma=1.0,
-    grain=0.0,
-    grain_seed=0,
-)
 
 
 def png(rgb: np.ndarray) -> bytes:
@@ -236,128 +216,3 @@ def test_footage_that_ends_too_early_is_named(cast: Cast) -> None:
     assert len(read_footage(footage, 2, 12)) == 12
     with pytest.raises(PackageError, match=r"clip\.mp4: has 14 frames, 15 are needed"):
         read_footage(footage, 2, 13)
-
-
-def test_files_of_installed_packages_are_checked() -> None:
-    skimage = Installed("skimage")
-    with pytest.raises(PackageError, match="not installed"):
-        read_origin(Origin(Installed("no_such_package"), "a.png", "0" * 64))
-    with pytest.raises(PackageError, match="not found in the installed package"):
-        read_origin(Origin(skimage, "data/no_such_picture.png", "0" * 64))
-    with pytest.raises(PackageError, match="sha256"):
-        read_origin(replace(ASTRONAUT, sha256="0" * 64))
-
-
-@pytest.mark.parametrize("origin", [ASTRONAUT, HOPPER, TABLE], ids=lambda origin: origin.member)
-def test_pictures_of_the_environment_are_those_that_were_pinned(origin: Origin) -> None:
-    rgb = read_picture(origin)
-    assert rgb.dtype == np.uint8
-    assert min(rgb.shape[:2]) >= 500
-
-
-def test_a_region_is_cut_out() -> None:
-    whole = read_picture(ASTRONAUT)
-    cut = read_photo(Photo(ASTRONAUT, (100, 20, 300, 260)))
-    assert_array_equal(cut, whole[20:260, 100:300])
-
-
-def test_the_cast_has_at_least_24_people_each_named_once() -> None:
-    names = [person.identity_id for person in CAST.people]
-    assert len(names) == len(set(names)) >= 24
-    assert all("_" not in name for name in names), "a clip's name is target_source"
-    filmed = {person.identity_id for person in CAST.people if not person.stills_only}
-    assert filmed >= {name for link in CAST.links for name in link}
-    assert all(person.photos or person.footage for person in CAST.people)
-
-
-def test_no_part_of_a_photo_is_shown_as_two_people() -> None:
-    faces = {}
-    for person in CAST.people:
-        for photo in person.photos:
-            faces.setdefault(photo.origin, []).append(photo.region_xyxy)
-    for regions in faces.values():
-        assert len(set(regions)) == len(regions)
-        assert len(regions) == 1 or all(regions)
-
-
-def test_roles_follow_the_parameters() -> None:
-    roles = assign_roles(CAST, PARAMS)
-    filmed = [role for role in roles if not role.person.stills_only]
-    swapped = [role for role in filmed if role.source is not None]
-    assert len(swapped) == round(PARAMS.cross_identity_frac * len(filmed))
-    assert all(role.source != role.person for role in swapped)
-    share = sum(role.has_uniface for role in roles) / len(roles)
-    assert share == pytest.approx(PARAMS.uniface_frac, abs=1 / len(roles))
-    assert [role.index for role in roles] == list(range(len(roles)))
-
-
-@pytest.mark.parametrize("people", [6, 12])
-def test_links_to_people_who_are_left_out_are_dropped(people: int) -> None:
-    few = PARAMS.model_copy(update={"max_people": people, "cross_identity_frac": 1.0})
-    roles = assign_roles(CAST, few)
-    known = {role.person.identity_id for role in roles}
-    assert len(known) == people
-    assert {role.source_id for role in roles} - {""} <= known
-
-
-def dotted(height: int, width: int, keypoints: np.ndarray) -> Subject:
-    """A grey picture with a white dot at each keypoint."""
-    rgb = np.full((height, width, 3), 60, np.uint8)
-    for x, y in keypoints:
-        cv2.circle(rgb, (round(float(x)), round(float(y))), 5, (255, 255, 255), cv2.FILLED)
-    return Subject(rgb, keypoints.astype(np.float32))
-
-
-def dot_centres(rgb: np.ndarray) -> np.ndarray:
-    """Centres of the bright dots, sorted by x."""
-    bright = (rgb[..., 1] > 150).astype(np.uint8)
-    _, _, _, centres = cv2.connectedComponentsWithStats(bright)
-    return centres[1:][np.argsort(centres[1:, 0])]
-
-
-DOTS = np.array([[100, 90], [130, 140], [160, 92], [190, 150], [220, 110]], float)
-
-
-@pytest.mark.parametrize("size", [(240, 320), (500, 700), (180, 300)])
-def test_keypoints_follow_the_camera(size: tuple[int, int]) -> None:
-    subject = dotted(*size, DOTS)
-    filmed = film([subject], STEADY, 9, 320, 240)
-    assert len(filmed) == 9
-    for frame in filmed:
-        assert frame.rgb.shape == (240, 320, 3)
-        assert frame.keypoints is not None
-        expected = frame.keypoints[np.argsort(frame.keypoints[:, 0])]
-        assert_allclose(dot_centres(frame.rgb), expected, atol=0.5)
-    assert np.abs(filmed[0].keypoints - filmed[-1].keypoints).max() > 5
-
-
-@pytest.mark.parametrize("scale", [0.5, 0.73, 1.6])
-def test_keypoints_follow_the_scale(scale: float) -> None:
-    subject = dotted(240, 320, DOTS)
-    small = scaled(subject, scale)
-    assert small.rgb.shape == (round(240 * scale), round(320 * scale), 3)
-    assert_allclose(dot_centres(small.rgb), small.keypoints, atol=0.5)
-
-
-def test_keypoints_follow_the_mirror_and_keep_their_order_as_seen() -> None:
-    face = draw_face(1)
-    flipped = mirrored(Subject(face.rgb, face.keypoints))
-    assert_array_equal(flipped.rgb, face.rgb[:, ::-1])
-    x = flipped.keypoints[:, 0]
-    assert x[0] < x[1]
-    assert x[3] < x[4]
-    assert_allclose(flipped.keypoints[2], [319 - face.keypoints[2, 0], face.keypoints[2, 1]])
-
-
-def test_a_camera_moves_smoothly_and_its_grain_never_rests() -> None:
-    camera = replace(draw_camera(np.random.default_rng(4), 320, 240), grain=2.0)
-    filmed = film([dotted(400, 500, DOTS)], camera, 20, 320, 240)
-    steps = [np.abs(b.keypoints - a.keypoints).max() for a, b in pairwise(filmed)]
-    assert max(steps) < 4
-    still = replace(camera, pan_px=((0, 0), (0, 0)), zoom=(1, 1), degrees=(0, 0))
-    first, second = (f.rgb.astype(int) for f in film([dotted(400, 500, DOTS)], still, 2, 320, 240))
-    assert 1.5 < (second - first).std() < 4
-
-
-def test_a_scene_without_a_face_has_no_keypoints() -> None:
-    assert all(f.keypoints is None for f in film([Subject(draw_scenery(1))], STEADY, 3, 160, 120))
