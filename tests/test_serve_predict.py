@@ -13,20 +13,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipeline.scenes import Scene
-from pipeline.thresholds import Thresholds
-from serve.inference import PictureResult
 from serve.predict import app, printable
 from serve.records import find_inputs, identify
 from serve.settings import PREFIX
 from serve.video_files import is_video
-from serve.videos import FrameResult, summary
 from tests.bundles import MODEL_FILE, write_bundle
 from tests.imports import ROOT
 from tests.synthetic import draw_face, draw_scene, write_clip
 
 KEYS = {"path", "kind", "verdict", "score", "error", "warnings"}
-LIMITS = Thresholds(best_f1=0.5, low_fpr=0.8, balanced=0.5, suspicious=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -271,44 +266,6 @@ def test_containers_are_known_by_their_start(clip: Path, tmp_path: Path) -> None
     assert all(is_video(path) for path in (clip, tmp_path / "a.mkv", tmp_path / "b.mov"))
     (tmp_path / "text").write_text("no video " * 200)
     assert not is_video(tmp_path / "text")
-
-
-def frame(index: int, scene: int, verdict: str, score: float | None) -> FrameResult:
-    return FrameResult(index, index / 25, scene, PictureResult(verdict, score))  # type: ignore[arg-type]
-
-
-def test_a_short_swap_in_a_long_video_is_announced() -> None:
-    scenes = [Scene(0, 10), Scene(10, 20), Scene(20, 30)]
-    frames = [
-        frame(1, 0, "real", 0.1),
-        frame(11, 1, "fake", 0.9),
-        frame(12, 1, "fake", 0.8),
-        frame(21, 2, "no_face", None),
-        frame(22, 2, "real", 0.0),
-    ]
-    result = summary(scenes, frames, LIMITS)
-    assert (result.verdict, result.score) == ("real", pytest.approx(0.45))
-    assert [scene.verdict for scene in result.scenes] == ["real", "fake", "real"]
-    assert [scene.score for scene in result.scenes] == pytest.approx([0.1, 0.85, 0.0])
-    assert result.highest_scene == 1
-    assert any("scene 2 of 3 alone is fake" in warning for warning in result.warnings)
-
-
-def test_undecided_frames_count_only_without_others() -> None:
-    scenes = [Scene(0, 10), Scene(10, 20)]
-    frames = [
-        frame(1, 0, "undecided", 0.9),
-        frame(2, 0, "real", 0.2),
-        frame(11, 1, "undecided", 0.6),
-    ]
-    result = summary(scenes, frames, LIMITS)
-    assert (result.verdict, result.score) == ("real", pytest.approx(0.2))
-    assert (result.scenes[1].verdict, result.scenes[1].score) == ("undecided", pytest.approx(0.6))
-
-
-def test_a_video_without_faces() -> None:
-    result = summary([Scene(0, 9)], [frame(1, 0, "no_face", None)], LIMITS)
-    assert (result.verdict, result.score, result.highest_scene) == ("no_face", None, None)
 
 
 @pytest.mark.slow
