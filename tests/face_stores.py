@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pipeline.preprocess import ImageU8, Preprocess
 from pipeline.training.store import FaceStore
-from tests.synthetic import crop_row, draw_face, swap_face
+from tests.manifest_rows import crop_row
+from tests.synthetic import draw_face, swap_face
 
 PREPROCESS = Preprocess(size_px=64, scales=(1.1, 1.5, 2.0), aligned=True)
 

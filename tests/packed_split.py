@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.manifest import SplitRow, write_rows
 from pipeline.preprocess import ImageU8, Preprocess
 from pipeline.training.store import FaceStore, open_zarr, pack
-from tests.synthetic import DrawnFace, alpha_u8, crop_row, draw_face, swap_face, write_rgb
+from tests.manifest_rows import crop_row
+from tests.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, write_rgb
 
 PREPROCESS = Preprocess(size_px=64, scales=(1.1, 1.5, 2.0))
 

@@ -2,7 +2,7 @@
 
 from pipeline.manifest import CropRow, SplitRow
 from pipeline.params import SplitGroupsParams
-from tests.synthetic import crop_row
+from tests.manifest_rows import crop_row
 
 PARAMS = SplitGroupsParams(seed=7, val_frac=0.22, test_frac=0.22, test_sources=[])
 

@@ -5,7 +5,7 @@ A drawn face is a function of the person's seed and a pose: its five keypoints l
 detectors find these faces, with boxes and keypoints within a few pixels of the drawn ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -15,25 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.manifest import CropRow, FrameRow, InputRow
+from pipeline.manifest import FrameRow, InputRow
 from pipeline.video import write_mask_video, write_video
+from tests.drawn_heads import BOX_112, TEMPLATE_112, ImageU8, paint, pose, transform
 
-ImageU8 = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
-
-# ArcFace's five points in its 112-px square: eyes, nose, mouth corners, left to right as seen.
-TEMPLATE_112 = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ],
-    dtype=np.float32,
-)
-# Where a detector sees the drawn head, in the same square.
-BOX_112 = (22.0, 22.0, 90.0, 110.0)
 SHA256 = "0" * 64
 
 
@@ -70,15 +56,13 @@ def draw_face(
     """
     backdrop = draw_scenery(person if scenery is None else scenery, height, width, pan_px)
     cx, cy = centre if centre is not None else (width / 2, height / 2)
-    to_picture = _pose(face_px, cx, cy, roll_deg)
-    rgb = _paint(backdrop, to_picture, person)
-    corners = _transform(
-        np.array(BOX_112, dtype=np.float64).reshape(2, 2), _pose(face_px, cx, cy, 0)
-    )
+    to_picture = pose(face_px, cx, cy, roll_deg)
+    rgb = paint(backdrop, to_picture, person)
+    corners = transform(np.array(BOX_112, dtype=np.float64).reshape(2, 2), pose(face_px, cx, cy, 0))
     return DrawnFace(
         rgb=np.clip(rgb + 0.5, 0, 255).astype(np.uint8),
         box_xyxy=corners.reshape(4).astype(np.float32),
-        keypoints=_transform(TEMPLATE_112.astype(np.float64), to_picture).astype(np.float32),
+        keypoints=transform(TEMPLATE_112.astype(np.float64), to_picture).astype(np.float32),
     )
 
 
@@ -269,166 +253,3 @@ def frame_row(**changes: Any) -> FrameRow:
         "timestamp_s": 0.16,
     }
     return FrameRow.model_validate(values | changes)
-
-
-def crop_row(**changes: Any) -> CropRow:
-    values: dict[str, Any] = {
-        **REAL_ORIGIN,
-        "face_id": "p0/000_000004_0",
-        "crop_scale": 1.5,
-        "image_path": "data/crops/p0/000_000004_0_150.png",
-        "context_path": "data/crops/p0/000_000004_0_context.png",
-        "context_x": 10,
-        "context_y": 20,
-        "context_scale": 1.0,
-        "boundary_label": 0,
-        "boundary_source": "none",
-        "quality_label": 0,
-        "face_px": 80.0,
-        "sharpness": 100.0,
-        "blockiness": 1.0,
-        "noise_level": 2.0,
-        "scene": 0,
-        "frame_index": 4,
-        "timestamp_s": 0.16,
-        "detector": "drawn",
-        "detector_score": 0.9,
-        "box_x0": 30.0,
-        "box_y0": 40.0,
-        "box_x1": 100.0,
-        "box_y1": 120.0,
-    }
-    for point, (x, y) in enumerate(TEMPLATE_112.tolist()):
-        values |= {f"kp{point}_x": round(9 + x, 1), f"kp{point}_y": round(20 + y * 0.8, 1)}
-    return CropRow.model_validate(values | changes)
-
-
-def crop_rows(
-    people: int = 6, *, frames: int = 3, scales: Sequence[float] = (1.1, 1.5, 2.0)
-) -> list[CropRow]:
-    """Rows of a real video and an INSwapper fake a person, in crops.csv's order; no files."""
-    return list(_crop_rows(people, frames, scales))
-
-
-def _crop_rows(people: int, frames: int, scales: Sequence[float]) -> Iterator[CropRow]:
-    for person in range(people):
-        name = f"p{person:02d}"
-        kinds: list[dict[str, Any]] = [
-            {"video_id": name},
-            {
-                "video_id": f"inswapper/{name}",
-                "label": 1,
-                "fake_type": "inswapper",
-                "is_inswapper": 1,
-                "original_video_id": name,
-                "source_identity_id": f"donor{person:02d}",
-                "boundary_label": 1,
-                "boundary_source": "exact",
-            },
-        ]
-        for kind in kinds:
-            for frame in range(frames):
-                face_id = f"{kind['video_id']}/000_{frame:06d}_0"
-                for scale in scales:
-                    yield crop_row(
-                        **kind,
-                        identity_id=name,
-                        face_id=face_id,
-                        frame_index=frame,
-                        timestamp_s=frame / 25,
-                        crop_scale=scale,
-                        image_path=f"data/crops/{face_id}_{round(100 * scale)}.png",
-                        context_path=f"data/crops/{face_id}_context.png",
-                    )
-
-
-def _pose(face_px: float, cx: float, cy: float, roll_deg: float) -> NDArray[np.float64]:
-    """(2, 3) similarity from the 112-px square to the picture; the box's centre to (cx, cy)."""
-    x0, y0, x1, y1 = BOX_112
-    scale = face_px / max(x1 - x0, y1 - y0)
-    angle = np.deg2rad(roll_deg)
-    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    offset = np.array([cx, cy]) - linear @ np.array([(x0 + x1) / 2, (y0 + y1) / 2])
-    return np.column_stack([linear, offset])
-
-
-def _transform(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    return points @ matrix[:, :2].T + matrix[:, 2]
-
-
-class _Canvas:
-    """Soft ellipses given in the 112-px square, drawn where they fall in the picture."""
-
-    def __init__(self, rgb: ImageU8, to_picture: NDArray[np.float64]) -> None:
-        self.rgb = rgb.astype(np.float32)
-        self.to_picture = to_picture
-        back = cv2.invertAffineTransform(to_picture)
-        height, width = rgb.shape[:2]
-        x, y = np.meshgrid(np.arange(width), np.arange(height))
-        self.u = (back[0, 0] * x + back[0, 1] * y + back[0, 2]).astype(np.float32)
-        self.v = (back[1, 0] * x + back[1, 1] * y + back[1, 2]).astype(np.float32)
-        self.softness = float(abs(back[0, 0]) + abs(back[0, 1]))
-
-    def disc(self, colour: Any, opacity: float, ellipse: tuple[float, ...], edge: float) -> None:
-        """ellipse: centre u, v and radii; edge: width of its blur. colour: (3,) or (H, W, 3)."""
-        cu, cv, ru, rv = ellipse
-        reach = max(ru, rv) + 2 * (edge + self.softness)
-        scale = float(np.hypot(*self.to_picture[0, :2]))
-        px, py = _transform(np.array([[cu, cv]]), self.to_picture)[0]
-        height, width = self.u.shape
-        left, right = np.clip([px - scale * reach, px + scale * reach + 1], 0, width).astype(int)
-        top, bottom = np.clip([py - scale * reach, py + scale * reach + 1], 0, height).astype(int)
-        at = np.s_[top:bottom, left:right]
-        distance = np.hypot((self.u[at] - cu) / ru, (self.v[at] - cv) / rv)
-        blur = (self.softness + edge) / min(ru, rv)
-        alpha = opacity * np.clip((1 - distance) / blur + 0.5, 0, 1)[..., None]
-        painted = colour if np.ndim(colour) == 1 else colour[at]
-        self.rgb[at] += alpha * (np.asarray(painted, dtype=np.float32) - self.rgb[at])
-
-
-def _paint(rgb: ImageU8, to_picture: NDArray[np.float64], person: int) -> NDArray[np.float32]:
-    """Draw a head over `rgb`; the looks come from the person's seed."""
-    rng = np.random.default_rng([person, 2])
-    skin = np.array([150, 108, 84]) + rng.uniform(-30, 60) * np.array([1.0, 0.9, 0.8])
-    hair = rng.uniform(15, 90) * np.array([1.0, 0.75, 0.5])
-    iris = rng.uniform(20, 90, 3)
-    lips = skin * np.array([0.78, 0.5, 0.52])
-    wide = rng.uniform(0.95, 1.06)
-    canvas = _Canvas(rgb, to_picture)
-    draw, u, v = canvas.disc, canvas.u, canvas.v
-    pores = _sampled(rng.normal(0, 7, (256, 256)), u, v)[..., None]
-    shade = 1.06 - 0.004 * np.abs(u - 52) - 0.0012 * np.maximum(v - 60, 0)
-    body = skin.astype(np.float32) * shade[..., None] + pores
-    locks = hair.astype(np.float32) + 2 * pores
-    draw(locks, 1, (56, 52, 44 * wide, 52), 2)
-    draw(body * 0.8, 1, (56, 122, 19 * wide, 34), 3)
-    draw(body, 1, (56, 68, 35 * wide, 45), 1.5)
-    draw(locks, 1, (56, 22, 30 * wide, 9), 6)
-    for eye_u, eye_v in TEMPLATE_112[:2].tolist():
-        draw(body * 0.78, 0.6, (eye_u, eye_v, 11, 7.5), 4)
-        draw(hair * 0.8, 0.85, (eye_u, eye_v - 10, 9.5, 2), 1.5)
-        draw([228, 224, 218], 1, (eye_u, eye_v, 7, 3.5), 0.8)
-        draw(iris, 1, (eye_u, eye_v, 3.3, 3.4), 0.6)
-        draw([12, 10, 10], 1, (eye_u, eye_v, 1.6, 1.6), 0.5)
-        draw(hair * 0.5, 0.8, (eye_u, eye_v - 3.4, 7.5, 1.2), 0.8)
-    draw(body * 1.1, 0.5, (55, 62, 3.5, 15), 4)
-    draw(body * 0.72, 0.6, (56, 75.5, 9, 4), 3)
-    draw(body * 0.35, 0.8, (52, 76, 2.2, 1.4), 1)
-    draw(body * 0.35, 0.8, (60, 76, 2.2, 1.4), 1)
-    draw(lips.astype(np.float32) + 0.5 * pores, 1, (56.1, 92.3, 15.5, 4.6), 1.2)
-    draw(lips * 0.35, 0.9, (56.1, 92.0, 13.5, 0.9), 0.9)
-    return canvas.rgb
-
-
-def _sampled(
-    texture: NDArray[np.float64], u: NDArray[np.float32], v: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Texture that is fixed to the face: one texel to half a unit of the 112-px square."""
-    sampled = cv2.remap(
-        texture.astype(np.float32),
-        2 * u,
-        2 * v,
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
-    return np.asarray(sampled, dtype=np.float32)

@@ -11,7 +11,8 @@ import pytest
 from pipeline.errors import ManifestError
 from pipeline.manifest import SplitRow
 from pipeline.training.crop_page import FACETS, render_crop_page
-from tests.synthetic import crop_rows, draw_face, write_rgb
+from tests.manifest_rows import crop_rows
+from tests.synthetic import draw_face, write_rgb
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)

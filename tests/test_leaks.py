@@ -11,8 +11,9 @@ from pipeline.errors import ManifestError
 from pipeline.labels import SPLITS
 from pipeline.leaks import KINDS, NEAR_BITS, audit_splits, perceptual_hash, table_lines
 from pipeline.manifest import SplitRow, write_rows
+from tests.manifest_rows import crop_row
 from tests.stage_runs import run_stage
-from tests.synthetic import crop_row, draw_face, write_rgb
+from tests.synthetic import draw_face, write_rgb
 
 
 def row(root: Path, name: str, person: int, **changes: Any) -> SplitRow:

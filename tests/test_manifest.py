@@ -17,7 +17,8 @@ from pipeline.manifest import (
     read_rows,
     write_rows,
 )
-from tests.synthetic import SHA256, crop_row, crop_rows, frame_row, input_row
+from tests.manifest_rows import crop_row, crop_rows
+from tests.synthetic import SHA256, frame_row, input_row
 
 HEADER = (
     "video_id,source,label,fake_type,is_inswapper,identity_id,source_identity_id,"

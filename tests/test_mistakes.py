@@ -18,7 +18,8 @@ from tests.bundles import write_bundle
 from tests.clones import clone_working_tree, run
 from tests.imports import ROOT
 from tests.live_service import live_service
-from tests.synthetic import crop_rows, draw_face, draw_scenery, write_rgb
+from tests.manifest_rows import crop_rows
+from tests.synthetic import draw_face, draw_scenery, write_rgb
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pipeline.errors import SplitError
 from pipeline.manifest import CropRow
 from pipeline.splits import assign_groups, find_groups
+from tests.manifest_rows import crop_rows
 from tests.split_rows import PARAMS, holding_out, row, split_of
-from tests.synthetic import crop_rows
 
 
 @st.composite

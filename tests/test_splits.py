@@ -12,9 +12,9 @@ from pipeline.manifest import CropRow, SplitRow, read_rows, write_rows
 from pipeline.params import SplitGroupsParams
 from pipeline.splits import assign_groups, find_groups
 from tests.imports import ROOT
+from tests.manifest_rows import crop_rows
 from tests.split_rows import PARAMS, holding_out, row, split_of
 from tests.stage_runs import run_stage
-from tests.synthetic import crop_rows
 
 
 @pytest.mark.parametrize("people", [12, 28, 60])
