@@ -1,4 +1,4 @@
-"""Tiny ONNX files with the inputs and outputs of INSwapper's and ArcFace's networks."""
+"""Tiny ONNX files that stand in for INSwapper's and ArcFace's networks."""
 
 from pathlib import Path
 
@@ -46,6 +46,19 @@ def write_arcface(path: Path) -> Path:
     inputs = [helper.make_tensor_value_info("face", TensorProto.FLOAT, [1, 3, 112, 112])]
     output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 512])
     return _save(path, nodes, inputs, output, [numpy_helper.from_array(weights, "weights")])
+
+
+def write_colours(path: Path) -> Path:
+    """Colours in a 7x7 grid, less their mean: tells drawn people apart by the wall behind them."""
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["grid"], kernel_shape=[16, 16], strides=[16, 16]),
+        helper.make_node("ReduceMean", ["grid"], ["mean"], axes=[1, 2, 3]),
+        helper.make_node("Sub", ["grid", "mean"], ["centred"]),
+        helper.make_node("Flatten", ["centred"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 112, 112])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 147])
+    return _save(path, nodes, [x], y, [])
 
 
 def _save(

@@ -2,107 +2,31 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from PIL import Image, JpegImagePlugin
 
-from pipeline.errors import ManifestError, ParamsError, PipelineError, WeightsError
 from pipeline.input_images import ImageEntry
 from pipeline.inputs import list_inputs
 from pipeline.manifest import read_rows
-from pipeline.training.photo_files import LeftOutRow, list_photos
-from pipeline.training.photo_params import PhotoImportParams, read_params
-from pipeline.training.photo_people import partners
+from pipeline.training.photo_files import LeftOutRow
 from pipeline.training.photo_root import Imported, import_photos, summary_lines
-from pipeline.training.photo_twins import swapper_params
-from tests.swap_networks import write_arcface, write_inswapper
-from tests.synthetic import draw_face, draw_scenery
+from tests.drawn_photos import PARAMS, changed, draw, pixels, write_photos
 
 ROOT = Path(__file__).parent.parent
-PARAMS = PhotoImportParams(
-    seed=20,
-    sources=(),
-    detector="retinaface",
-    pack="none",
-    min_score=0.5,
-    min_face_px=40,
-    max_side_px=400,
-    hull_frac=0.0,
-    reencode=True,
-    embedder=None,
-    same_person=0.95,
-    exclude=(),
-)
-
-
-def changed(**changes: object) -> PhotoImportParams:
-    return PARAMS.model_copy(update=changes)
-
-
-def draw(path: Path, person: int, *, face_px: float = 110, quality: int = 87) -> None:
-    """A drawn person as the file's suffix says; JPEG with 4:4:4 colours below quality 80."""
-    rgb = draw_face(person, height=240, width=280, face_px=face_px).rgb
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = {} if path.suffix == ".png" else {"quality": quality, "subsampling": quality >= 80}
-    Image.fromarray(rgb).save(path, **options)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sources; four people of whom one has two photos, and everything that is left out."""
-    folder = tmp_path_factory.mktemp("photos")
-    draw(folder / "a/one.jpg", 1)
-    draw(folder / "a/two.JPEG", 2, quality=70)
-    draw(folder / "b/anna/x.jpg", 3)
-    draw(folder / "b/anna/y.png", 3, face_px=125)
-    large = draw_face(4, height=600, width=500, face_px=280).rgb
-    Image.fromarray(large).convert("L").save(folder / "b/grey.jpg", quality=91)
-    Image.fromarray(draw_scenery(5)).save(folder / "b/wall.png")
-    draw(folder / "b/small.png", 6, face_px=36)
-    (folder / "a/broken.jpg").write_bytes((folder / "a/one.jpg").read_bytes()[:700])
-    (folder / "a/notes.txt").write_text("no photo")
-    (folder / "a/.hidden.jpg").write_bytes(b"")
-    (folder / "loose.jpg").write_bytes(b"")
-    return folder
+    return write_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
 def root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Imported]:
     target = tmp_path_factory.mktemp("roots") / "root"
     return target, import_photos(folder, target, PARAMS, workers=1)
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Colours in a 7x7 grid, less their mean: tells drawn people apart by the wall behind them."""
-    nodes = [
-        helper.make_node("AveragePool", ["x"], ["grid"], kernel_shape=[16, 16], strides=[16, 16]),
-        helper.make_node("ReduceMean", ["grid"], ["mean"], axes=[1, 2, 3]),
-        helper.make_node("Sub", ["grid", "mean"], ["centred"]),
-        helper.make_node("Flatten", ["centred"], ["y"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "colours",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 112, 112])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 147])],
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="tests"
-    )
-    path = tmp_path_factory.mktemp("model") / "colours.onnx"
-    onnx.save(model, path)
-    return path
-
-
-def pixels(path: str | Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image).astype(int)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -222,34 +146,6 @@ def test_the_seed_changes_the_twins(
     assert len({name for name in same if name.startswith("images/real")}) == 5
 
 
-def test_embeddings_link_people_across_sources(tmp_path: Path, embedder: Path) -> None:
-    draw(tmp_path / "f/a/one.png", 1)
-    draw(tmp_path / "f/a/two.png", 2)
-    draw(tmp_path / "f/b/again.jpg", 1, face_px=112)
-    draw(tmp_path / "f/b/two/x.png", 4)
-    draw(tmp_path / "f/b/two/y.png", 7)
-    imported = import_photos(tmp_path / "f", tmp_path / "t", changed(embedder=embedder), workers=1)
-    people = {entry.video_id: entry.identity_id for entry in imported.entries[0::2]}
-    assert people == {
-        "photo/a/one": "a/one",
-        "photo/a/two": "a/two",
-        "photo/b/again": "a/one",
-        "photo/b/two/x": "b/two",
-        "photo/b/two/y": "b/two",
-    }
-
-
-def test_excluded_people_stay_out(tmp_path: Path, embedder: Path) -> None:
-    draw(tmp_path / "f/a/one.png", 1)
-    draw(tmp_path / "f/a/two.png", 2)
-    draw(tmp_path / "test/deep/below/x.jpg", 1, face_px=112)
-    params = changed(embedder=embedder, exclude=(tmp_path / "test",))
-    imported = import_photos(tmp_path / "f", tmp_path / "t", params, workers=1)
-    assert {entry.identity_id for entry in imported.entries} == {"a/two"}
-    assert [(row.path, row.reason) for row in imported.left_out] == [("a/one.png", "excluded")]
-    assert imported.excluded_faces == 1
-
-
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     draw(tmp_path / "f/a/one.jpg", 1)
     draw(tmp_path / "f/a/one.png", 2)
@@ -257,135 +153,6 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     rows = list_inputs(tmp_path / "t").images
     assert [row.video_id for row in rows[0::2]] == ["photo/a/one.jpg", "photo/a/one.png"]
     assert len({row.identity_id for row in rows}) == 2
-
-
-def test_twins_are_inswappers_squares_of_the_person_s_own_face() -> None:
-    params = swapper_params(changed(hull_frac=0.2))
-    assert (params.cross_identity_frac, params.hull_frac, params.box_frac) == (0, 0.2, 0)
-    assert (params.boost_frac, params.restorer_frac) == (0, 0)
-    assert (params.low_pass_min_px, params.low_pass_max_px) == (92, 128)
-
-
-def test_people_lend_their_faces_to_each_other() -> None:
-    assert partners(["c", "a", "b", "a"]) == {"a": "b", "b": "a"}
-    assert partners([]) == {}
-
-
-def test_inswapper_itself_makes_the_twins(folder: Path, tmp_path: Path) -> None:
-    face = np.full((128, 128, 3), (10, 250, 90), np.uint8)
-    params = changed(
-        inswapper=write_inswapper(tmp_path / "inswapper.onnx", face),
-        embedder=write_arcface(tmp_path / "arcface.onnx"),
-        same_person=0.99999,
-    )
-    imported = import_photos(folder, tmp_path / "root", params, workers=1)
-    fakes = [entry for entry in imported.entries if entry.label == 1]
-    lends = partners(entry.identity_id for entry in fakes)
-    assert len(lends) == 4
-    for entry in fakes:
-        assert entry.fake_type == "inswapper"
-        assert entry.source_identity_id == lends.get(entry.identity_id, "")
-        mask = pixels(tmp_path / "root" / entry.mask_path) > 250
-        twin = pixels(tmp_path / "root" / entry.path)
-        if twin.ndim == 3:
-            np.testing.assert_allclose(twin[mask].mean(axis=0), (10, 250, 90), atol=4)
-    rows = list_inputs(tmp_path / "root").images
-    assert {row.is_inswapper for row in rows if row.label} == {1}
-
-
-def test_inswapper_needs_an_embedder_and_its_file(folder: Path, tmp_path: Path) -> None:
-    missing = tmp_path / "inswapper_128.onnx"
-    with pytest.raises(PipelineError, match="--inswapper: needs --embedder"):
-        import_photos(folder, tmp_path / "root", changed(inswapper=missing), workers=1)
-    params = changed(inswapper=missing, embedder=write_arcface(tmp_path / "arcface.onnx"))
-    with pytest.raises(WeightsError, match=r"inswapper_128\.onnx: not found"):
-        import_photos(folder, tmp_path / "root", params, workers=1)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda t: t.write_text("x"), "expected a folder or nothing, found a file"),
-        (lambda t: (t / "x").mkdir(parents=True), "not written by this command"),
-        (lambda t: earlier(t, "images.csv"), "not written by this command"),
-        (lambda t: earlier(t, "images.csv", "left_out.csv", "mine.txt"), "not written by"),
-        (
-            lambda t: earlier(t, "images.csv", "left_out.csv", "inswapper/inswapper/a.mp4"),
-            "not written by",
-        ),
-        (lambda t: earlier(t, "images.csv", "left_out.csv"), "--replace makes it anew"),
-    ],
-)
-def test_what_lies_at_the_target_is_kept(
-    make: Callable[[Path], object], message: str, folder: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "t"
-    make(target)
-    with pytest.raises(ManifestError, match=message):
-        import_photos(folder, target, PARAMS, workers=1)
-    assert target.exists()
-    if "--replace" not in message:
-        with pytest.raises(ManifestError, match=message):
-            import_photos(folder, target, PARAMS, workers=1, replace=True)
-
-
-def earlier(target: Path, *names: str) -> None:
-    for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (target / name).write_text("")
-
-
-def test_the_target_must_lie_apart_from_the_photos(folder: Path) -> None:
-    for target in (folder, folder / "a" / "t", folder.parent):
-        with pytest.raises(ManifestError, match="expected a place apart from"):
-            import_photos(folder, target, PARAMS, workers=1, replace=True)
-
-
-def test_folders_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"nowhere: no such folder; expected photos in"):
-        list_photos(tmp_path / "nowhere", ())
-    with pytest.raises(ManifestError, match=r"no folder in it; expected photos in"):
-        list_photos(tmp_path, ())
-    with pytest.raises(ManifestError, match=r"no source c, d; there are a, b$"):
-        list_photos(folder, ("d", "a", "c"))
-    draw(tmp_path / "s/back\\slash.png", 1)
-    with pytest.raises(ManifestError, match=r"rename 's/back\\\\slash.png'"):
-        list_photos(tmp_path, ())
-
-
-def test_nothing_is_written_when_no_photo_comes_in(tmp_path: Path) -> None:
-    (tmp_path / "f/a").mkdir(parents=True)
-    Image.fromarray(draw_scenery(5)).save(tmp_path / "f/a/wall.png")
-    with pytest.raises(ManifestError, match=r"no photo can be used \(no_face 1\)"):
-        import_photos(tmp_path / "f", tmp_path / "t", PARAMS, workers=1)
-    assert not (tmp_path / "t").exists()
-
-
-def test_excluding_needs_what_it_works_with(folder: Path, tmp_path: Path, embedder: Path) -> None:
-    (tmp_path / "empty").mkdir()
-
-    def run(**changes: object) -> None:
-        import_photos(folder, tmp_path / "t", changed(**changes), workers=1)
-
-    with pytest.raises(PipelineError, match=r"--exclude: needs --embedder"):
-        run(exclude=(tmp_path / "empty",))
-    with pytest.raises(WeightsError, match=r"none\.onnx: not found"):
-        run(embedder=tmp_path / "none.onnx")
-    with pytest.raises(ManifestError, match=r"--exclude: .*nowhere: no such folder"):
-        run(embedder=embedder, exclude=(tmp_path / "nowhere",))
-    with pytest.raises(ManifestError, match=r"--exclude: no face in .*empty"):
-        run(embedder=embedder, exclude=(tmp_path / "empty",))
-
-
-def test_options_are_checked() -> None:
-    given = {**PARAMS.model_dump(), "sources": ["a"], "exclude": []}
-    assert read_params(given) == changed(sources=("a",))
-    with pytest.raises(ParamsError) as raised:
-        read_params({**given, "hull_frac": 2.0, "min_face_px": 0})
-    assert str(raised.value).splitlines() == [
-        "import_photos: min_face_px: Input should be greater than or equal to 1 (got 0)",
-        "import_photos: hull_frac: Input should be less than or equal to 1 (got 2.0)",
-    ]
 
 
 @pytest.mark.slow  # starts an interpreter
