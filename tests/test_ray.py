@@ -3,17 +3,10 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
-from unittest.mock import patch
 
 import psutil
 import pytest
@@ -28,7 +21,7 @@ from pipeline.preprocess import Preprocess
 from pipeline.ray_map import connected
 from pipeline.workers import worker_map
 from tests.imports import ROOT
-from tests.processes import free_port
+from tests.local_ray import START_S, Files, files_below, folder_of_ray
 from tests.synthetic import (
     draw_clip,
     draw_face,
@@ -36,21 +29,17 @@ from tests.synthetic import (
     frame_row,
     input_row,
     write_clip,
-    write_data_root,
     write_rgb,
     write_swapped_clip,
 )
 
 # Ray warns of settings of its own, which nobody has changed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:ray.data")
-
 LOCAL = "local"
-START_S = 60
 PARAMS = ExtractFramesParams(
     frames_per_scene=3, scene_threshold=0.35, min_scene_s=0.4, max_skip_frac=0.5
 )
 CROP_PARAMS = load_params(ROOT / "params.yaml").crop_faces
-Files = dict[str, bytes]
 
 
 @pytest.fixture(autouse=True)
@@ -59,29 +48,14 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def ray_folder() -> Iterator[Path]:
-    """Where Ray keeps its sockets, whose paths must be short, and its logs."""
-    if find_spec("ray") is None:
-        pytest.skip("needs the extra [scale]")
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    with patch.dict(os.environ, {"RAY_TMPDIR": str(folder)}):
-        yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def two_workers(ray_folder: Path) -> Iterator[None]:
+def two_workers() -> Iterator[None]:
     """A Ray of this process, which all runs of the module use; nothing of it survives."""
-    assert ray_folder.is_dir()
-    others = set(psutil.Process().children(recursive=True))
-    with connected(LOCAL, workers=2):
-        yield
-        processes = set(psutil.Process().children(recursive=True)) - others
-    assert psutil.wait_procs(processes, timeout=START_S)[1] == []
-
-
-def files_below(folder: str) -> Files:
-    return {str(p): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+    with folder_of_ray():
+        others = set(psutil.Process().children(recursive=True))
+        with connected(LOCAL, workers=2):
+            yield
+            processes = set(psutil.Process().children(recursive=True)) - others
+        assert psutil.wait_procs(processes, timeout=START_S)[1] == []
 
 
 def real(name: str, seed: int, scenes: int = 2, frames_per_scene: int = 12) -> InputRow:
@@ -134,137 +108,6 @@ def face_frames() -> list[FrameRow]:
         frame_row(video_id=name, frame_path=f"in/{number}.png", frame_index=number)
         for number, name in enumerate(names)
     ]
-
-
-# None in sys.modules makes an import fail as if nothing were installed.
-RUN_WITHOUT_RAY = (
-    "import runpy, sys; sys.modules['ray'] = None;"
-    "runpy.run_module('stages.extract_frames', run_name='__main__')"
-)
-
-
-# These come first: `auto` would find the Ray that the tests after them share.
-@pytest.fixture
-def listed() -> None:
-    """A small data root whose videos are listed."""
-    write_data_root(Path("data/sample"), people=2, scenes=1)
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
-    run_python("-m", "stages.list_inputs", check=True)
-
-
-def environment(**variables: str) -> dict[str, str]:
-    base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    settings = {"INSWAPPER_WORKERS": "2", "INSWAPPER_STAGE_CACHE": "off"}
-    return base | settings | {"PYTHONPATH": str(ROOT)} | variables
-
-
-def run_python(
-    *arguments: str, check: bool = False, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        check=check,
-        timeout=300,
-    )
-
-
-@pytest.mark.usefixtures("listed")
-def test_without_the_variable_no_ray_is_needed() -> None:
-    done = run_python("-c", RUN_WITHOUT_RAY, INSWAPPER_WORKERS="1")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.usefixtures("listed")
-def test_a_ray_that_is_not_installed_is_one_line() -> None:
-    done = run_python("-c", RUN_WITHOUT_RAY, RAY_ADDRESS="local")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "RAY_ADDRESS is set but Ray is not installed; pip install -e '.[scale]' or unset it\n",
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("listed", "ray_folder")
-@pytest.mark.parametrize("address", ["auto", "nonsense"])
-def test_a_ray_that_is_not_there_is_one_line(address: str) -> None:
-    done = run_python("-m", "stages.extract_frames", RAY_ADDRESS=address)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"RAY_ADDRESS: '{address}': cannot be reached (")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("listed")
-def test_a_cluster_that_was_started_elsewhere(ray_folder: Path, tmp_path: Path) -> None:
-    """Its processes know neither this folder nor this code; a terminal is shown how far it is."""
-    stages = ("extract_frames", "crop_faces")
-    for stage in stages:
-        run_python("-m", f"stages.{stage}", check=True)
-    alone = outputs()
-    # Loopback and a token for both sides.
-    private = {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "0" * 32,
-        "RAY_TMPDIR": str(ray_folder),
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-    }
-    with running_cluster(tmp_path / "elsewhere", private) as address:
-        for stage, rows in zip(stages, ("3/3 [", "7/7 ["), strict=True):
-            assert rows in run_on_terminal(stage, RAY_ADDRESS=address, **private)
-    assert outputs() == alone
-
-
-def outputs() -> Files:
-    return files_below("data/frames") | files_below("data/crops") | files_below("data/manifests")
-
-
-@contextmanager
-def running_cluster(home: Path, variables: dict[str, str]) -> Iterator[str]:
-    """The address of a cluster of one node on loopback, which ends with the block."""
-    home.mkdir()
-    address = f"127.0.0.1:{free_port()}"
-    options = ("--num-cpus=2", "--object-store-memory=100000000", "--include-dashboard=false")
-    command = ("ray", "start", "--head", "--block", "--disable-usage-stats", *options)
-    head = subprocess.Popen(
-        [*command, f"--port={address.partition(':')[2]}"],
-        executable=Path(sys.executable).parent / "ray",
-        cwd=home,
-        env=environment(PYTHONPATH="", **variables),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert head.stdout is not None
-    try:
-        assert any("Ray runtime started" in line for line in head.stdout)
-        yield address
-    finally:
-        processes = psutil.Process(head.pid).children(recursive=True)
-        head.terminate()
-        head.communicate()
-        assert psutil.wait_procs(processes, timeout=START_S)[1] == []
-
-
-def run_on_terminal(stage: str, **variables: str) -> str:
-    """What a stage shows on a terminal."""
-    ours, theirs = os.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"stages.{stage}"],
-        env=environment(**variables),
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    with suppress(OSError):  # the other side is closed
-        while piece := os.read(ours, 4096):
-            shown += piece
-    os.close(ours)
-    assert process.wait() == 0, shown.decode()
-    return shown.decode()
 
 
 def on_two_workers(test: Callable[..., None]) -> Callable[..., None]:
