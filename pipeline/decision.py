@@ -26,7 +26,7 @@ from pipeline.fusion import (
     softmax,
 )
 from pipeline.labels import QUALITY_NAMES
-from pipeline.params import Fraction, OpenFraction, Section
+from pipeline.param_sections import Fraction, OpenFraction, Section
 from pipeline.preprocess import FloatArray, Preprocess
 from pipeline.thresholds import VERDICTS, Score, Thresholds, Verdict, verdict
 from pipeline.views import SEAM_SCALE

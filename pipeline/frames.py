@@ -15,7 +15,7 @@ import cv2
 
 from pipeline.errors import DecodeError, SkipLimitError
 from pipeline.manifest import FrameRow, InputRow, Origin, SkipRow
-from pipeline.params import ExtractFramesParams
+from pipeline.param_sections import ExtractFramesParams
 from pipeline.picture_files import write_png
 from pipeline.scene_frames import SceneFrame, frames_at, scene_frames
 from pipeline.stage_cache import StageCache, code_digest, content_digest, open_cache, versions

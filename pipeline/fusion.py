@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from pipeline.params import Fraction, FusionParams, Section
+from pipeline.param_sections import Fraction, FusionParams, Section
 
 FloatArray64 = NDArray[np.float64]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

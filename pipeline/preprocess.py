@@ -6,13 +6,14 @@ values.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.params import PreprocessParams
+from pipeline.param_sections import PreprocessParams
 
 ImageU8 = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
@@ -73,9 +74,19 @@ class Preprocess:
 
     def to_input(self, crop: ImageU8) -> FloatArray:
         """(..., H, W, 3) uint8 -> (..., 3, H, W) float32, normalised."""
-        scaled = crop.astype(np.float32) / 255.0
+        *batch, height, width, channels = crop.shape
+        planes = np.empty((*batch, channels, height, width), np.float32)
+        for channel, levels in enumerate(self._levels):
+            # Any mode but "raise" writes to `out` without a copy; no uint8 is out of range.
+            np.take(levels, crop[..., channel], out=planes[..., channel, :, :], mode="clip")
+        return planes
+
+    @cached_property
+    def _levels(self) -> FloatArray:
+        """(3, 256) float32: what each value of a channel becomes, to be looked up."""
+        scaled = np.arange(256, dtype=np.float32)[:, None] / np.float32(255)
         normalised = (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
-        return np.ascontiguousarray(np.moveaxis(normalised, -1, -3), dtype=np.float32)
+        return np.ascontiguousarray(normalised.T)
 
 
 def cut_reflected(rgb: ImageU8, left: int, top: int, side: int) -> ImageU8:

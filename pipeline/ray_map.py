@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import secrets
+import socket
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from pipeline.workers import Result, Task, WorkerMap
 LOCAL = "local"
 # Rows and results are some kB each; what does not fit is spilled to the disk.
 OBJECT_STORE_BYTES = 150 * 2**20
+LISTENER_TIMEOUT_S = 10
 # A worker that is killed is replaced, and its row tried again this often.
 RETRIES = 2
 # What pipeline.packages and pipeline.faces read. Workers of a cluster started elsewhere lack it.
@@ -61,6 +63,7 @@ def connected(address: str, workers: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _require_listener(address)
     mine = {"num_cpus": workers, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(
@@ -77,6 +80,17 @@ def connected(address: str, workers: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise PipelineError at once where nothing listens at host:port; Ray tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), LISTENER_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise PipelineError(f"RAY_ADDRESS: {address!r}: cannot be reached ({error})") from None
 
 
 def _private() -> dict[str, str]:

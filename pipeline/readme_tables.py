@@ -48,6 +48,7 @@ ABLATION_PARTS: Final = {
     "seam_no_degradations": "trees, no degradations",
     "fusion_learned_with_seam": "**network and trees, learned fusion**",
 }
+PROFILED_FUNCTIONS: Final = 7
 PREPARATION_PARTS: Final = {
     "extract": "frames",
     "crop": "crops",
@@ -70,6 +71,7 @@ def with_tables(readme: str, repo: Path) -> str:
         "scale": scale_table(scale := _json(repo / "metrics/scale.json")),
         "replicas": replicas_table(scale),
         "machines": machines_table(scale),
+        "profile": profile_table(_json(repo / "metrics/profile.json")),
     }
     for name, part in parts.items():
         readme = _replaced(readme, name, part)
@@ -131,6 +133,23 @@ def machines_table(metrics: dict[str, Any]) -> str:
         longest = ", ".join(PREPARATION_PARTS[part] for part in row["longest"])
         cells = [f"{row['machines']:,}", *hours, _number(row["elapsed_h"]), longest, row["kind"]]
         rows.append(cells)
+    return _table(rows)
+
+
+def profile_table(metrics: dict[str, Any]) -> str:
+    """Processor seconds of stages before and after, and of the functions that take most of them."""
+    rows = [["stage", "function", "before, s", "after, s"], ["---"] * 4]
+    for stage, runs in metrics["stages"].items():
+        before, after = runs["before"], runs["after"]
+        rows.append(
+            [f"`{stage}`", "**all**", _number(sum(before.values())), _number(sum(after.values()))]
+        )
+        largest = sorted(
+            before | after, key=lambda name: -max(before.get(name, 0), after.get(name, 0))
+        )
+        for name in largest[:PROFILED_FUNCTIONS]:
+            seconds = [_number(run[name]) if name in run else "-" for run in (before, after)]
+            rows.append(["", name, *seconds])
     return _table(rows)
 
 

@@ -45,9 +45,9 @@ def scene_frames(
 ) -> Iterator[SceneFrame]:
     """The frames that `detect_scenes` and `sample_indices` name, in order.
 
-    threads: of the decoder. max_kept_bytes: of frames that wait for their scene to end; a video
-    that would take more is decoded twice, with the same result. Raises DecodeError, after some
-    frames perhaps.
+    threads: cores for the decoder. max_kept_bytes: of frames that wait for their scene to end; a
+    video that would take more is decoded twice, with the same result. Raises DecodeError, after
+    some frames perhaps.
     """
     info = probe(path)
     window = window_of(info, min_scene_s)

@@ -49,7 +49,7 @@ def detect_scenes(
 
     threshold: histogram distance in (0, 1) that makes a cut in any case. min_scene_s: shorter
     pieces (flashes, blended frames between two shots) belong to no scene, so a video that is
-    shorter gives none. threads: of the decoder. Raises DecodeError, naming the file.
+    shorter gives none. threads: cores for the decoder. Raises DecodeError, naming the file.
     """
     finder = CutFinder(threshold, window_of(probe(path), min_scene_s))
     cuts = [0]

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from pipeline.errors import BundleError
 from pipeline.faces.sessions import session_options
-from pipeline.params import Section
+from pipeline.param_sections import Section
 from pipeline.preprocess import FloatArray, ImageU8, Preprocess
 
 INPUT: Final = "crops"

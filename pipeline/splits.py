@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import SplitError
 from pipeline.labels import SPLITS
 from pipeline.manifest import CropRow, SplitRow
-from pipeline.params import SplitGroupsParams
+from pipeline.param_sections import SplitGroupsParams
 
 # Orders tried; the best division of all is kept.
 RESTARTS = 8

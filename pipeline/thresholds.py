@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from pipeline.labels import FAKE, REAL
-from pipeline.params import Section
+from pipeline.param_sections import Section
 
 Verdict = Literal["real", "suspicious", "fake", "undecided"]
 # From the least to the most alarming: a picture takes the verdict of its worst face.

@@ -4,17 +4,16 @@ Only local files in the container formats below are opened, so a playlist, a con
 description that calls itself .mp4 cannot make the reader follow an address or open a second file.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -30,13 +29,12 @@ READ_OPTIONS = {
 MAX_SIDE_PX = 8192
 # A file that ends before this share of the length it declares counts as truncated.
 COMPLETE_FRAC = 0.9
+# Decoding threads wait for the frame before theirs and for the caller; with one a core, 12 % of the
+# time is lost (720p and 1080p on 2 cores).
+THREADS_A_CORE = 2
 # swscale's fast paths differ between processors; these flags make the same pixels everywhere.
 # Without full chroma interpolation, accurate rounding darkens every RGB pixel by 2 (measured).
 EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
-# x264's vector code is not exact: one of 16 writes of the same frames had other bytes (AVX-512).
-X264_PARAMS = "cpu-independent=1"
-# H.273 code points: BT.709 primaries, transfer and matrix are all 1.
-BT709 = 1
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,8 @@ def read_frames(
     indices: only those frames are converted, and reading ends after the last one; None means all.
     Indices past the end of the video are left out. Timestamps come from the file and start at 0.
     pixels: (H, W, 3) uint8, or (H, W) for "gray"; rotated as the file says. max_side_px: shrink, by
-    area averaging, until no side is longer. threads: of the decoder; they change speed alone.
+    area averaging, until no side is longer. threads: cores for the decoder; speed alone depends
+    on them.
     Raises DecodeError, naming the file, when it cannot be opened, decoded, or ends too early.
     """
     wanted = None if indices is None else frozenset(indices)
@@ -148,44 +147,6 @@ def decode_frames(path: Path, threads: int = 1) -> Generator[DecodedFrame]:
         yield from _decoded(path, container, stream)
 
 
-def write_video(
-    path: Path, frames_rgb: Iterable[ImageU8], fps: int | Fraction, *, crf: int = 20
-) -> int:
-    """Write (H, W, 3) uint8 frames as H.264 in yuv420p, BT.709, limited range; return their number.
-
-    The container follows the suffix (.mp4, .mkv, .mov). One thread and no metadata: the same frames
-    give the same bytes. crf: x264's quality, 0 (best) to 51.
-    Raises ValueError for no frames, frames of several sizes, or an odd side (4:2:0 has none).
-    """
-
-    def convert(rgb: ImageU8) -> av.VideoFrame:
-        height, width = rgb.shape[:2]
-        if width % 2 or height % 2:
-            raise ValueError(f"{path.name}: {width}x{height}: both sides must be even for yuv420p")
-        return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.BICUBIC | EXACT,
-            threads=1,
-        )
-
-    options = {"crf": str(crf), "x264-params": X264_PARAMS}
-    return _write(path, frames_rgb, fps, "libx264", "yuv420p", options, convert)
-
-
-def write_mask_video(path: Path, masks: Iterable[ImageU8], fps: int | Fraction) -> int:
-    """Write (H, W) uint8 masks without loss as gray FFV1 (.mkv); return their number.
-
-    Raises ValueError for no frames or frames of several sizes.
-    """
-
-    def convert(mask: ImageU8) -> av.VideoFrame:
-        return av.VideoFrame.from_ndarray(np.ascontiguousarray(mask), format="gray")
-
-    return _write(path, masks, fps, "ffv1", "gray", {}, convert)
-
-
 @contextmanager
 def _opened(path: Path, threads: int) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its first moving pictures; every libav error becomes a DecodeError."""
@@ -195,7 +156,7 @@ def _opened(path: Path, threads: int) -> Iterator[tuple[InputContainer, VideoStr
             str(path.absolute()), options=dict(READ_OPTIONS), metadata_errors="replace"
         ) as container:
             stream = _first_stream(path, container)
-            stream.codec_context.thread_count = threads
+            stream.codec_context.thread_count = THREADS_A_CORE * threads if threads > 1 else 1
             stream.codec_context.thread_type = "AUTO" if threads > 1 else "NONE"
             yield container, stream
     except av.FFmpegError as error:
@@ -292,67 +253,3 @@ def _upright(pixels: ImageU8, matrix: bytes) -> ImageU8:
     else:
         flip_x, flip_y = a < 0, d < 0
     return np.ascontiguousarray(pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
-
-
-def _write(
-    path: Path,
-    images: Iterable[ImageU8],
-    fps: int | Fraction,
-    codec: str,
-    pixel_format: str,
-    options: dict[str, str],
-    convert: Callable[[ImageU8], av.VideoFrame],
-) -> int:
-    """Encode to a temporary sibling, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    container_format = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}.get(path.suffix)
-    if container_format is None:
-        raise ValueError(f"{path.name}: expected a name that ends with .mp4, .mov or .mkv")
-    try:
-        # bitexact leaves out the writer's version and Matroska's random identifiers.
-        with av.open(
-            str(temporary.absolute()), "w", format=container_format, options={"fflags": "+bitexact"}
-        ) as container:
-            stream: Any = container.add_stream(codec, rate=fps, options=options)
-            count = _encode(path, stream, container, images, pixel_format, convert)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
-
-
-def _encode(
-    path: Path,
-    stream: Any,
-    container: Any,
-    images: Iterable[ImageU8],
-    pixel_format: str,
-    convert: Callable[[ImageU8], av.VideoFrame],
-) -> int:
-    size: tuple[int, ...] | None = None
-    count = 0
-    for image in images:
-        frame = convert(image)
-        if size is None:
-            size = image.shape[:2]
-            stream.height, stream.width = size
-            _configure(stream.codec_context, pixel_format)
-        if image.shape[:2] != size:
-            raise ValueError(f"{path.name}: frame {count} is {image.shape[:2]}, expected {size}")
-        frame.pts = count
-        frame.time_base = 1 / Fraction(stream.codec_context.framerate)
-        container.mux(stream.encode(frame))
-        count += 1
-    if count == 0:
-        raise ValueError(f"{path.name}: there are no frames to write")
-    container.mux(stream.encode())
-    return count
-
-
-def _configure(context: Any, pixel_format: str) -> None:
-    context.pix_fmt = pixel_format
-    context.thread_count = 1
-    if pixel_format == "yuv420p":
-        context.color_range = ColorRange.MPEG
-        context.colorspace = context.color_primaries = context.color_trc = BT709

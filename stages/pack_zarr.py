@@ -10,7 +10,7 @@ from pipeline.cli import run_stage
 from pipeline.errors import PipelineError
 from pipeline.labels import SPLITS
 from pipeline.params import load_params
-from pipeline.training.store import pack
+from pipeline.training.packing import pack
 
 DATA = Path("data")
 

@@ -2,7 +2,7 @@
 
 from pipeline.decision import Conformal, DecisionSpec, Limits
 from pipeline.fusion import Fusion
-from pipeline.params import FusionParams
+from pipeline.param_sections import FusionParams
 from pipeline.thresholds import Thresholds
 
 WEIGHTS = FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15)

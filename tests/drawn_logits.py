@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.fusion import FUSED_HEADS, SURROUNDINGS, sigmoid
-from pipeline.params import CalibrateParams, FusionParams
+from pipeline.param_sections import CalibrateParams, FusionParams
 from pipeline.training.degradations import SOFT_COPIES
 from pipeline.training.scoring import FaceLogits
 from pipeline.training.soft_pool import AS_IT_IS, Pool, ScoredCopies

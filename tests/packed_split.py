@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.manifest import SplitRow, write_rows
 from pipeline.preprocess import ImageU8, Preprocess
-from pipeline.training.store import FaceStore, open_zarr, pack
+from pipeline.training.packing import pack
+from pipeline.training.store import FaceStore, open_zarr
 from tests.manifest_rows import crop_row
 from tests.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, write_rgb
 

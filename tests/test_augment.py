@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.params import AugmentParams, load_params
+from pipeline.param_sections import AugmentParams
+from pipeline.params import load_params
 from pipeline.preprocess import ImageU8
 from pipeline.training import augment
 from pipeline.training.augment import MIN_SQUARE_PX, SOFTENING_FRACS, Degradations, soften_real

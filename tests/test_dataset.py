@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from pipeline.aligned import aligned_view
-from pipeline.params import AugmentParams, Params, PseudoSwapParams, load_params
+from pipeline.param_sections import AugmentParams, PseudoSwapParams
+from pipeline.params import Params, load_params
 from pipeline.quality import QualityThresholds
 from pipeline.training.dataset import (
     Scenes,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline.aligned import surroundings_frac
 from pipeline.decision import Conformal, decide, surroundings_of, worst_face
 from pipeline.fusion import LearnedFusion, fuse_views, sigmoid
-from pipeline.params import FusionParams
+from pipeline.param_sections import FusionParams
 from tests.decisions import decision_of, limits_of
 from tests.synthetic import draw_face
 

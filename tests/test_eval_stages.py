@@ -10,10 +10,10 @@ import yaml
 
 from pipeline.bundle import load_bundle
 from pipeline.manifest import SkipRow, SplitRow, write_rows
-from pipeline.params import ModelParams
+from pipeline.param_sections import ModelParams
 from pipeline.training.checkpoint import CheckpointMeta, save_detector
 from pipeline.training.model import build_model
-from pipeline.training.store import pack
+from pipeline.training.packing import pack
 from tests.face_stores import PREPROCESS, drawn_store
 from tests.stage_runs import run_stage
 from tests.tiny_trees import stump

@@ -12,7 +12,7 @@ import pytest
 from pipeline.fusion import LearnedFusion
 from pipeline.jsonfile import to_json
 from pipeline.manifest import SkipRow, SplitRow, write_rows
-from pipeline.params import EvaluateParams
+from pipeline.param_sections import EvaluateParams
 from pipeline.picture_files import read_picture
 from pipeline.training import probes
 from pipeline.training.calibration import Calibration

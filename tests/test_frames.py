@@ -10,8 +10,9 @@ import pytest
 from pipeline.errors import SkipLimitError
 from pipeline.frames import Extraction, extract_frames, require_few_skipped
 from pipeline.manifest import FrameRow, InputRow, SkipRow, read_rows
-from pipeline.params import ExtractFramesParams
-from pipeline.video import read_frames, write_mask_video
+from pipeline.param_sections import ExtractFramesParams
+from pipeline.video import read_frames
+from pipeline.video_writer import write_mask_video
 from tests.imports import ROOT
 from tests.stage_runs import run_stage
 from tests.synthetic import draw_clip, input_row, write_clip, write_data_root, write_swapped_clip

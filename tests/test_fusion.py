@@ -16,7 +16,7 @@ from pipeline.fusion import (
     sigmoid,
     softmax,
 )
-from pipeline.params import FusionParams
+from pipeline.param_sections import FusionParams
 
 FIXED = FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15)
 LEARNED = LearnedFusion(bias=-1.0, real_fake=2.0, inswapper=0.0, boundary=1.0)

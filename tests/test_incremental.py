@@ -11,7 +11,8 @@ import pytest
 from pipeline.crops import CropJob, CropResult, crop_frames
 from pipeline.frames import Extraction, extract_frames
 from pipeline.manifest import FrameRow, InputRow
-from pipeline.params import ExtractFramesParams, load_params
+from pipeline.param_sections import ExtractFramesParams
+from pipeline.params import load_params
 from pipeline.preprocess import Preprocess
 from tests.imports import ROOT
 from tests.synthetic import (
@@ -26,7 +27,7 @@ from tests.synthetic import (
     write_rgb,
     write_swapped_clip,
 )
-from tests.test_faces import save_graph
+from tests.tiny_graphs import save_graph
 
 STAGES = Path("stages")
 CROP_PARAMS = load_params(ROOT / "params.yaml").crop_faces

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.params import TrainParams, load_params
+from pipeline.param_sections import TrainParams
+from pipeline.params import load_params
 from pipeline.training.losses import (
     Balance,
     binary_loss,

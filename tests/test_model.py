@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.errors import WeightsError
-from pipeline.params import ModelParams
+from pipeline.param_sections import ModelParams
 from pipeline.preprocess import Preprocess
 from pipeline.training.model import HEADS, Detector, build_model, create_backbone
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ParamsError
-from pipeline.params import FusionParams, load_params
+from pipeline.param_sections import FusionParams
+from pipeline.params import load_params
 
 REPOSITORY = Path(__file__).parent.parent
 DEFAULTS: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())

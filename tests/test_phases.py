@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.params import TrainParams, load_params
+from pipeline.param_sections import TrainParams
+from pipeline.params import load_params
 from pipeline.preprocess import Preprocess
 from pipeline.training.model import Detector, build_model
 from pipeline.training.phases import (

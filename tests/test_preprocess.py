@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params import PreprocessParams
+from pipeline.param_sections import PreprocessParams
 from pipeline.preprocess import MEAN, STD, Preprocess, cut_reflected
 from tests.synthetic import draw_face
 

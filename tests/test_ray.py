@@ -16,7 +16,8 @@ from pipeline.crops import CropJob, crop_frames
 from pipeline.errors import DetectorError, PipelineError
 from pipeline.frames import Extraction, extract_frames
 from pipeline.manifest import FrameRow, InputRow
-from pipeline.params import ExtractFramesParams, load_params
+from pipeline.param_sections import ExtractFramesParams
+from pipeline.params import load_params
 from pipeline.preprocess import Preprocess
 from pipeline.ray_map import connected
 from pipeline.workers import worker_map

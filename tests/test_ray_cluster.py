@@ -80,7 +80,7 @@ def test_a_ray_that_is_not_installed_is_one_line() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("listed", "ray_folder")
-@pytest.mark.parametrize("address", ["auto", "nonsense"])
+@pytest.mark.parametrize("address", ["auto", "nonsense", "127.0.0.1:1", "127.0.0.1:99999"])
 def test_a_ray_that_is_not_there_is_one_line(address: str) -> None:
     done = run_python("-m", "stages.extract_frames", RAY_ADDRESS=address)
     assert done.returncode == 2

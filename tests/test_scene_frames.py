@@ -8,7 +8,8 @@ import pytest
 from pipeline.errors import DecodeError
 from pipeline.scene_frames import scene_frames
 from pipeline.scenes import detect_scenes, sample_indices
-from pipeline.video import read_frames, write_video
+from pipeline.video import read_frames
+from pipeline.video_writer import write_video
 from tests.synthetic import draw_clip, draw_scenery, write_clip
 
 SEARCH = (0.35, 0.4)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DecodeError
 from pipeline.scenes import Scene, detect_scenes, hsv_histogram, sample_indices, sample_stride
-from pipeline.video import write_video
+from pipeline.video_writer import write_video
 from tests.synthetic import draw_clip, draw_face, draw_scenery, write_clip
 
 THRESHOLD = 0.35

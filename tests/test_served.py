@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pipeline.errors import BundleError, WeightsError
-from pipeline.params import ModelParams, Params, load_params
+from pipeline.param_sections import ModelParams
+from pipeline.params import Params, load_params
 from pipeline.preprocess import Preprocess
 from pipeline.session import golden_crops
 from pipeline.training.checkpoint import CheckpointMeta, save_detector

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.params import EvaluateParams
+from pipeline.param_sections import EvaluateParams
 from pipeline.thresholds import Thresholds
 from pipeline.training.metrics import area_under_roc
 from pipeline.training.slices import (

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import SplitError
 from pipeline.labels import SPLITS
 from pipeline.manifest import CropRow, SplitRow, read_rows, write_rows
-from pipeline.params import SplitGroupsParams
+from pipeline.param_sections import SplitGroupsParams
 from pipeline.splits import assign_groups, find_groups
 from tests.imports import ROOT
 from tests.manifest_rows import crop_rows

@@ -27,6 +27,7 @@ UNDECIDING = {
     "errors.py",
     "manifest.py",
     "packages.py",
+    "param_sections.py",
     "params.py",
     "ray_map.py",
     "workers.py",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ManifestError
-from pipeline.training.store import FaceStore, open_manifest, open_zarr, pack
+from pipeline.training.packing import pack
+from pipeline.training.store import FaceStore, open_manifest, open_zarr
 from tests.packed_split import PREPROCESS, packed_split, write_split
 from tests.synthetic import draw_face
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DecodeError
-from pipeline.video import probe, read_frames, write_mask_video, write_video
+from pipeline.video import probe, read_frames
+from pipeline.video_writer import write_mask_video, write_video
 from tests.synthetic import draw_clip, draw_scenery, write_clip
 
 COLOURS = ((0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 30), (30, 200, 30), (30, 30, 200))

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from pipeline.errors import DecodeError, TooLargeError
-from pipeline.video import read_frames, write_video
+from pipeline.video import read_frames
+from pipeline.video_writer import write_video
 from serve.sampling import SamplePlan, Sampling, plan_samples
 from serve.video_files import VideoLimits
 from serve.video_reader import ReadFrame, VideoReader

@@ -16,7 +16,7 @@ import yaml
 
 from pipeline.params import load_params
 from pipeline.quality import fit_quality, measure_quality
-from pipeline.training.store import pack
+from pipeline.training.packing import pack
 from tests.imports import ROOT
 from tests.packed_split import PREPROCESS, packed_split, write_split
 from tests.processes import free_port

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import psutil
 
-from pipeline.video import write_video
+from pipeline.video_writer import write_video
 from serve.video_reader import CHILD
 from tests.synthetic import draw_scene, draw_scenery
 

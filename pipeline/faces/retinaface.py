@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from pipeline.faces.detector import Face, input_side, keep_best, letterbox
+from pipeline.faces.detector import Face, input_shape, keep_best, letterbox
 from pipeline.faces.retinaface_pack import (
     ANCHORS_PX,
     CENTRE_VARIANCE,
@@ -15,8 +15,6 @@ from pipeline.faces.retinaface_pack import (
 )
 from pipeline.faces.sessions import open_session
 from pipeline.preprocess import FloatArray, ImageU8
-
-INPUT_SIDES = (320, 640)
 
 
 class RetinaFaceDetector:
@@ -29,12 +27,12 @@ class RetinaFaceDetector:
         self._min_score = min_score
 
     def detect(self, rgb: ImageU8) -> list[Face]:
-        side = input_side(rgb.shape, INPUT_SIDES)
-        boxed, scale = letterbox(rgb, side, side)
+        height, width = input_shape(rgb.shape)
+        boxed, scale = letterbox(rgb, width, height)
         locations, confidences, landmarks = self._session.run(None, {"input": to_blob(boxed)})
         scores = confidences[0, :, 1]
         likely = scores >= self._min_score
-        anchors = anchors_for(side)[likely]
+        anchors = anchors_for(height, width)[likely]
         boxes = decode_boxes(locations[0][likely], anchors) / scale
         points = decode_keypoints(landmarks[0][likely], anchors) / scale
         return keep_best(boxes, scores[likely], points, self._min_score)
@@ -47,12 +45,12 @@ def to_blob(rgb: ImageU8) -> FloatArray:
 
 
 @cache
-def anchors_for(side: int) -> FloatArray:
+def anchors_for(height: int, width: int) -> FloatArray:
     """(n, 3) float32: centre x, centre y and side in pixels, in the order of the network's rows."""
     levels = []
     for stride, sizes in zip(STRIDES, ANCHORS_PX, strict=True):
-        centres = (np.arange(side // stride) + 0.5) * stride
-        y, x, size = np.meshgrid(centres, centres, sizes, indexing="ij")
+        rows, columns = ((np.arange(length // stride) + 0.5) * stride for length in (height, width))
+        y, x, size = np.meshgrid(rows, columns, sizes, indexing="ij")
         levels.append(np.stack([x, y, size], axis=-1).reshape(-1, 3))
     return np.concatenate(levels).astype(np.float32)
 

@@ -11,12 +11,10 @@ import cv2
 import numpy as np
 
 from pipeline.errors import DetectorError
-from pipeline.faces.detector import Face, input_side, letterbox
+from pipeline.faces.detector import Face, input_shape, letterbox
 from pipeline.faces.retinaface_pack import PACK_NAME, build_pack
 from pipeline.faces.sessions import PROVIDERS, session_options
 from pipeline.preprocess import ImageU8
-
-INPUT_SIDES = (320, 640)
 
 
 class ScrfdPackDetector:
@@ -33,11 +31,11 @@ class ScrfdPackDetector:
         self._model.prepare(-1, det_thresh=min_score)
 
     def detect(self, rgb: ImageU8) -> list[Face]:
-        side = input_side(rgb.shape, INPUT_SIDES)
+        height, width = input_shape(rgb.shape)
         # insightface would resize without area averaging, and fails on very long pictures.
-        boxed, scale = letterbox(rgb, side, side)
+        boxed, scale = letterbox(rgb, width, height)
         bgr = cv2.cvtColor(boxed, cv2.COLOR_RGB2BGR)
-        boxes, keypoints = self._model.detect(bgr, input_size=(side, side))
+        boxes, keypoints = self._model.detect(bgr, input_size=(width, height))
         points = [None] * len(boxes) if keypoints is None else keypoints / np.float32(scale)
         return [
             Face(box[:4] / np.float32(scale), kps, float(np.clip(box[4], 0, 1)))

@@ -10,7 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pipeline.params import AugmentParams
+from pipeline.param_sections import AugmentParams
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.training.degradations import TYPICAL_SQUARE_PX, jpeg, x264
 from pipeline.training.pictures import Picture

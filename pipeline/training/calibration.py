@@ -10,7 +10,8 @@ from pipeline.decision import Conformal, DecisionSpec, Limits
 from pipeline.errors import ManifestError
 from pipeline.fusion import DETAIL, Fusion, LearnedFusion, fuse_face
 from pipeline.labels import REAL
-from pipeline.params import CalibrateParams, FusionParams, Section, validation_lines
+from pipeline.param_sections import CalibrateParams, FusionParams, Section
+from pipeline.params import validation_lines
 from pipeline.thresholds import Thresholds, choose_thresholds, lowest_with_fpr
 from pipeline.training.fusion_fit import FEWEST_FACES, fewest, fit_fusion, fit_temperature
 from pipeline.training.soft_pool import AS_IT_IS, Pool, ScoredCopies, pool_of

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.decision import DecisionSpec
 from pipeline.labels import FAKE, REAL
-from pipeline.params import CalibrateParams
+from pipeline.param_sections import CalibrateParams
 from pipeline.thresholds import sweep
 from pipeline.training.calibration import Calibration, fusion_name
 from pipeline.training.fusion_fit import log_loss

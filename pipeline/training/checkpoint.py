@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline.errors import WeightsError
-from pipeline.params import ModelParams, validation_lines
+from pipeline.param_sections import ModelParams
+from pipeline.params import validation_lines
 from pipeline.preprocess import Preprocess
 from pipeline.training.model import Detector, build_model
 

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from pipeline.training.pictures import Picture
-from pipeline.video import read_frames, write_video
+from pipeline.video import read_frames
+from pipeline.video_writer import write_video
 
 Degradation = Callable[[Picture], Picture]
 # Side of a paste square in px; larger ones are blurred in proportion.

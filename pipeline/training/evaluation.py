@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.manifest import Row, SkipRow, SplitRow, read_rows
-from pipeline.params import EvaluateParams
+from pipeline.param_sections import EvaluateParams
 from pipeline.training.calibration import Calibration, fusion_name
 from pipeline.training.calibration_report import copies_report
 from pipeline.training.probes import Judge, compressed_reals, ladders, probes

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.fusion import FUSED_HEADS, SEAM, LearnedFusion, LogisticWeights, fuse_face
 from pipeline.labels import FAKE, REAL
-from pipeline.params import FusionParams
+from pipeline.param_sections import FusionParams
 from pipeline.training.soft_pool import Pool
 
 TEMPERATURE_RANGE = (0.2, 10.0)

@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 
-from pipeline.params import TrainParams
+from pipeline.param_sections import TrainParams
 from pipeline.training.losses import Balance, known_counts, multitask_loss
 from pipeline.training.model import Detector
 from pipeline.training.parallel import with_shared_statistics

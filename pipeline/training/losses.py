@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.labels import FAKE, UNKNOWN
-from pipeline.params import TrainParams
+from pipeline.param_sections import TrainParams
 from pipeline.training.model import HEADS
 
 Tensors = dict[str, Tensor]

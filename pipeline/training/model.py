@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import WeightsError
-from pipeline.params import ModelParams
+from pipeline.param_sections import ModelParams
 from pipeline.preprocess import Preprocess
 from pipeline.training.frequency import FrequencyBranch
 

@@ -8,7 +8,7 @@ from timm.models import group_parameters
 from torch import nn
 
 from pipeline.errors import WeightsError
-from pipeline.params import TrainParams
+from pipeline.param_sections import TrainParams
 from pipeline.training.model import Detector
 
 Part = Literal["none", "last_stages", "all"]

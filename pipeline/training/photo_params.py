@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from pipeline.errors import ParamsError
-from pipeline.params import Count, Fraction, OpenFraction, Section, Seed, validation_lines
+from pipeline.param_sections import Count, Fraction, OpenFraction, Section, Seed
+from pipeline.params import validation_lines
 
 
 class PhotoImportParams(Section):

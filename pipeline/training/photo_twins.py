@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.input_images import ImageEntry
 from pipeline.labels import FAKE, REAL, FakeType
-from pipeline.params import PseudoSwapParams
+from pipeline.param_sections import PseudoSwapParams
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import arcface_square, square_px
 from pipeline.training.photo_encoding import Encoding, read_encoding, read_shrunk

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from pipeline.aligned import surroundings_frac
-from pipeline.params import PseudoSwapParams
+from pipeline.param_sections import PseudoSwapParams
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import arcface_square, square_px
 

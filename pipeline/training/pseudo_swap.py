@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.params import PseudoSwapParams
+from pipeline.param_sections import PseudoSwapParams
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.seam import SQUARE_PX, Matrix, Rect, arcface_square, warp_back
 from pipeline.training.swap_masks import outline_mask, recipe_alpha

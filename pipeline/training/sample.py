@@ -15,7 +15,7 @@ from pipeline.faces.load import load_detector
 from pipeline.input_images import ImageEntry
 from pipeline.input_videos import VIDEOS, IdentityEntry
 from pipeline.manifest import write_rows
-from pipeline.params import BuildSampleParams
+from pipeline.param_sections import BuildSampleParams
 from pipeline.processes import map_in_processes
 from pipeline.training.sample_clips import make_clips
 from pipeline.training.sample_roles import Made, Role, assign_roles

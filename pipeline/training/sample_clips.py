@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.faces.detector import FaceDetector
 from pipeline.input_videos import FAKES, ORIGINALS, VIDEOS, IdentityEntry
-from pipeline.params import BuildSampleParams
+from pipeline.param_sections import BuildSampleParams
 from pipeline.preprocess import ImageU8
 from pipeline.training.pseudo_swap import PLAIN, Donor, PseudoSwapper, Swap
 from pipeline.training.sample_roles import Made, Role
@@ -18,7 +18,7 @@ from pipeline.training.sample_sources import Cast, Person, read_picture
 from pipeline.training.sample_takes import Take, scale_for, takes_of
 from pipeline.training.swap_masks import mask_u8
 from pipeline.training.swap_recipe import Kind, SwapRecipe
-from pipeline.video import write_mask_video, write_video
+from pipeline.video_writer import write_mask_video, write_video
 
 KINDS: Final[dict[str, Kind]] = {"inswapper": "square", "uniface": "hull"}
 # Height of the face: in wide and near shots of a clip, and in stills.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.input_images import ImageEntry
 from pipeline.input_videos import IdentityEntry
-from pipeline.params import BuildSampleParams
+from pipeline.param_sections import BuildSampleParams
 from pipeline.training.sample_sources import Cast, Person
 
 

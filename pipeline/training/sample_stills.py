@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.input_images import ImageEntry
 from pipeline.labels import FAKE, REAL
-from pipeline.params import BuildSampleParams
+from pipeline.param_sections import BuildSampleParams
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.training.pseudo_swap import PLAIN, PseudoSwapper
 from pipeline.training.sample_roles import Made, Role

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.errors import PackageError
 from pipeline.faces.detector import FaceDetector, find_faces
-from pipeline.params import BuildSampleParams
+from pipeline.param_sections import BuildSampleParams
 from pipeline.preprocess import FloatArray, ImageU8
 from pipeline.training.pseudo_swap import Donor
 from pipeline.training.sample_scenes import Subject, scaled

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from pipeline.labels import FAKE
-from pipeline.params import Params, SeamParams
+from pipeline.param_sections import SeamParams
+from pipeline.params import Params
 from pipeline.preprocess import FloatArray
 from pipeline.processes import map_in_processes
 from pipeline.seam_numbers import number_names, seam_numbers

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.labels import FAKE, REAL
-from pipeline.params import EvaluateParams
+from pipeline.param_sections import EvaluateParams
 from pipeline.thresholds import Thresholds
 from pipeline.training.metrics import (
     Statistic,

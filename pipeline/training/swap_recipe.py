@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pipeline.params import PseudoSwapParams
+from pipeline.param_sections import PseudoSwapParams
 from pipeline.seam import SQUARE_PX
 
 Kind = Literal["square", "box", "hull"]

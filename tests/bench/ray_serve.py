@@ -42,20 +42,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=100, help="of each service in a round")
     args = parser.parse_args()
-    # The services must end with this process.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The services must end with this process, and hear their own SIGINT where a shell's background
+    # taught this process to ignore it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     upload = upload_of("/detect", "file", [encoded(photograph())])
     with ExitStack() as stack:
         ports = _start(stack)
         rows = {str(n): _measured(ports, upload, n, args) for n in CLIENTS}
-    report = {
-        "machine": machine(),
-        "rounds": args.rounds,
-        "requests": args.requests,
-        "clients": rows,
-    }
-    write_json(REPORT, report)
-    print(markdown(rows))
+        report = {
+            "machine": machine(),
+            "rounds": args.rounds,
+            "requests": args.requests,
+            "clients": rows,
+        }
+        # Before the services end, which may fail.
+        write_json(REPORT, report)
+        print(markdown(rows))
 
 
 def _start(stack: ExitStack) -> dict[str, int]:

@@ -14,6 +14,7 @@ from pipeline.params import load_params
 from pipeline.preprocess import ImageU8
 from pipeline.scene_frames import scene_frames
 from pipeline.scenes import detect_scenes
+from pipeline.video import THREADS_A_CORE
 from serve.cores import usable_cores
 from tests.bench.clips import write_clip
 from tests.bench.options import Options
@@ -118,7 +119,7 @@ def bare_decode(clip: Path, wanted: Sequence[int]) -> list[ImageU8]:
     chosen = set(wanted)
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
-        stream.codec_context.thread_count = usable_cores()
+        stream.codec_context.thread_count = THREADS_A_CORE * usable_cores()
         stream.thread_type = "AUTO"
         return [
             frame.to_ndarray(format="rgb24")

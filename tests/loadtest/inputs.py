@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.preprocess import ImageU8
 from pipeline.training.sample_cast import ASTRONAUT
 from pipeline.training.sample_sources import read_picture
-from pipeline.video import write_video
+from pipeline.video_writer import write_video
 
 SIDE_PX = 1024
 # Gives about 250 kB at that side.

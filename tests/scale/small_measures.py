@@ -27,7 +27,8 @@ from pipeline.labels import REAL, SPLITS
 from pipeline.manifest import CropRow, FrameRow, InputRow, SplitRow, read_rows, write_rows
 from pipeline.params import load_params
 from pipeline.preprocess import Preprocess
-from pipeline.training.store import open_zarr, pack
+from pipeline.training.packing import pack
+from pipeline.training.store import open_zarr
 from serve.cores import usable_cores
 from serve.images import decode_picture
 from serve.inference import MIN_FOUND_PX
