@@ -38,12 +38,15 @@ inspect: $(READY)  ## a page to look at the crops: data/inspection/crops.html
 report:  ## what this change does to parameters and metrics, as Markdown (BASE=main)
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) -m stages.report_change --base $(or $(BASE),main)
 
+# A file's tests stay together: they share services and clones.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: $(READY)  ## all tests, the fast ones first
-	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m "not slow"
+	$(PYTEST) -m slow
 
 test-fast: $(READY)  ## the fast tests only
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # One event loop, whatever is installed: the extra [scale] brings uvloop.
 # A request may take a whole queue's wait and its own work; what is not done by then is cut off.
