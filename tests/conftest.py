@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from serve.cores import usable_cores
 from tests.synthetic import draw_clip, write_clip
 
 # A busy machine makes single examples slow; that is no fault of the code.
@@ -15,6 +16,12 @@ settings.load_profile("repository")
 # A shell's background jobs are deaf to SIGINT, and so would be all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes of `-n auto`; xdist itself would count the host's cores, whatever the quota."""
+    return usable_cores()
 
 
 @pytest.fixture(scope="session")
