@@ -52,7 +52,7 @@ test-fast: $(READY)  ## the fast tests only
 # A request may take a whole queue's wait and its own work; what is not done by then is cut off.
 serve: $(READY)  ## the service on http://127.0.0.1:8000 (PORT=9000; settings: .env.example)
 	$(BIN)/uvicorn serve.main:app --host 127.0.0.1 --port $(or $(PORT),8000) --no-access-log \
-		--loop asyncio --http serve.connection:Connection --timeout-graceful-shutdown 90
+		--loop asyncio --http serve.web.connection:Connection --timeout-graceful-shutdown 90
 
 SECONDS ?= 600
 

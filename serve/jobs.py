@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.errors import DecodeError
-from serve.problems import Problem, body_of, problem_of
-from serve.progress import JobStatus, Progress, Report
+from pipeline.runtime.errors import DecodeError
+from serve.problems import RETRY_AFTER_S, Problem, body_of, problem_of
 from serve.schemas import JobAnswer, VideoAnswer
+from serve.video.progress import JobStatus, Progress, Report
 
 LOG = logging.getLogger("inswapper.serve")
-RETRY_AFTER_S = 10
 # 128 random bits: who knows a job's id may see it and end it.
 ID_BYTES = 16
 

@@ -9,17 +9,18 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 import serve.untracked  # noqa: F401
-from serve import admin, detect, detect_video, examples, page
-from serve.access import Access
-from serve.detect import Place, Workplace
-from serve.drain import drain_on_sigterm
-from serve.guard import Guard
-from serve.logs import set_up_logs
+from serve import examples
+from serve.deps import Place, Workplace
+from serve.detector.state import RETRY_AFTER_S, ServiceState
 from serve.problems import Problem, add_problem_handlers, answered, documented
+from serve.routes import admin, detect, page
+from serve.routes import video as detect_video
 from serve.settings import Settings, load_settings
-from serve.startup import PlainStartup
-from serve.state import RETRY_AFTER_S, ServiceState
-from serve.tracing import traced
+from serve.web.access import Access
+from serve.web.guard import Guard
+from serve.web.lifecycle import PlainStartup, drain_on_sigterm
+from serve.web.logs import set_up_logs
+from serve.web.tracing import traced
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

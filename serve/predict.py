@@ -15,9 +15,9 @@ import cv2
 import typer
 
 import serve.untracked  # noqa: F401
-from pipeline.errors import PipelineError
-from serve.cores import usable_cores
-from serve.inference import load_swap_detector
+from pipeline.runtime.errors import PipelineError
+from serve.detector.cores import usable_cores
+from serve.detector.inference import load_swap_detector
 from serve.records import Examiner, Record, find_inputs
 from serve.settings import load_settings
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from pipeline.errors import DecodeError, TooLargeError, UnknownFormatError
+from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatError
 
 LOG = logging.getLogger("inswapper.serve")
 MEDIA_TYPE = "application/problem+json"
@@ -133,7 +133,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         LOG.error("request %s failed", request_id_of(request), exc_info=error)
         problem = Problem(500, "an error of ours; the log has it under this request_id")
         response = response_of(problem, request_id_of(request))
-        # This one is answered outside serve.guard.
+        # This one is answered outside serve.web.guard.
         response.headers["x-request-id"] = request_id_of(request)
         return response
 
@@ -145,5 +145,8 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def request_id_of(request: Request) -> str:
-    """The id that serve.guard gave this request."""
+    """The id that serve.web.guard gave this request."""
     return str(request.scope.get("request_id", ""))
+
+
+RETRY_AFTER_S = 10

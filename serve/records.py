@@ -9,16 +9,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import DecodeError
-from pipeline.preprocess import ImageU8
-from pipeline.video import read_frames
-from serve.heatmaps import draw_heatmap, write_png
-from serve.images import FORMATS, decode_picture, is_picture
-from serve.inference import FaceResult, SwapDetector
-from serve.parallel import map_in_order
+from pipeline.media.video import read_frames
+from pipeline.runtime.errors import DecodeError
+from pipeline.views.preprocess import ImageU8
+from serve.detector.heatmaps import draw_heatmap, write_png
+from serve.detector.images import FORMATS, decode_picture, is_picture
+from serve.detector.inference import FaceResult, SwapDetector
 from serve.settings import Settings
-from serve.video_files import is_video
-from serve.videos import VideoResult, judge_video
+from serve.video.files import is_video
+from serve.video.videos import VideoResult, judge_video, map_in_order
 
 PICTURES = (".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv")

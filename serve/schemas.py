@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.thresholds import Thresholds
-from serve.heatmaps import seam_map_of
-from serve.inference import FaceResult, PictureResult, SwapDetector
-from serve.progress import JobStatus, Stage
-from serve.state import InForce
-from serve.videos import VideoResult
+from pipeline.decision.thresholds import Thresholds
+from serve.detector.heatmaps import seam_map_of
+from serve.detector.inference import FaceResult, PictureResult, SwapDetector
+from serve.detector.state import InForce
+from serve.video.progress import JobStatus, Stage
+from serve.video.videos import VideoResult
 
 VerdictName = Literal["real", "suspicious", "fake", "undecided", "no_face"]
 Score = Annotated[float, Field(ge=0, le=1)]

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.errors import SettingsError
+from pipeline.runtime.errors import SettingsError
 from serve.sizes import MOST_PIXELS
 
 PREFIX = "INSWAPPER_"

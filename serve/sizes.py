@@ -3,7 +3,7 @@
 from math import isqrt
 from typing import Final
 
-from pipeline.errors import TooLargeError
+from pipeline.runtime.errors import TooLargeError
 
 VARIABLE = "INSWAPPER_MAX_IMAGE_PIXELS"
 # What the variable may be at most.

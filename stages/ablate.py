@@ -9,17 +9,16 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline.cli import run_stage, worker_count
+from pipeline.core.files import write_json
 from pipeline.faces.load import load_detector
-from pipeline.jsonfile import write_json
-from pipeline.params import load_params
-from pipeline.quality import QualityThresholds
-from pipeline.training.ablation import KeptRuns, ablate, gather
-from pipeline.training.ablation_variants import NETWORKS, TREES, Budget
-from pipeline.training.genuine_set import read_genuine
-from pipeline.training.loop import Inputs
-from pipeline.training.resume import RESUME_DIR
-from pipeline.training.store import open_zarr
+from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.params import load_params
+from pipeline.training.loop.resume import RESUME_DIR
+from pipeline.training.loop.train import Inputs
+from pipeline.training.review.ablation import NETWORKS, TREES, Budget, KeptRuns, ablate, gather
+from pipeline.training.review.genuine_set import read_genuine
+from pipeline.training.store.reader import open_zarr
+from pipeline.views.quality import QualityThresholds
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ person, a video, a group or nearly the same picture. Run by hand; no stage of dv
 import sys
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.labels import SPLITS
-from pipeline.leaks import audit_splits, table_lines
-from pipeline.manifest import SplitRow, read_rows
+from pipeline.core.labels import SPLITS
+from pipeline.core.manifest import SplitRow, read_rows
+from pipeline.runtime.cli import run_stage
+from pipeline.splits.leaks import audit_splits, table_lines
 
 SHOWN = 20
 

@@ -5,10 +5,10 @@ params: build_sample   outs: data/sample
 
 from pathlib import Path
 
-from pipeline.cli import run_stage, worker_count
-from pipeline.params import load_params
-from pipeline.training.sample import build_sample
-from pipeline.training.sample_cast import CAST
+from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.params import load_params
+from pipeline.training.sample.build import build_sample
+from pipeline.training.sample.cast import CAST
 
 SAMPLE = Path("data/sample")
 

@@ -7,15 +7,15 @@ outs: data/calibration.json, metrics/val.json, plots/threshold_sweep.csv
 
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.jsonfile import write_json
-from pipeline.params import load_params
-from pipeline.training.calibration import calibrate
-from pipeline.training.calibration_report import summary_lines, sweep_rows, validation_report
-from pipeline.training.plots import write_table
-from pipeline.training.served import load_scorer
-from pipeline.training.soft_pool import score_copies
-from pipeline.training.store import open_zarr
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.params import load_params
+from pipeline.training.calibration.fit import calibrate
+from pipeline.training.calibration.report import summary_lines, sweep_rows, validation_report
+from pipeline.training.scoring.copies import score_copies
+from pipeline.training.scoring.plots import write_table
+from pipeline.training.scoring.served import load_scorer
+from pipeline.training.store.reader import open_zarr
 
 
 def main() -> None:

@@ -7,13 +7,19 @@ outs: data/crops, data/manifests/{crops,skipped_faces}.csv, data/manifests/quali
 import shutil
 from pathlib import Path
 
-from pipeline.cli import ray_address, run_stage, worker_count
-from pipeline.crops import CropJob, crop_frames, reasons, require_few_skipped, stills_as_frames
-from pipeline.jsonfile import write_json
-from pipeline.manifest import CropRow, FrameRow, InputRow, SkipRow, read_rows, write_rows
-from pipeline.params import load_params
-from pipeline.preprocess import Preprocess
-from pipeline.stage_cache import stage_cache_root
+from pipeline.core.files import write_json
+from pipeline.core.manifest import CropRow, FrameRow, InputRow, SkipRow, read_rows, write_rows
+from pipeline.crops.cropping import (
+    CropJob,
+    crop_frames,
+    reasons,
+    require_few_skipped,
+    stills_as_frames,
+)
+from pipeline.runtime.cache import stage_cache_root
+from pipeline.runtime.cli import ray_address, run_stage, worker_count
+from pipeline.runtime.params import load_params
+from pipeline.views.preprocess import Preprocess
 
 MANIFESTS = Path("data/manifests")
 CROPS = Path("data/crops")

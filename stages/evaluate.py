@@ -8,16 +8,16 @@ outs: metrics/test.json, plots/*.csv, data/reports
 
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.jsonfile import write_json
-from pipeline.params import load_params
-from pipeline.training.calibration import read_calibration
-from pipeline.training.evaluation import evaluate, headline_lines, read_surroundings
-from pipeline.training.plots import write_plots
-from pipeline.training.probes import Judge
-from pipeline.training.reports import write_reports
-from pipeline.training.served import load_scorer
-from pipeline.training.store import open_zarr
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.params import load_params
+from pipeline.training.calibration.fit import read_calibration
+from pipeline.training.evaluation.evaluate import evaluate, headline_lines, read_surroundings
+from pipeline.training.evaluation.probes import Judge
+from pipeline.training.evaluation.report import write_reports
+from pipeline.training.scoring.plots import write_plots
+from pipeline.training.scoring.served import load_scorer
+from pipeline.training.store.reader import open_zarr
 
 
 def main() -> None:

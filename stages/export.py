@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from pipeline.cli import run_stage
-from pipeline.params import load_params
-from pipeline.training.bundle_writer import Trained, loaded_modules, provenance_of, write_bundle
-from pipeline.training.calibration import read_calibration
-from pipeline.training.checkpoint import load_detector
-from pipeline.training.store import open_zarr
-from pipeline.trees import read_trees
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.code import code_digest
+from pipeline.runtime.params import load_params
+from pipeline.seam.trees import read_trees
+from pipeline.training.calibration.fit import read_calibration
+from pipeline.training.export.writer import Trained, provenance_of, write_bundle
+from pipeline.training.network.checkpoint import load_detector
+from pipeline.training.store.reader import open_zarr
 
 CHECKPOINT = Path("data/checkpoints/best_model.pt")
 TREES = Path("data/seam/trees.npz")
@@ -37,7 +38,7 @@ def main() -> None:
     trained = Trained(model, meta, read_trees(TREES), decision, store, report)
     data = {"best_model.pt": CHECKPOINT, "trees.npz": TREES, "calibration.json": CALIBRATION}
     data |= SPLITS
-    provenance = provenance_of(params.data.root, meta.epoch, params, loaded_modules(), data)
+    provenance = provenance_of(params.data.root, meta.epoch, params, code_digest("export"), data)
     spec = write_bundle(Path("data/export"), trained, params, provenance)
     print(f"export: version {spec.version}, {', '.join(sorted(spec.files))}")
     print(f"export: int8 {spec.int8.reason}")

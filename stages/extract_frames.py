@@ -7,11 +7,11 @@ outs: data/frames, data/manifests/raw.csv, data/manifests/skipped_videos.csv
 import shutil
 from pathlib import Path
 
-from pipeline.cli import ray_address, run_stage, worker_count
-from pipeline.frames import extract_frames, require_few_skipped
-from pipeline.manifest import FrameRow, InputRow, SkipRow, read_rows, write_rows
-from pipeline.params import load_params
-from pipeline.stage_cache import stage_cache_root
+from pipeline.core.manifest import FrameRow, InputRow, SkipRow, read_rows, write_rows
+from pipeline.frames.extraction import extract_frames, require_few_skipped
+from pipeline.runtime.cache import stage_cache_root
+from pipeline.runtime.cli import ray_address, run_stage, worker_count
+from pipeline.runtime.params import load_params
 
 MANIFESTS = Path("data/manifests")
 SKIPPED = MANIFESTS / "skipped_videos.csv"

@@ -7,10 +7,10 @@ hand; no stage of dvc.yaml.
 import argparse
 from pathlib import Path
 
-from pipeline.cli import run_stage, worker_count
 from pipeline.faces.retinaface_pack import PACK_NAME
-from pipeline.training.photo_params import read_params
-from pipeline.training.photo_root import import_photos, summary_lines
+from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.training.photos.importing import import_photos, summary_lines
+from pipeline.training.photos.params import read_params
 
 
 def parser() -> argparse.ArgumentParser:

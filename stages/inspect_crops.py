@@ -7,10 +7,10 @@ hand; no stage of dvc.yaml. data/reports is an output of `evaluate`, which must 
 import argparse
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.labels import SPLITS
-from pipeline.manifest import SplitRow, read_rows
-from pipeline.training.crop_page import render_crop_page
+from pipeline.core.labels import SPLITS
+from pipeline.core.manifest import SplitRow, read_rows
+from pipeline.runtime.cli import run_stage
+from pipeline.training.review.crop_page import render_crop_page
 
 PAGE = Path("data/inspection/crops.html")
 

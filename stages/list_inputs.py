@@ -6,11 +6,11 @@ outs: data/manifests/videos.csv, data/manifests/images.csv
 
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.inputs import list_inputs
-from pipeline.labels import FAKE, REAL
-from pipeline.manifest import InputRow, write_rows
-from pipeline.params import load_params
+from pipeline.core.labels import FAKE, REAL
+from pipeline.core.manifest import InputRow, write_rows
+from pipeline.inputs.listing import list_inputs
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.params import load_params
 
 VIDEOS = Path("data/manifests/videos.csv")
 IMAGES = Path("data/manifests/images.csv")

@@ -6,11 +6,11 @@ deps: data/splits/{split}.csv, data/crops   params: pack_zarr   outs: data/zarr/
 import sys
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.errors import PipelineError
-from pipeline.labels import SPLITS
-from pipeline.params import load_params
-from pipeline.training.packing import pack
+from pipeline.core.labels import SPLITS
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.params import load_params
+from pipeline.training.store.packing import pack
 
 DATA = Path("data")
 

@@ -7,8 +7,8 @@ hand or by CI (`make report BASE=main`); no stage of dvc.yaml.
 import argparse
 from pathlib import Path
 
-from pipeline.change_report import change_report
-from pipeline.cli import run_stage
+from pipeline.runtime.cli import run_stage
+from pipeline.training.review.change_report import change_report
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.errors import PipelineError
-from pipeline.params import load_params
-from pipeline.training.evaluation import headline_lines
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.params import load_params
+from pipeline.training.evaluation.evaluate import headline_lines
 
 TEST_METRICS = Path("metrics/test.json")
 HOW_TO_TRY = """

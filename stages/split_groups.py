@@ -5,11 +5,11 @@ deps: data/manifests/crops.csv   params: split_groups   outs: data/splits/{train
 
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.labels import FAKE
-from pipeline.manifest import CropRow, SplitRow, read_rows, write_rows
-from pipeline.params import load_params
-from pipeline.splits import assign_groups
+from pipeline.core.labels import FAKE
+from pipeline.core.manifest import CropRow, SplitRow, read_rows, write_rows
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.params import load_params
+from pipeline.splits.groups import assign_groups
 
 CROPS = Path("data/manifests/crops.csv")
 SPLITS = Path("data/splits")

@@ -8,14 +8,15 @@ outs: data/checkpoints, metrics/train
 import json
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.params import load_params
-from pipeline.quality import QualityThresholds
-from pipeline.training.history import best_row
-from pipeline.training.loop import Inputs, train, training_params
-from pipeline.training.parallel import from_first
-from pipeline.training.resume import ResumeFile, fingerprint
-from pipeline.training.store import open_zarr
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.code import code_digest
+from pipeline.runtime.params import load_params
+from pipeline.training.loop.history import best_row
+from pipeline.training.loop.parallel import from_first
+from pipeline.training.loop.resume import ResumeFile, fingerprint
+from pipeline.training.loop.train import Inputs, train, training_params
+from pipeline.training.store.reader import open_zarr
+from pipeline.views.quality import QualityThresholds
 
 TRAIN = Path("data/zarr/train.zarr")
 VAL = Path("data/zarr/val.zarr")
@@ -27,7 +28,7 @@ def main() -> None:
     thresholds = QualityThresholds.from_dict(json.loads(QUALITY.read_text(encoding="utf-8")))
     inputs = Inputs(open_zarr(TRAIN), open_zarr(VAL), thresholds)
     log = from_first(lambda line: print(f"train: {line}", flush=True))
-    run = fingerprint(training_params(params), [TRAIN, VAL, QUALITY])
+    run = fingerprint(training_params(params), [TRAIN, VAL, QUALITY], code_digest("train"))
     history = train(
         params,
         inputs,

@@ -8,11 +8,11 @@ outs: data/seam/trees.npz, metrics/seam.json
 
 from pathlib import Path
 
-from pipeline.cli import run_stage, worker_count
-from pipeline.jsonfile import write_json
-from pipeline.params import load_params
-from pipeline.training.seam_fit import grow, pair_numbers, seam_report
-from pipeline.training.store import open_zarr
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.params import load_params
+from pipeline.training.store.reader import open_zarr
+from pipeline.training.trees.fit import grow, pair_numbers, seam_report
 
 TREES = Path("data/seam/trees.npz")
 

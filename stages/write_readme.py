@@ -6,8 +6,8 @@ of dvc.yaml.
 
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.readme_tables import with_tables
+from pipeline.runtime.cli import run_stage
+from pipeline.training.review.readme_tables import with_tables
 
 README = Path("README.md")
 

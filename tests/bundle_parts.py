@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.bundle import SCHEMA_VERSION, golden_seam
-from pipeline.preprocess import Preprocess
-from pipeline.seam_numbers import number_names
-from pipeline.session import golden_outputs, open_session
+from pipeline.bundle.load import SCHEMA_VERSION, golden_seam
+from pipeline.bundle.session import golden_outputs, open_session
+from pipeline.seam.numbers import number_names
+from pipeline.views.preprocess import Preprocess
 from tests.bundles import file_entry
 from tests.decisions import decision_of, limits_of
 from tests.tiny_trees import stump

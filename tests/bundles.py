@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.bundle import SCHEMA_VERSION, SPEC_FILE, DetectorSpec, golden_seam
-from pipeline.preprocess import Preprocess
-from pipeline.session import INPUT, golden_outputs, open_session
+from pipeline.bundle.load import SCHEMA_VERSION, SPEC_FILE, DetectorSpec, golden_seam
+from pipeline.bundle.session import INPUT, golden_outputs, open_session
+from pipeline.views.preprocess import Preprocess
 from tests.decisions import decision_of, limits_of
 from tests.tiny_trees import stump
 

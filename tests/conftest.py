@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from serve.cores import usable_cores
+from serve.detector.cores import usable_cores
 from tests.synthetic import draw_clip, write_clip
 
 # A busy machine makes single examples slow; that is no fault of the code.

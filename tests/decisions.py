@@ -1,9 +1,9 @@
 """Decisions with round numbers, for tests of what comes before and after them."""
 
-from pipeline.decision import Conformal, DecisionSpec, Limits
-from pipeline.fusion import Fusion
-from pipeline.param_sections import FusionParams
-from pipeline.thresholds import Thresholds
+from pipeline.decision.decide import Conformal, DecisionSpec, Limits
+from pipeline.decision.fusion import Fusion
+from pipeline.decision.thresholds import Thresholds
+from pipeline.runtime.sections import FusionParams
 
 WEIGHTS = FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15)
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.fusion import FUSED_HEADS, SURROUNDINGS, sigmoid
-from pipeline.param_sections import CalibrateParams, FusionParams
-from pipeline.training.degradations import SOFT_COPIES
-from pipeline.training.scoring import FaceLogits
-from pipeline.training.soft_pool import AS_IT_IS, Pool, ScoredCopies
+from pipeline.decision.fusion import FUSED_HEADS, SURROUNDINGS, sigmoid
+from pipeline.runtime.sections import CalibrateParams, FusionParams
+from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.scoring.copies import AS_IT_IS, Pool, ScoredCopies
+from pipeline.training.scoring.scorer import FaceLogits
 
 ONE_HEAD = FusionParams(real_fake=1.0, inswapper=0.0, boundary=0.0)
 MIXED = FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.training.photo_params import PhotoImportParams
+from pipeline.training.photos.params import PhotoImportParams
 from tests.synthetic import draw_face, draw_scenery
 
 PARAMS = PhotoImportParams(

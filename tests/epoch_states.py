@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from pipeline.params import load_params
-from pipeline.training.hardware import same_bits
-from pipeline.training.loop import Run
-from pipeline.training.parallel import rank
+from pipeline.runtime.params import load_params
+from pipeline.training.loop.parallel import rank
+from pipeline.training.loop.train import Run
+from pipeline.training.network.hardware import same_bits
 from tests.bench.stepper import stored_inputs
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from pipeline.preprocess import ImageU8, Preprocess
-from pipeline.training.store import FaceStore
+from pipeline.training.store.reader import FaceStore
+from pipeline.views.preprocess import ImageU8, Preprocess
 from tests.manifest_rows import crop_row
 from tests.synthetic import draw_face, swap_face
 

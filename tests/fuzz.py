@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from pipeline.errors import DecodeError
-from pipeline.scenes import detect_scenes
-from pipeline.video import probe
-from serve.images import decode_picture, is_picture
-from serve.video_files import is_video
+from pipeline.frames.scenes import detect_scenes
+from pipeline.media.video import probe
+from pipeline.runtime.errors import DecodeError
+from serve.detector.images import decode_picture, is_picture
+from serve.video.files import is_video
 from tests.mutations import mutated, picture_seeds, video_seeds
 
 MAX_PIXELS = 1_000_000

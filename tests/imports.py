@@ -48,13 +48,6 @@ def closure(path: Path) -> set[Path]:
     return reached
 
 
-def data_files(files: set[Path]) -> set[Path]:
-    """Files that are not code, lie beside the code and are named in one of these source files."""
-    beside = {p for f in files for p in f.parent.iterdir() if p.is_file() and p.suffix != ".py"}
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    return {path for path in beside if any(f'"{path.name}"' in text for text in texts)}
-
-
 def sources(package: str) -> list[Path]:
     """All source files of a package folder (`pipeline/training`), below it too."""
     return sorted((ROOT / package).rglob("*.py"))

@@ -10,7 +10,7 @@ from typing import IO
 from tests.imports import ROOT
 from tests.processes import await_ready, environment, free_port
 
-COMMAND = ("-m", "uvicorn", "serve.main:app", "--http", "serve.connection:Connection")
+COMMAND = ("-m", "uvicorn", "serve.main:app", "--http", "serve.web.connection:Connection")
 
 
 @contextmanager

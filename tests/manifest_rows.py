@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.manifest import CropRow
+from pipeline.core.manifest import CropRow
 from tests.drawn_heads import TEMPLATE_112
 from tests.synthetic import REAL_ORIGIN
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.video_writer import write_mask_video, write_video
+from pipeline.media.video_writer import write_mask_video, write_video
 from tests.synthetic import draw_clip, draw_face
 
 # Sizes, counts and offsets that parsers get wrong: nothing, one, and the edges of the signed types.

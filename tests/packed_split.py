@@ -6,10 +6,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.manifest import SplitRow, write_rows
-from pipeline.preprocess import ImageU8, Preprocess
-from pipeline.training.packing import pack
-from pipeline.training.store import FaceStore, open_zarr
+from pipeline.core.manifest import SplitRow, write_rows
+from pipeline.training.store.packing import pack
+from pipeline.training.store.reader import FaceStore, open_zarr
+from pipeline.views.preprocess import ImageU8, Preprocess
 from tests.manifest_rows import crop_row
 from tests.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, write_rgb
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.manifest import CropRow, InputRow, write_rows
-from pipeline.params import load_params
+from pipeline.core.manifest import CropRow, InputRow, write_rows
+from pipeline.runtime.params import load_params
 from tests.clones import clone_working_tree, run
 from tests.imports import ROOT
 from tests.manifest_rows import crop_rows
@@ -174,11 +174,11 @@ def pretrained(weights: str, file: str = "") -> str:
     params = load_params(ROOT / "params.yaml").model
     chosen = params.model_copy(update={"weights": weights, "weights_file": file})
     return (
-        "from pipeline.cli import run_stage\n"
-        "from pipeline.params import ModelParams\n"
-        "from pipeline.preprocess import Preprocess\n"
-        "from pipeline.training.model import build_model\n"
-        "from pipeline.training.weights import load_pretrained\n"
+        "from pipeline.runtime.cli import run_stage\n"
+        "from pipeline.runtime.params import ModelParams\n"
+        "from pipeline.views.preprocess import Preprocess\n"
+        "from pipeline.training.network.model import build_model\n"
+        "from pipeline.training.network.weights import load_pretrained\n"
         f"params = ModelParams.model_validate({chosen.model_dump()!r})\n"
         "model = build_model(params, Preprocess(size_px=64, scales=(1.1, 1.5, 2.0)))\n"
         "run_stage(lambda: load_pretrained(model, params, 64))\n"

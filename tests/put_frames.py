@@ -6,15 +6,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.crops import (
-    CropJob,
-    CropResult,
-    crop_frames,
-)
-from pipeline.manifest import CropRow, FrameRow
-from pipeline.params import load_params
-from pipeline.picture_files import read_picture
-from pipeline.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.core.manifest import CropRow, FrameRow
+from pipeline.crops.cropping import CropJob, CropResult, crop_frames
+from pipeline.media.pictures import read_picture
+from pipeline.runtime.params import load_params
+from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
 from tests.imports import ROOT
 from tests.synthetic import (
     DrawnFace,

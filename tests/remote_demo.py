@@ -25,8 +25,8 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-from pipeline.cli import run_stage
-from pipeline.errors import PipelineError
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.errors import PipelineError
 from tests.clones import UP_TO_DATE, clone_working_tree, dvc_cache_dir, environment
 
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

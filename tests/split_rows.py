@@ -1,7 +1,7 @@
 """Crops to be divided into splits, and the parameters with which they are."""
 
-from pipeline.manifest import CropRow, SplitRow
-from pipeline.param_sections import SplitGroupsParams
+from pipeline.core.manifest import CropRow, SplitRow
+from pipeline.runtime.sections import SplitGroupsParams
 from tests.manifest_rows import crop_row
 
 PARAMS = SplitGroupsParams(seed=7, val_frac=0.22, test_frac=0.22, test_sources=[])

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.manifest import FrameRow, InputRow
-from pipeline.video_writer import write_mask_video, write_video
+from pipeline.core.manifest import FrameRow, InputRow
+from pipeline.media.video_writer import write_mask_video, write_video
 from tests.drawn_heads import BOX_112, TEMPLATE_112, ImageU8, paint, pose, transform
 
 FloatArray = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""pipeline.training.ablation: every variant changes what it says, and is judged on everything."""
+"""pipeline.training.review.ablation: every variant changes what it says, judged on everything."""
 
 import csv
 from dataclasses import replace
@@ -7,15 +7,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.errors import ManifestError
 from pipeline.faces.detector import Face
-from pipeline.params import load_params
-from pipeline.preprocess import ImageU8
-from pipeline.quality import fit_quality, measure_quality
-from pipeline.training.ablation import KeptRuns, ablate, gather
-from pipeline.training.ablation_variants import BASE, NETWORKS, TREES, Budget, changed_params
-from pipeline.training.genuine_set import CELLS, read_genuine
-from pipeline.training.loop import Inputs
+from pipeline.runtime.errors import ManifestError
+from pipeline.runtime.params import load_params
+from pipeline.training.loop.train import Inputs
+from pipeline.training.review.ablation import (
+    BASE,
+    NETWORKS,
+    TREES,
+    Budget,
+    KeptRuns,
+    ablate,
+    changed_params,
+    gather,
+)
+from pipeline.training.review.genuine_set import CELLS, read_genuine
+from pipeline.views.preprocess import ImageU8
+from pipeline.views.quality import fit_quality, measure_quality
 from tests.packed_split import packed_split
 from tests.synthetic import draw_face, swap_face, write_rgb
 from tests.test_loop import tiny_params

@@ -65,7 +65,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     bundle = write_bundle(tmp_path_factory.mktemp("bundle"))
     temporary = tmp_path_factory.mktemp("temporary")
     variables = {"TMPDIR": str(temporary), "INSWAPPER_ADMIN_TOKEN": TOKEN}
-    with running(bundle, "--http", "serve.connection:Connection", **variables) as (
+    with running(bundle, "--http", "serve.web.connection:Connection", **variables) as (
         process,
         address,
     ):

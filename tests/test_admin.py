@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.errors import SettingsError
-from serve.kept import keep, read_kept
+from pipeline.runtime.errors import SettingsError
+from serve.detector.state import keep, read_kept
 from serve.main import create_app
 from serve.settings import Settings
 from tests.bundles import write_bundle

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.bundle import SPEC_FILE
+from pipeline.bundle.load import SPEC_FILE
+from serve.detector.state import ServiceState
 from serve.main import create_app
 from serve.settings import Settings
-from serve.state import ServiceState
 from tests.bundles import MODEL_FILE, file_entry, tiny_graph, write_bundle
 from tests.service_requests import ADMIN, TOKEN, check_problem, detect, stripped
 from tests.synthetic import draw_face, encoded_png

@@ -1,12 +1,12 @@
-"""pipeline.aligned: the paste square always covers the same pixels of the view."""
+"""pipeline.views.aligned: the paste square always covers the same pixels of the view."""
 
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.aligned import aligned_view, surroundings_frac, view_matrix
-from pipeline.preprocess import FloatArray
-from pipeline.seam import TEMPLATE
+from pipeline.views.aligned import aligned_view, surroundings_frac, view_matrix
+from pipeline.views.paste import TEMPLATE
+from pipeline.views.preprocess import FloatArray
 
 
 def placed(scale: float, degrees: float, x: float, y: float) -> FloatArray:

@@ -1,4 +1,4 @@
-"""pipeline.training.augment: seeded, paired, in place."""
+"""pipeline.training.pairs.augment: seeded, paired, in place."""
 
 import subprocess
 import sys
@@ -8,13 +8,18 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.param_sections import AugmentParams
-from pipeline.params import load_params
-from pipeline.preprocess import ImageU8
-from pipeline.training import augment
-from pipeline.training.augment import MIN_SQUARE_PX, SOFTENING_FRACS, Degradations, soften_real
-from pipeline.training.degradations import jpeg
-from pipeline.training.pictures import Picture
+from pipeline.runtime.params import load_params
+from pipeline.runtime.sections import AugmentParams
+from pipeline.training.pairs import augment
+from pipeline.training.pairs.augment import (
+    MIN_SQUARE_PX,
+    SOFTENING_FRACS,
+    Degradations,
+    soften_real,
+)
+from pipeline.training.pairs.degradations import jpeg
+from pipeline.views.picture import Picture
+from pipeline.views.preprocess import ImageU8
 from tests.synthetic import draw_face
 
 FRACTIONS = [name for name in AugmentParams.model_fields if name.endswith("_frac")]
@@ -169,7 +174,7 @@ def test_importing_asks_no_server_for_a_newer_version() -> None:
         "import urllib.request\n"
         "def refuse(*_, **__): raise SystemExit('asked the network')\n"
         "urllib.request.OpenerDirector.open = refuse\n"
-        "import pipeline.training.augment\n"
+        "import pipeline.training.pairs.augment\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.bundle import (
+from pipeline.bundle.load import (
     SCHEMA_VERSION,
     Bundle,
     golden_numbers,
@@ -16,9 +16,9 @@ from pipeline.bundle import (
     load_bundle,
     read_spec,
 )
-from pipeline.errors import BundleError
-from pipeline.seam_numbers import number_names
-from pipeline.session import golden_crops
+from pipeline.bundle.session import golden_crops
+from pipeline.runtime.errors import BundleError
+from pipeline.seam.numbers import number_names
 from tests.bundle_parts import HEADS, PREPROCESS, SIZE, TREES, spec_of, tiny_graph, write
 from tests.bundles import file_entry
 

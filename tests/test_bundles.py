@@ -1,13 +1,13 @@
-"""serve.bundles: which bundle is taken."""
+"""serve.detector.bundles: which bundle is taken."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.bundle import SPEC_FILE
-from pipeline.errors import BundleError
-from serve.bundles import find_bundle, open_bundle
+from pipeline.bundle.load import SPEC_FILE
+from pipeline.runtime.errors import BundleError
+from serve.detector.bundles import find_bundle, open_bundle
 from serve.settings import Settings
 from tests.bundles import write_bundle
 

@@ -1,4 +1,4 @@
-"""pipeline.training.calibration: limits, conformal sets and the file that holds them."""
+"""pipeline.training.calibration.fit: limits, conformal sets and the file that holds them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,21 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.decision import DecisionSpec
-from pipeline.errors import ManifestError
-from pipeline.fusion import DETAIL, SEAM, SURROUNDINGS, LearnedFusion, sigmoid
-from pipeline.jsonfile import write_json
-from pipeline.training.calibration import (
+from pipeline.core.files import write_json
+from pipeline.decision.decide import DecisionSpec
+from pipeline.decision.fusion import DETAIL, SEAM, SURROUNDINGS, LearnedFusion, sigmoid
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.calibration.fit import (
     calibrate,
     fit_decision,
     read_calibration,
     weighted_quantile,
 )
-from pipeline.training.calibration_report import sweep_rows, validation_report
-from pipeline.training.degradations import SOFT_COPIES
-from pipeline.training.fusion_fit import FEWEST_FACES
-from pipeline.training.scoring import Scorer
-from pipeline.training.soft_pool import AS_IT_IS, ScoredCopies, pool_of, score_copies
+from pipeline.training.calibration.fusion import FEWEST_FACES
+from pipeline.training.calibration.report import sweep_rows, validation_report
+from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.scoring.copies import AS_IT_IS, ScoredCopies, pool_of, score_copies
+from pipeline.training.scoring.scorer import Scorer
 from tests.drawn_logits import MIXED, ONE_HEAD, PARAMS, drawn_logits, faces_of, logits_of, pool_with
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.tiny_trees import stump

@@ -1,12 +1,12 @@
-"""pipeline.training.calibration_report: promised rates hold in what is reported."""
+"""pipeline.training.calibration.report: promised rates hold in what is reported."""
 
 import numpy as np
 import pytest
 
-from pipeline.training.calibration import calibrate, fit_decision
-from pipeline.training.calibration_report import copies_report, validation_report
-from pipeline.training.degradations import SOFT_COPIES
-from pipeline.training.soft_pool import AS_IT_IS
+from pipeline.training.calibration.fit import calibrate, fit_decision
+from pipeline.training.calibration.report import copies_report, validation_report
+from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.scoring.copies import AS_IT_IS
 from tests.drawn_logits import MIXED, ONE_HEAD, PARAMS, drawn_pool, faces_of
 
 

@@ -1,4 +1,4 @@
-"""pipeline.change_report: the comment on a change, and the workflow that posts it."""
+"""pipeline.training.review.change_report: the comment on a change and its workflow."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.change_report import TEST_METRICS, change_report, stale_stages
-from pipeline.errors import PipelineError
+from pipeline.runtime.errors import PipelineError
+from pipeline.training.review.change_report import TEST_METRICS, change_report, stale_stages
 from tests.clones import clone_working_tree, run
 from tests.imports import ROOT, closure, imported_names
 

@@ -1,20 +1,20 @@
-"""pipeline.training.checkpoint: what is saved comes back, byte for byte the same."""
+"""pipeline.training.network.checkpoint: what is saved comes back, byte for byte the same."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.errors import WeightsError
-from pipeline.preprocess import Preprocess
-from pipeline.training.checkpoint import (
+from pipeline.runtime.errors import WeightsError
+from pipeline.training.network.checkpoint import (
     CheckpointMeta,
     load_detector,
     read_tensors,
     save_detector,
     write_tensors,
 )
-from pipeline.training.model import HEADS, build_model
+from pipeline.training.network.model import HEADS, build_model
+from pipeline.views.preprocess import Preprocess
 from tests.test_model import params
 
 META = CheckpointMeta(

@@ -1,4 +1,4 @@
-"""pipeline.cli: exit codes and messages of a stage; the number of workers."""
+"""pipeline.runtime.cli: exit codes and messages of a stage; the number of workers."""
 
 import errno
 import subprocess
@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from pipeline.cli import run_stage, worker_count
-from pipeline.errors import ManifestError, PipelineError
+from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.errors import ManifestError, PipelineError
 
 
 def fail(error: BaseException) -> None:
@@ -68,8 +68,8 @@ def test_other_errors_of_the_system_keep_their_traceback() -> None:
 
 def test_a_process_exits_with_the_code() -> None:
     code = (
-        "from pipeline.cli import run_stage\n"
-        "from pipeline.errors import SplitError\n"
+        "from pipeline.runtime.cli import run_stage\n"
+        "from pipeline.runtime.errors import SplitError\n"
         "def main():\n    raise SplitError('no groups')\n"
         "run_stage(main)\n"
     )

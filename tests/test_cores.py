@@ -1,11 +1,11 @@
-"""serve.cores on a drawn cgroup tree."""
+"""serve.detector.cores on a drawn cgroup tree."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from serve import cores
+from serve.detector import cores
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""pipeline.training.crop_page: every crop is counted, and the page filters by itself."""
+"""pipeline.training.review.crop_page: every crop is counted, and the page filters by itself."""
 
 import json
 import re
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ManifestError
-from pipeline.manifest import SplitRow
-from pipeline.training.crop_page import FACETS, render_crop_page
+from pipeline.core.manifest import SplitRow
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.review.crop_page import FACETS, render_crop_page
 from tests.manifest_rows import crop_rows
 from tests.synthetic import draw_face, write_rgb
 

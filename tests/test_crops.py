@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.crops import (
-    CropResult,
-    reasons,
-    require_few_skipped,
-    stills_as_frames,
-)
-from pipeline.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
-from pipeline.manifest import CropRow, FrameRow, SkipRow, read_rows, write_rows
-from pipeline.picture_files import read_picture
+from pipeline.core.manifest import CropRow, FrameRow, SkipRow, read_rows, write_rows
+from pipeline.crops.cropping import CropResult, reasons, require_few_skipped, stills_as_frames
+from pipeline.media.pictures import read_picture
+from pipeline.runtime.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
 from stages import crop_faces
 from tests.imports import ROOT
 from tests.put_frames import (

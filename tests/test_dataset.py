@@ -1,4 +1,4 @@
-"""pipeline.training.dataset: what a training picture and its targets are."""
+"""pipeline.training.loop.dataset: what a training picture and its targets are."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,22 +8,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pipeline.aligned import aligned_view
-from pipeline.param_sections import AugmentParams, PseudoSwapParams
-from pipeline.params import Params, load_params
-from pipeline.quality import QualityThresholds
-from pipeline.training.dataset import (
-    Scenes,
-    TrainDataset,
-    face_balance,
-    find_donors,
-    init_worker,
-    trained_preprocess,
-)
-from pipeline.training.hardware import same_bits
-from pipeline.training.sampler import Item, PairSampler, Variant
-from pipeline.training.store import FaceStore
-from pipeline.views import view_names
+from pipeline.runtime.params import Params, load_params
+from pipeline.runtime.sections import AugmentParams, PseudoSwapParams
+from pipeline.training.loop.dataset import TrainDataset, init_worker
+from pipeline.training.network.hardware import same_bits
+from pipeline.training.pairs.sampler import Item, PairSampler, Variant
+from pipeline.training.pairs.scenes import Scenes, face_balance, find_donors, trained_preprocess
+from pipeline.training.store.reader import FaceStore
+from pipeline.views.aligned import aligned_view
+from pipeline.views.cut import view_names
+from pipeline.views.quality import QualityThresholds
 from tests.packed_split import PREPROCESS, packed_split
 
 QUALITY = QualityThresholds(

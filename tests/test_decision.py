@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.aligned import surroundings_frac
-from pipeline.decision import Conformal, decide, surroundings_of, worst_face
-from pipeline.fusion import LearnedFusion, fuse_views, sigmoid
-from pipeline.param_sections import FusionParams
+from pipeline.decision.decide import Conformal, decide, worst_face
+from pipeline.decision.fusion import LearnedFusion, fuse_views, sigmoid
+from pipeline.runtime.sections import FusionParams
+from pipeline.views.aligned import surroundings_frac
+from pipeline.views.cut import surroundings_of
 from tests.decisions import decision_of, limits_of
 from tests.synthetic import draw_face
 

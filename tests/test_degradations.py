@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.training.degradations import (
+from pipeline.training.pairs.degradations import (
     SOFT_COPIES,
     TYPICAL_SQUARE_PX,
     as_it_is,
@@ -14,7 +14,7 @@ from pipeline.training.degradations import (
     through_square,
     x264,
 )
-from pipeline.training.pictures import Picture
+from pipeline.views.picture import Picture
 from tests.synthetic import draw_face
 
 _DRAWN = draw_face(1, height=181, width=243, face_px=80)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from serve.detect_video import wants_job
+from serve.routes.video import wants_job
 from tests.bundles import write_bundle
 from tests.service_requests import check_problem, detect
 from tests.synthetic import draw_clip, encoded_png

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.params import load_params
+from pipeline.runtime.params import load_params
 from tests.clones import clone_working_tree, environment, readme_commands, run, shell
 
 STAGES = [

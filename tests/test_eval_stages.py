@@ -8,12 +8,12 @@ import pytest
 import torch
 import yaml
 
-from pipeline.bundle import load_bundle
-from pipeline.manifest import SkipRow, SplitRow, write_rows
-from pipeline.param_sections import ModelParams
-from pipeline.training.checkpoint import CheckpointMeta, save_detector
-from pipeline.training.model import build_model
-from pipeline.training.packing import pack
+from pipeline.bundle.load import load_bundle
+from pipeline.core.manifest import SkipRow, SplitRow, write_rows
+from pipeline.runtime.sections import ModelParams
+from pipeline.training.network.checkpoint import CheckpointMeta, save_detector
+from pipeline.training.network.model import build_model
+from pipeline.training.store.packing import pack
 from tests.face_stores import PREPROCESS, drawn_store
 from tests.stage_runs import run_stage
 from tests.tiny_trees import stump

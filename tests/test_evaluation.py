@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.fusion import LearnedFusion
-from pipeline.jsonfile import to_json
-from pipeline.manifest import SkipRow, SplitRow, write_rows
-from pipeline.param_sections import EvaluateParams
-from pipeline.picture_files import read_picture
-from pipeline.training import probes
-from pipeline.training.calibration import Calibration
-from pipeline.training.degradations import SOFT_COPIES, jpeg
-from pipeline.training.evaluation import (
+from pipeline.core.files import to_json
+from pipeline.core.manifest import SkipRow, SplitRow, write_rows
+from pipeline.decision.fusion import LearnedFusion
+from pipeline.media.pictures import read_picture
+from pipeline.runtime.sections import EvaluateParams
+from pipeline.training.calibration.fit import Calibration
+from pipeline.training.evaluation import probes
+from pipeline.training.evaluation.evaluate import (
     SAMPLE_NOTE,
     Evaluation,
     Surroundings,
@@ -25,10 +24,11 @@ from pipeline.training.evaluation import (
     headline_lines,
     read_surroundings,
 )
-from pipeline.training.probes import LADDERS, Judge, compressed_reals
-from pipeline.training.reports import render_report, write_reports
-from pipeline.training.scoring import Scorer
-from pipeline.training.worst_mistakes import worst_mistakes, write_mistakes
+from pipeline.training.evaluation.probes import LADDERS, Judge, compressed_reals
+from pipeline.training.evaluation.report import render_report, write_reports
+from pipeline.training.evaluation.worst_mistakes import worst_mistakes, write_mistakes
+from pipeline.training.pairs.degradations import SOFT_COPIES, jpeg
+from pipeline.training.scoring.scorer import Scorer
 from tests.decisions import decision_of, limits_of
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.tiny_trees import stump

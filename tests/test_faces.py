@@ -13,12 +13,12 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 
-from pipeline.errors import DetectorError
 from pipeline.faces import retinaface_pack
 from pipeline.faces.detector import find_faces
 from pipeline.faces.load import load_detector
 from pipeline.faces.opencv_haar import AVERAGE_KEYPOINTS, pseudo_score
-from pipeline.preprocess import ImageU8
+from pipeline.runtime.errors import DetectorError
+from pipeline.views.preprocess import ImageU8
 from tests.synthetic import draw_face
 from tests.tiny_graphs import save_graph
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.faces.detector import Face, find_faces, input_shape, letterbox
 from pipeline.faces.load import load_detector
-from pipeline.preprocess import ImageU8
+from pipeline.views.preprocess import ImageU8
 from tests.synthetic import draw_face, draw_scenery
 from tests.test_faces import overlap
 

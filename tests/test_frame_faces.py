@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.picture_files import read_mask
-from pipeline.preprocess import ImageU8
+from pipeline.media.pictures import read_mask
+from pipeline.views.preprocess import ImageU8
 from tests.put_frames import (
     FAKE,
     UNIFACE,

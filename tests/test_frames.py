@@ -1,4 +1,4 @@
-"""pipeline.frames: which frames are written, that fakes follow their originals, what is skipped."""
+"""pipeline.frames.extraction: frames written and skipped, fakes follow originals."""
 
 import shutil
 from pathlib import Path
@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import SkipLimitError
-from pipeline.frames import Extraction, extract_frames, require_few_skipped
-from pipeline.manifest import FrameRow, InputRow, SkipRow, read_rows
-from pipeline.param_sections import ExtractFramesParams
-from pipeline.video import read_frames
-from pipeline.video_writer import write_mask_video
+from pipeline.core.manifest import FrameRow, InputRow, SkipRow, read_rows
+from pipeline.frames.extraction import Extraction, extract_frames, require_few_skipped
+from pipeline.media.video import read_frames
+from pipeline.media.video_writer import write_mask_video
+from pipeline.runtime.errors import SkipLimitError
+from pipeline.runtime.sections import ExtractFramesParams
 from tests.imports import ROOT
 from tests.stage_runs import run_stage
 from tests.synthetic import draw_clip, input_row, write_clip, write_data_root, write_swapped_clip

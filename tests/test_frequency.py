@@ -1,4 +1,4 @@
-"""pipeline.training.frequency: the fixed maps against numpy and OpenCV."""
+"""pipeline.training.network.frequency: the fixed maps against numpy and OpenCV."""
 
 from pathlib import Path
 
@@ -8,9 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from pipeline.aligned import OUTSIDE_FROM
-from pipeline.preprocess import Preprocess
-from pipeline.training.frequency import (
+from pipeline.training.network.frequency import (
     BAND_RADIUS_PX,
     BAND_SIGMAS,
     DCT_STRIDE,
@@ -23,6 +21,8 @@ from pipeline.training.frequency import (
     Luminance,
     SpectrumMaps,
 )
+from pipeline.views.aligned import OUTSIDE_FROM
+from pipeline.views.preprocess import Preprocess
 
 PREPROCESS = Preprocess(size_px=64)
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.fusion import (
+from pipeline.decision.fusion import (
     FUSED_HEADS,
     SEAM,
     SURROUNDINGS,
@@ -16,7 +16,7 @@ from pipeline.fusion import (
     sigmoid,
     softmax,
 )
-from pipeline.param_sections import FusionParams
+from pipeline.runtime.sections import FusionParams
 
 FIXED = FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15)
 LEARNED = LearnedFusion(bias=-1.0, real_fake=2.0, inswapper=0.0, boundary=1.0)

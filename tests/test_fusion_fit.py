@@ -1,12 +1,12 @@
-"""pipeline.training.fusion_fit: fitted temperatures and weights recover what was drawn."""
+"""pipeline.training.calibration.fusion: fitted temperatures and weights recover what was drawn."""
 
 import math
 
 import numpy as np
 import pytest
 
-from pipeline.fusion import FUSED_HEADS, LearnedFusion, fuse_face
-from pipeline.training.fusion_fit import (
+from pipeline.decision.fusion import FUSED_HEADS, LearnedFusion, fuse_face
+from pipeline.training.calibration.fusion import (
     FEWEST_FACES,
     fit_fusion,
     fit_temperature,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DecodeError, TooLargeError
-from pipeline.video import probe
-from serve.images import decode_picture
+from pipeline.media.video import probe
+from pipeline.runtime.errors import DecodeError, TooLargeError
+from serve.detector.images import decode_picture
 from tests.fuzz import MAX_PIXELS, fuzz, seeds_of
 from tests.mutations import mutated, picture_seeds, video_seeds
 

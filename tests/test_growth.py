@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.video import read_frames
+from pipeline.media.video import read_frames
 from tests.bench.growth import free_box, growth, resident_bytes, table
 from tests.synthetic import draw_clip, write_clip
 

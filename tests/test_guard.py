@@ -1,4 +1,4 @@
-"""serve.guard: size and time limits of a request's body, played message by message."""
+"""serve.web.guard: size and time limits of a request's body, played message by message."""
 
 import asyncio
 import json
@@ -9,9 +9,9 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from starlette.types import Message
 
-from serve.guard import DEFAULT_BODY_BYTES, Guard, body_limit
 from serve.problems import add_problem_handlers
 from serve.settings import Settings
+from serve.web.guard import DEFAULT_BODY_BYTES, Guard, body_limit
 
 SETTINGS = Settings(max_upload_mb=0.001, body_timeout_s=0.05)
 

@@ -1,11 +1,11 @@
-"""pipeline.training.hardware: settings are made, and undone."""
+"""pipeline.training.network.hardware: settings are made, and undone."""
 
 import cv2
 import pytest
 import torch
 
-from pipeline.errors import ParamsError
-from pipeline.training.hardware import (
+from pipeline.runtime.errors import ParamsError
+from pipeline.training.network.hardware import (
     choose_precision,
     device_name,
     keep_freed_memory,

@@ -1,4 +1,4 @@
-"""serve.heatmaps: the corners of a view are where its pixels came from."""
+"""serve.detector.heatmaps: the corners of a view are where its pixels came from."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.faces.detector import Face
-from pipeline.preprocess import FloatArray, ImageU8, Preprocess
-from pipeline.seam import TEMPLATE
-from pipeline.views import cut_view
-from serve.heatmaps import view_corners
+from pipeline.views.cut import cut_view
+from pipeline.views.paste import TEMPLATE
+from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from serve.detector.heatmaps import view_corners
 from serve.main import create_app
 from serve.settings import Settings
 from tests.bundles import write_bundle

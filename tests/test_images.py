@@ -1,4 +1,4 @@
-"""serve.images: what each kind of picture becomes, and which errors hostile files get."""
+"""serve.detector.images: what each kind of picture becomes, and which errors hostile files get."""
 
 import io
 import struct
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pipeline.errors import DecodeError, TooLargeError, UnknownFormatError
-from serve.images import Picture, decode_picture, is_picture
+from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatError
+from serve.detector.images import Picture, decode_picture, is_picture
 
 LIMIT = 10_000
 SECRET = b"do-not-echo-this"

@@ -27,7 +27,7 @@ TRAINING_ONLY = (
 )
 
 # What serves on Ray: Ray itself looks for pandas, and without Ray these are no modules.
-ON_RAY = ("serve.ray_admin", "serve.ray_app", "serve.replica")
+ON_RAY = ("serve.ray.admin", "serve.ray.app", "serve.ray.replica")
 
 # An AssertionError is not an ImportError, so no `try: import torch` can hide an attempt.
 GUARD = """

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.crops import CropJob, CropResult, crop_frames
-from pipeline.frames import Extraction, extract_frames
-from pipeline.manifest import FrameRow, InputRow
-from pipeline.param_sections import ExtractFramesParams
-from pipeline.params import load_params
-from pipeline.preprocess import Preprocess
+from pipeline.core.manifest import FrameRow, InputRow
+from pipeline.crops.cropping import CropJob, CropResult, crop_frames
+from pipeline.frames.extraction import Extraction, extract_frames
+from pipeline.runtime.params import load_params
+from pipeline.runtime.sections import ExtractFramesParams
+from pipeline.views.preprocess import Preprocess
 from tests.imports import ROOT
 from tests.synthetic import (
     alpha_u8,
@@ -95,6 +95,18 @@ def test_only_new_and_changed_videos_are_decoded() -> None:
     renamed = videos[2].model_copy(update={"video_id": "deep/er", "path": "in/moved.mp4"})
     Path(videos[2].path).rename(renamed.path)
     assert reused_frames([renamed]) == 1
+
+
+def test_workers_and_cache_change_no_byte() -> None:
+    """Why pipeline/runtime is no dependency of any stage."""
+    videos = [real("a", 1), fake("a", "a", 1), real("b", 2)]
+    frames = [put("c", draw_face(1).rgb), put_fake("f", "c", 1), put("d", draw_face(2).rgb)]
+    places = [(workers, root) for workers in (1, 2) for root in (None, STAGES, STAGES)]
+    extracted = [extract(videos, root, workers=workers) for workers, root in places]
+    cropped = [crop(frames, root, workers=workers) for workers, root in places]
+    assert all(run == extracted[0] for run in extracted)
+    assert all(run == cropped[0] for run in cropped)
+    assert extracted[-1][0].reused == cropped[-1][0].reused == 3
 
 
 def test_a_changed_mask_is_a_changed_video() -> None:

@@ -1,4 +1,4 @@
-"""serve.inference with a real tiny bundle and the real face detector."""
+"""serve.detector.inference with a real tiny bundle and the real face detector."""
 
 import json
 from dataclasses import replace
@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.aligned import aligned_view
-from pipeline.decision import FaceDecision
-from pipeline.errors import DetectorError
+from pipeline.decision.decide import FaceDecision
+from pipeline.decision.fusion import sigmoid
 from pipeline.faces.detector import Face
-from pipeline.fusion import sigmoid
-from pipeline.seam_evidence import SeamEvidence, seam_evidence
-from pipeline.seam_numbers import seam_numbers
-from pipeline.seam_rings import ring_statistics
-from serve.heatmaps import SIDE_PX, draw_heatmap, overlay
-from serve.inference import FaceResult, SwapDetector, judged, load_swap_detector
+from pipeline.runtime.errors import DetectorError
+from pipeline.seam.evidence import SeamEvidence, seam_evidence
+from pipeline.seam.numbers import seam_numbers
+from pipeline.seam.rings import ring_statistics
+from pipeline.views.aligned import aligned_view
+from serve.detector.heatmaps import SIDE_PX, draw_heatmap, overlay
+from serve.detector.inference import FaceResult, SwapDetector, judged, load_swap_detector
 from serve.schemas import FaceAnswer
 from serve.settings import Settings
 from tests.bundles import write_bundle

@@ -1,11 +1,11 @@
-"""pipeline.inputs: everything that is wrong with a data root is said at once."""
+"""pipeline.inputs.listing: everything that is wrong with a data root is said at once."""
 
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ManifestError
-from pipeline.inputs import list_inputs
+from pipeline.inputs.listing import list_inputs
+from pipeline.runtime.errors import ManifestError
 from tests.data_roots import HEADER, make_root, original, swapped
 
 

@@ -1,13 +1,13 @@
-"""pipeline.inputs: the data root becomes two manifests."""
+"""pipeline.inputs.listing: the data root becomes two manifests."""
 
 import hashlib
 from pathlib import Path
 
 import pytest
 
-from pipeline.input_videos import match_original
-from pipeline.inputs import Inputs, list_inputs
-from pipeline.manifest import InputRow, read_rows
+from pipeline.core.manifest import InputRow, read_rows
+from pipeline.inputs.listing import Inputs, list_inputs
+from pipeline.inputs.videos import match_original
 from tests.data_roots import HEADER, make_root, original, swapped
 from tests.imports import ROOT
 from tests.stage_runs import run_stage

@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.fusion import LearnedFusion
-from pipeline.session import open_session
-from pipeline.training.int8_gate import compare, judge_int8
-from pipeline.training.onnx_export import CPU, export_onnx
-from pipeline.training.scoring import Scorer
-from pipeline.training.served import ServedNetwork
+from pipeline.bundle.session import open_session
+from pipeline.decision.fusion import LearnedFusion
+from pipeline.training.export.int8_gate import compare, judge_int8
+from pipeline.training.network.onnx_export import CPU, export_onnx
+from pipeline.training.scoring.scorer import Scorer
+from pipeline.training.scoring.served import ServedNetwork
 from tests.decisions import decision_of, limits_of
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.tiny_trees import stump

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.jsonfile import to_json, write_json
+from pipeline.core.files import to_json, write_json
 
 
 def test_keys_are_sorted_and_floats_have_six_digits() -> None:

@@ -1,4 +1,4 @@
-"""serve.lane: one at a time, a bounded queue, a deadline."""
+"""serve.detector.lane: one at a time, a bounded queue, a deadline."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serve.lane import Lane
+from serve.detector.lane import Lane
 from serve.problems import Problem
 
 

@@ -1,4 +1,4 @@
-"""pipeline.leaks: what two splits share is found by name and by picture, and named by row."""
+"""pipeline.splits.leaks: what two splits share is found by name and picture."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import ManifestError
-from pipeline.labels import SPLITS
-from pipeline.leaks import KINDS, NEAR_BITS, audit_splits, perceptual_hash, table_lines
-from pipeline.manifest import SplitRow, write_rows
+from pipeline.core.labels import SPLITS
+from pipeline.core.manifest import SplitRow, write_rows
+from pipeline.runtime.errors import ManifestError
+from pipeline.splits.leaks import KINDS, NEAR_BITS, audit_splits, perceptual_hash, table_lines
 from tests.manifest_rows import crop_row
 from tests.stage_runs import run_stage
 from tests.synthetic import draw_face, write_rgb

@@ -1,4 +1,4 @@
-"""pipeline.training.loop: a tiny run is the same bytes each time, interrupted or not."""
+"""pipeline.training.loop.train: a tiny run is the same bytes each time, interrupted or not."""
 
 import csv
 import hashlib
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.errors import TrainingError
-from pipeline.params import Params, load_params
-from pipeline.quality import fit_quality, measure_quality
-from pipeline.training.checkpoint import load_detector
-from pipeline.training.hardware import same_bits
-from pipeline.training.loop import Inputs, Log, Run, train
-from pipeline.training.resume import ResumeFile
+from pipeline.runtime.errors import TrainingError
+from pipeline.runtime.params import Params, load_params
+from pipeline.training.loop.resume import ResumeFile
+from pipeline.training.loop.train import Inputs, Log, Run, train
+from pipeline.training.network.checkpoint import load_detector
+from pipeline.training.network.hardware import same_bits
+from pipeline.views.quality import fit_quality, measure_quality
 from tests.packed_split import PREPROCESS, packed_split
 from tests.test_weights import detector
 

@@ -1,4 +1,4 @@
-"""pipeline.training.losses: exact values, masks and balance."""
+"""pipeline.training.loop.losses: exact values, masks and balance."""
 
 import math
 
@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.param_sections import TrainParams
-from pipeline.params import load_params
-from pipeline.training.losses import (
+from pipeline.runtime.params import load_params
+from pipeline.runtime.sections import TrainParams
+from pipeline.training.loop.losses import (
     Balance,
     binary_loss,
     class_balance,

@@ -1,4 +1,4 @@
-"""pipeline.manifest: CSV in, the same CSV out; every fault names file, row and column."""
+"""pipeline.core.manifest: CSV in, the same CSV out; every fault names file, row and column."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ManifestError
-from pipeline.manifest import (
+from pipeline.core.manifest import (
     CropRow,
     FrameRow,
     InputRow,
@@ -17,6 +16,7 @@ from pipeline.manifest import (
     read_rows,
     write_rows,
 )
+from pipeline.runtime.errors import ManifestError
 from tests.manifest_rows import crop_row, crop_rows
 from tests.synthetic import SHA256, frame_row, input_row
 

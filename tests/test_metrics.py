@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from pipeline.training.metrics import (
+from pipeline.training.scoring.metrics import (
     area_under_roc,
     binary_metrics,
     bootstrap_interval,

@@ -1,4 +1,4 @@
-"""pipeline.training.model: outputs, options and the exported graph."""
+"""pipeline.training.network.model: outputs, options and the exported graph."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import onnxruntime
 import pytest
 import torch
 
-from pipeline.errors import WeightsError
-from pipeline.param_sections import ModelParams
-from pipeline.preprocess import Preprocess
-from pipeline.training.model import HEADS, Detector, build_model, create_backbone
+from pipeline.runtime.errors import WeightsError
+from pipeline.runtime.sections import ModelParams
+from pipeline.training.network.model import HEADS, Detector, build_model, create_backbone
+from pipeline.views.preprocess import Preprocess
 
 PREPROCESS = Preprocess(size_px=64)
 

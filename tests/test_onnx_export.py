@@ -3,11 +3,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import BundleError
-from pipeline.preprocess import FloatArray
-from pipeline.session import golden_crops, open_session, run_session
-from pipeline.training.model import HEADS
-from pipeline.training.onnx_export import (
+from pipeline.bundle.session import golden_crops, open_session, run_session
+from pipeline.runtime.errors import BundleError
+from pipeline.training.network.model import HEADS
+from pipeline.training.network.onnx_export import (
     CPU,
     export_onnx,
     quantise,
@@ -15,6 +14,7 @@ from pipeline.training.onnx_export import (
     strip,
     torch_logits,
 )
+from pipeline.views.preprocess import FloatArray
 from tests.face_stores import PREPROCESS
 
 

@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from serve import examples
-from serve.logs import JsonFormatter, TextFormatter, event
 from serve.main import create_app
 from serve.schemas import AdminAnswer, BatchAnswer, DetectAnswer, VideoAnswer
 from serve.settings import Settings
+from serve.web.logs import JsonFormatter, TextFormatter, event
 from tests.bundles import write_bundle
 from tests.synthetic import draw_face, encoded_png
 

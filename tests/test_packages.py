@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PackageError
-from pipeline.packages import cache_root, fetch_package, read_member
+from pipeline.runtime.errors import PackageError
+from pipeline.runtime.packages import cache_root, fetch_package, read_member
 
 CONTENT = b"pixels"
 OTHER_SHA = "0" * 64

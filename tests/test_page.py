@@ -1,4 +1,4 @@
-"""serve.page: the review page's files, their types, and the headers that fence them in."""
+"""serve.routes.page: the review page's files, their types, and the headers that fence them in."""
 
 import re
 import tomllib
@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serve.main import create_app
-from serve.page import FILES, HEADERS
+from serve.routes.page import FILES, HEADERS
 from serve.settings import Settings
 from tests.imports import ROOT
 

@@ -1,4 +1,4 @@
-"""serve.parallel: order, the bound on what is under way, and errors."""
+"""serve.video.videos: order, the bound on what is under way, and errors."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serve.parallel import map_in_order
+from serve.video.videos import map_in_order
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import psutil
 import pytest
 import torch
 
-from pipeline.errors import ParamsError
-from pipeline.params import load_params
-from pipeline.training.loop import training_params
-from pipeline.training.model import create_backbone
-from pipeline.training.parallel import BatchShare, from_first, process_count, rank
-from pipeline.training.sampler import Item, PairSampler
+from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.params import load_params
+from pipeline.training.loop.parallel import BatchShare, from_first, process_count, rank
+from pipeline.training.loop.train import training_params
+from pipeline.training.network.model import create_backbone
+from pipeline.training.pairs.sampler import Item, PairSampler
 from tests.packed_split import PREPROCESS
 from tests.processes import free_port
 from tests.test_sampler import faces, sampler

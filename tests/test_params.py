@@ -1,4 +1,4 @@
-"""pipeline.params: what DVC writes into params.yaml is read strictly, all faults at once."""
+"""pipeline.runtime.params: what DVC writes is read strictly, all faults at once."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ParamsError
-from pipeline.param_sections import FusionParams
-from pipeline.params import load_params
+from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.params import load_params
+from pipeline.runtime.sections import FusionParams
 
 REPOSITORY = Path(__file__).parent.parent
 DEFAULTS: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())

@@ -1,14 +1,12 @@
-"""pipeline.training.phases: what learns in each epoch."""
+"""pipeline.training.loop.schedule: what learns in each epoch."""
 
 import pytest
 import torch
 from torch import nn
 
-from pipeline.param_sections import TrainParams
-from pipeline.params import load_params
-from pipeline.preprocess import Preprocess
-from pipeline.training.model import Detector, build_model
-from pipeline.training.phases import (
+from pipeline.runtime.params import load_params
+from pipeline.runtime.sections import TrainParams
+from pipeline.training.loop.schedule import (
     FROZEN,
     LAST_STAGES,
     Phase,
@@ -18,6 +16,8 @@ from pipeline.training.phases import (
     set_phase,
     train_mode,
 )
+from pipeline.training.network.model import Detector, build_model
+from pipeline.views.preprocess import Preprocess
 from tests.test_model import params
 
 EVERYTHING = Phase("everything", "all", 0.1)

@@ -1,12 +1,12 @@
-"""pipeline.training.photo_people: who is linked, who is excluded, who lends a face to whom."""
+"""pipeline.training.photos.people: who is linked, who is excluded, who lends a face to whom."""
 
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ManifestError, PipelineError, WeightsError
-from pipeline.training.photo_people import partners
-from pipeline.training.photo_root import import_photos
+from pipeline.runtime.errors import ManifestError, PipelineError, WeightsError
+from pipeline.training.photos.importing import import_photos
+from pipeline.training.photos.people import partners
 from tests.drawn_photos import changed, draw, write_photos
 from tests.swap_networks import write_colours
 

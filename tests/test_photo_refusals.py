@@ -1,4 +1,4 @@
-"""pipeline.training.photo_root: folders, targets and options that are refused."""
+"""pipeline.training.photos.importing: folders, targets and options that are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.errors import ManifestError, ParamsError
-from pipeline.training.photo_files import list_photos
-from pipeline.training.photo_params import read_params
-from pipeline.training.photo_root import import_photos
+from pipeline.runtime.errors import ManifestError, ParamsError
+from pipeline.training.photos.files import list_photos
+from pipeline.training.photos.importing import import_photos
+from pipeline.training.photos.params import read_params
 from tests.drawn_photos import PARAMS, changed, draw, write_photos
 from tests.synthetic import draw_scenery
 

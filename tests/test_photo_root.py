@@ -1,4 +1,4 @@
-"""pipeline.training.photo_root: drawn people become a data root that list_inputs accepts."""
+"""pipeline.training.photos.importing: drawn people become a data root that list_inputs accepts."""
 
 import subprocess
 import sys
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
-from pipeline.input_images import ImageEntry
-from pipeline.inputs import list_inputs
-from pipeline.manifest import read_rows
-from pipeline.training.photo_files import LeftOutRow
-from pipeline.training.photo_root import Imported, import_photos, summary_lines
+from pipeline.core.manifest import read_rows
+from pipeline.inputs.images import ImageEntry
+from pipeline.inputs.listing import list_inputs
+from pipeline.training.photos.files import LeftOutRow
+from pipeline.training.photos.importing import Imported, import_photos, summary_lines
 from tests.drawn_photos import PARAMS, changed, draw, pixels, write_photos
 
 ROOT = Path(__file__).parent.parent

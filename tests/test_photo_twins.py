@@ -1,15 +1,15 @@
-"""pipeline.training.photo_twins: whose face a twin shows, and what is needed for it."""
+"""pipeline.training.photos.twins: whose face a twin shows, and what is needed for it."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError, WeightsError
-from pipeline.inputs import list_inputs
-from pipeline.training.photo_people import partners
-from pipeline.training.photo_root import import_photos
-from pipeline.training.photo_twins import swapper_params
+from pipeline.inputs.listing import list_inputs
+from pipeline.runtime.errors import PipelineError, WeightsError
+from pipeline.training.photos.importing import import_photos
+from pipeline.training.photos.people import partners
+from pipeline.training.photos.twins import swapper_params
 from tests.drawn_photos import changed, pixels, write_photos
 from tests.swap_networks import write_arcface, write_inswapper
 

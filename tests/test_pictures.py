@@ -1,15 +1,16 @@
-"""pipeline.training.pictures: box, keypoints and mask stay with the face."""
+"""pipeline.training.pairs.framing: box, keypoints and mask stay with the face."""
 
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.aligned import surroundings_frac
-from pipeline.params import load_params
-from pipeline.seam import TEMPLATE
-from pipeline.training.pictures import Picture, framed
-from pipeline.training.pseudo_swap import PLAIN, PseudoSwapper
-from pipeline.training.swap_recipe import SwapRecipe
+from pipeline.runtime.params import load_params
+from pipeline.training.pairs.framing import framed
+from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
+from pipeline.training.swaps.recipe import SwapRecipe
+from pipeline.views.aligned import surroundings_frac
+from pipeline.views.paste import TEMPLATE
+from pipeline.views.picture import Picture
 
 
 def marked(size: int = 500, scale: float = 2.0) -> Picture:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.training.plots import (
+from pipeline.training.evaluation.report import MISTAKES
+from pipeline.training.scoring.plots import (
     MAX_POINTS,
     confusion_rows,
     ladder_rows,
@@ -19,7 +20,6 @@ from pipeline.training.plots import (
     write_plots,
     write_table,
 )
-from pipeline.training.reports import MISTAKES
 from tests.imports import ROOT
 
 FACES = pd.DataFrame(

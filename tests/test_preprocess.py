@@ -1,4 +1,4 @@
-"""pipeline.preprocess: one crop, exact to the pixel, whichever way a picture arrives."""
+"""pipeline.views.preprocess: one crop, exact to the pixel, whichever way a picture arrives."""
 
 import json
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.param_sections import PreprocessParams
-from pipeline.preprocess import MEAN, STD, Preprocess, cut_reflected
+from pipeline.runtime.sections import PreprocessParams
+from pipeline.views.preprocess import MEAN, STD, Preprocess, cut_reflected
 from tests.synthetic import draw_face
 
 

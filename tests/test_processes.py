@@ -1,10 +1,10 @@
-"""pipeline.processes: order and exceptions, in this process and in others."""
+"""pipeline.runtime.workers: order and exceptions, in this process and in others."""
 
 import os
 
 import pytest
 
-from pipeline.processes import map_in_processes
+from pipeline.runtime.workers import map_in_processes
 
 
 def squared_where(number: int) -> tuple[int, int]:

@@ -7,12 +7,12 @@ import pytest
 from insightface.model_zoo.inswapper import INSwapper
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pipeline.errors import WeightsError
-from pipeline.params import load_params
-from pipeline.seam import TEMPLATE, arcface_square, paste_alpha, paste_alpha_patch
-from pipeline.training.inswapper_network import ArcfaceEmbedder, InswapperGenerator
-from pipeline.training.pseudo_swap import PseudoSwapper, align_bent, paste
-from pipeline.training.swap_recipe import SwapRecipe
+from pipeline.runtime.errors import WeightsError
+from pipeline.runtime.params import load_params
+from pipeline.training.swaps.inswapper import ArcfaceEmbedder, InswapperGenerator
+from pipeline.training.swaps.pseudo_swap import PseudoSwapper, align_bent, paste
+from pipeline.training.swaps.recipe import SwapRecipe
+from pipeline.views.paste import TEMPLATE, arcface_square, paste_alpha, paste_alpha_patch
 from tests.swap_networks import write_arcface, write_inswapper
 
 PARAMS = load_params().pseudo_swap

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import ManifestError
-from pipeline.preprocess import FloatArray, ImageU8
-from pipeline.quality import (
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
+from pipeline.views.preprocess import FloatArray, ImageU8
+from pipeline.views.quality import (
     QualityMeasures,
     QualityThresholds,
     blockiness,
@@ -16,7 +17,6 @@ from pipeline.quality import (
     noise_sigma,
     quality_label,
 )
-from pipeline.training.pseudo_swap import PLAIN, PseudoSwapper
 from tests.synthetic import draw_face
 
 THRESHOLDS = QualityThresholds(

@@ -1,4 +1,4 @@
-"""serve.rates: who counts as one client."""
+"""serve.web.rates: who counts as one client."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 from fastapi import Request
 
 from serve.problems import Problem
-from serve.rates import PLACES, RateLimit, place_of
+from serve.web.rates import PLACES, RateLimit, place_of
 
 
 def request_from(address: str) -> Request:

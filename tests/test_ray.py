@@ -1,4 +1,4 @@
-"""pipeline.ray_map and the two stages on it: a sequential run's bytes, dead workers, errors."""
+"""pipeline.runtime.ray_map and two stages on it: same bytes, dead workers, errors."""
 
 import os
 import shutil
@@ -11,16 +11,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline import crops, frames
-from pipeline.crops import CropJob, crop_frames
-from pipeline.errors import DetectorError, PipelineError
-from pipeline.frames import Extraction, extract_frames
-from pipeline.manifest import FrameRow, InputRow
-from pipeline.param_sections import ExtractFramesParams
-from pipeline.params import load_params
-from pipeline.preprocess import Preprocess
-from pipeline.ray_map import connected
-from pipeline.workers import worker_map
+from pipeline.core.manifest import FrameRow, InputRow
+from pipeline.crops import cropping as crops
+from pipeline.crops.cropping import CropJob, crop_frames
+from pipeline.frames import extraction as frames
+from pipeline.frames.extraction import Extraction, extract_frames
+from pipeline.runtime.errors import DetectorError, PipelineError
+from pipeline.runtime.params import load_params
+from pipeline.runtime.ray_map import connected
+from pipeline.runtime.sections import ExtractFramesParams
+from pipeline.runtime.workers import worker_map
+from pipeline.views.preprocess import Preprocess
 from tests.imports import ROOT
 from tests.local_ray import START_S, Files, files_below, folder_of_ray
 from tests.synthetic import (

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.bundle import read_spec
-from pipeline.errors import PipelineError
-from pipeline.readme_tables import (
+from pipeline.bundle.load import read_spec
+from pipeline.runtime.errors import PipelineError
+from pipeline.training.review.readme_tables import (
     ABLATION_PARTS,
     GENUINE_CELLS,
     ablation_table,
@@ -73,7 +73,7 @@ def test_the_stage_table_has_every_stage_and_its_outputs() -> None:
     declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     table = _section(README, "The stages")
     for name, stage in declared.items():
-        title = f"{name}@{{split}}" if "foreach" in stage else name
+        title = f"{name}@{{split}}" if "matrix" in stage else name
         (row,) = [line for line in table.splitlines() if line.startswith(f"| `{title}` |")]
         _, _, _, writes, minutes, _ = row.split("|")
         for out in _outputs(stage.get("do", stage)):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.bundle import SPEC_FILE, load_bundle, read_spec
-from pipeline.errors import BundleError
-from pipeline.training.evaluation import SAMPLE_ROOT
-from pipeline.training.release import MAX_BYTES, release, summary_lines
+from pipeline.bundle.load import SPEC_FILE, load_bundle, read_spec
+from pipeline.runtime.errors import BundleError
+from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
+from pipeline.training.export.release import MAX_BYTES, release, summary_lines
 from tests.bundles import file_entry, write_bundle
 from tests.imports import ROOT
 

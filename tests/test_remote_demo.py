@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.runtime.errors import PipelineError
 from tests.clones import clone_working_tree, run
 from tests.imports import ROOT
 from tests.remote_demo import Dvc, demonstrated, moto_remote

@@ -1,4 +1,4 @@
-"""pipeline.training.sample: a tiny sample from a package made here."""
+"""pipeline.training.sample.build: a tiny sample from a package made here."""
 
 import hashlib
 import io
@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import PackageError
-from pipeline.inputs import list_inputs
-from pipeline.params import load_params
-from pipeline.scenes import detect_scenes
-from pipeline.training.sample import build_sample
-from pipeline.training.sample_sources import (
+from pipeline.frames.scenes import detect_scenes
+from pipeline.inputs.listing import list_inputs
+from pipeline.media.video import read_frames
+from pipeline.runtime.errors import PackageError
+from pipeline.runtime.params import load_params
+from pipeline.training.sample.build import build_sample
+from pipeline.training.sample.sources import (
     Archive,
     Cast,
     Footage,
@@ -25,7 +26,6 @@ from pipeline.training.sample_sources import (
     Photo,
     read_footage,
 )
-from pipeline.video import read_frames
 from tests.synthetic import draw_clip, draw_face, draw_scenery, write_clip
 
 PARAMS = load_params().build_sample

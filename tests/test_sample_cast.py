@@ -1,10 +1,10 @@
-"""pipeline.training.sample_cast and sample_roles: who is in the sample, and whose face they get."""
+"""pipeline.training.sample.cast and sample_roles: who is in the sample, and whose face they get."""
 
 import pytest
 
-from pipeline.params import load_params
-from pipeline.training.sample_cast import CAST
-from pipeline.training.sample_roles import assign_roles
+from pipeline.runtime.params import load_params
+from pipeline.training.sample.cast import CAST
+from pipeline.training.sample.roles import assign_roles
 
 PARAMS = load_params().build_sample
 

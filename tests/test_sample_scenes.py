@@ -1,4 +1,4 @@
-"""pipeline.training.sample_scenes: keypoints follow the camera, the scale and the mirror."""
+"""pipeline.training.sample.film: keypoints follow the camera, the scale and the mirror."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pipeline.training.sample_scenes import Camera, Subject, draw_camera, film, mirrored, scaled
+from pipeline.training.sample.film import Camera, Subject, draw_camera, film, mirrored, scaled
 from tests.synthetic import draw_face, draw_scenery
 
 STEADY = Camera(

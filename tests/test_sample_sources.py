@@ -1,4 +1,4 @@
-"""pipeline.training.sample_sources: pinned files, checked and cut."""
+"""pipeline.training.sample.sources: pinned files, checked and cut."""
 
 from dataclasses import replace
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from pipeline.errors import PackageError
-from pipeline.training.sample_cast import ASTRONAUT, HOPPER, TABLE
-from pipeline.training.sample_sources import (
+from pipeline.runtime.errors import PackageError
+from pipeline.training.sample.cast import ASTRONAUT, HOPPER, TABLE
+from pipeline.training.sample.sources import (
     Installed,
     Origin,
     Photo,

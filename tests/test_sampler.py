@@ -1,4 +1,4 @@
-"""pipeline.training.sampler: pairs, weights and repeatability."""
+"""pipeline.training.pairs.sampler: pairs, weights and repeatability."""
 
 from collections import Counter
 
@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import ManifestError
-from pipeline.training.sampler import (
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.pairs.sampler import (
     FaceBalance,
     PairSampler,
     generator_weights,
     person_weights,
 )
-from pipeline.training.store import KEYPOINT_COLUMNS
+from pipeline.training.store.reader import KEYPOINT_COLUMNS
 
 
 def faces(people: int = 4, frames: int = 3, **columns: float) -> pd.DataFrame:

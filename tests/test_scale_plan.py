@@ -11,8 +11,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.jsonfile import to_json
+from pipeline.core.files import to_json
+from pipeline.runtime.errors import PipelineError
 from tests.imports import ROOT
 from tests.scale import serving
 from tests.scale.assumptions import Assumptions

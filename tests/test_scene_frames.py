@@ -1,15 +1,15 @@
-"""pipeline.scene_frames: one pass over a video gives what a scan and a second reading give."""
+"""pipeline.frames.sampling: one pass over a video gives what a scan and a second reading give."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import DecodeError
-from pipeline.scene_frames import scene_frames
-from pipeline.scenes import detect_scenes, sample_indices
-from pipeline.video import read_frames
-from pipeline.video_writer import write_video
+from pipeline.frames.sampling import scene_frames
+from pipeline.frames.scenes import detect_scenes, sample_indices
+from pipeline.media.video import read_frames
+from pipeline.media.video_writer import write_video
+from pipeline.runtime.errors import DecodeError
 from tests.synthetic import draw_clip, draw_scenery, write_clip
 
 SEARCH = (0.35, 0.4)

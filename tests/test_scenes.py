@@ -1,4 +1,4 @@
-"""pipeline.scenes: hard cuts are exact; camera motion and flash lights are not cuts."""
+"""pipeline.frames.scenes: hard cuts are exact; camera motion and flash lights are not cuts."""
 
 from pathlib import Path
 
@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import DecodeError
-from pipeline.scenes import Scene, detect_scenes, hsv_histogram, sample_indices, sample_stride
-from pipeline.video_writer import write_video
+from pipeline.frames.scenes import (
+    Scene,
+    detect_scenes,
+    hsv_histogram,
+    sample_indices,
+    sample_stride,
+)
+from pipeline.media.video_writer import write_video
+from pipeline.runtime.errors import DecodeError
 from tests.synthetic import draw_clip, draw_face, draw_scenery, write_clip
 
 THRESHOLD = 0.35

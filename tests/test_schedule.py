@@ -1,10 +1,10 @@
-"""pipeline.training.schedule: one warm-up and one cosine."""
+"""pipeline.training.loop.schedule: one warm-up and one cosine."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.schedule import lr_factor
+from pipeline.training.loop.schedule import lr_factor
 
 
 def test_warm_up_then_half_a_cosine() -> None:

@@ -4,27 +4,24 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.aligned import aligned_view
-from pipeline.decision import decide
-from pipeline.errors import ManifestError
-from pipeline.fusion import DETAIL, SEAM
-from pipeline.seam_numbers import outside_detail, seam_numbers
-from pipeline.seam_rings import ring_statistics
-from pipeline.training.degradations import as_it_is
-from pipeline.training.scoring import (
+from pipeline.decision.decide import decide
+from pipeline.decision.fusion import DETAIL, SEAM
+from pipeline.runtime.errors import ManifestError
+from pipeline.seam.numbers import outside_detail, seam_numbers
+from pipeline.seam.rings import ring_statistics
+from pipeline.training.pairs.degradations import as_it_is
+from pipeline.training.scoring.copies import score_copies
+from pipeline.training.scoring.scorer import (
     FaceLogits,
     Scorer,
     crop_logits,
     decided,
-    evenly,
     face_scores,
-    picture_of,
     rows_of_faces,
-    surroundings_fracs,
     taken,
 )
-from pipeline.training.soft_pool import score_copies
-from pipeline.training.store import FaceStore
+from pipeline.training.store.reader import FaceStore, evenly, picture_of, surroundings_fracs
+from pipeline.views.aligned import aligned_view
 from tests.decisions import decision_of, limits_of
 from tests.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.tiny_trees import stump

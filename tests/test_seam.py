@@ -6,13 +6,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from skimage.transform import SimilarityTransform
 
-from pipeline.seam import (
+from pipeline.views.boundary import boundary_label, difference_alpha, seam_contrast_sigma
+from pipeline.views.paste import (
     TEMPLATE,
     arcface_square,
-    boundary_label,
-    difference_alpha,
     paste_alpha,
-    seam_contrast_sigma,
     seam_fraction,
     seam_map,
     soften_edge,

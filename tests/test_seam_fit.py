@@ -1,15 +1,15 @@
-"""pipeline.training.seam_fit: numbers of pairs, and trees that learn from them."""
+"""pipeline.training.trees.fit: numbers of pairs, and trees that learn from them."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import ManifestError
-from pipeline.params import Params, load_params
-from pipeline.training.metrics import area_under_roc
-from pipeline.training.seam_fit import grow, pair_numbers, seam_report
-from pipeline.training.store import FaceStore
+from pipeline.runtime.errors import ManifestError
+from pipeline.runtime.params import Params, load_params
+from pipeline.training.scoring.metrics import area_under_roc
+from pipeline.training.store.reader import FaceStore
+from pipeline.training.trees.fit import grow, pair_numbers, seam_report
 from tests.packed_split import packed_split
 
 

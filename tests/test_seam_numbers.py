@@ -1,16 +1,16 @@
-"""pipeline.seam_rings, seam_numbers and seam_evidence: a paste is seen, a soft picture is not."""
+"""pipeline.seam.rings, seam_numbers and seam_evidence: a paste is seen, a soft picture is not."""
 
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.preprocess import FloatArray, ImageU8
-from pipeline.seam import TEMPLATE
-from pipeline.seam_evidence import seam_evidence
-from pipeline.seam_numbers import number_names, outside_detail, seam_numbers
-from pipeline.seam_rings import ALL_MAPS, OUTSIDE_CELLS, RINGS, SECTORS, ring_statistics
-from pipeline.training.pseudo_swap import PLAIN, PseudoSwapper
-from pipeline.training.swap_recipe import SwapRecipe
+from pipeline.seam.evidence import seam_evidence
+from pipeline.seam.numbers import number_names, outside_detail, seam_numbers
+from pipeline.seam.rings import ALL_MAPS, OUTSIDE_CELLS, RINGS, SECTORS, ring_statistics
+from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
+from pipeline.training.swaps.recipe import SwapRecipe
+from pipeline.views.paste import TEMPLATE
+from pipeline.views.preprocess import FloatArray, ImageU8
 
 KEYPOINTS = np.asarray(TEMPLATE * 2 + 100, np.float32)
 

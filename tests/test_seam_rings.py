@@ -1,12 +1,10 @@
-"""pipeline.seam_rings: sums over rings and sectors of the paste square."""
+"""pipeline.seam.rings: sums over rings and sectors of the paste square."""
 
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.preprocess import FloatArray, ImageU8
-from pipeline.seam import TEMPLATE, arcface_square
-from pipeline.seam_rings import (
+from pipeline.seam.rings import (
     ALL_MAPS,
     BANDS,
     CELL_PX,
@@ -20,6 +18,8 @@ from pipeline.seam_rings import (
     SECTORS_PER_SIDE,
     ring_statistics,
 )
+from pipeline.views.paste import TEMPLATE, arcface_square
+from pipeline.views.preprocess import FloatArray, ImageU8
 
 # The square's centre lies at this pixel of a picture of this size, two pixels to a view pixel less.
 SIZE = 400

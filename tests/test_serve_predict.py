@@ -1,4 +1,4 @@
-"""The command line, serve.records and serve.videos, with a real tiny bundle."""
+"""The command line, serve.records and serve.video.videos, with a real tiny bundle."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from serve.predict import app, printable
 from serve.records import find_inputs, identify
 from serve.settings import PREFIX
-from serve.video_files import is_video
+from serve.video.files import is_video
 from tests.bundles import MODEL_FILE, write_bundle
 from tests.imports import ROOT
 from tests.synthetic import draw_face, draw_scene, write_clip

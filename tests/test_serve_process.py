@@ -166,7 +166,7 @@ def test_the_drain_ends_by_itself(bundle: Path) -> None:
 
 # --- Slow clients ---
 
-PATIENT = ("--http", "serve.connection:Connection", "--timeout-keep-alive", "1")
+PATIENT = ("--http", "serve.web.connection:Connection", "--timeout-keep-alive", "1")
 
 
 def test_half_a_head_is_not_waited_for_without_end(bundle: Path) -> None:

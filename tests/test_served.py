@@ -3,15 +3,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.errors import BundleError, WeightsError
-from pipeline.param_sections import ModelParams
-from pipeline.params import Params, load_params
-from pipeline.preprocess import Preprocess
-from pipeline.session import golden_crops
-from pipeline.training.checkpoint import CheckpointMeta, save_detector
-from pipeline.training.model import HEADS, Detector, build_model
-from pipeline.training.scoring import crop_logits
-from pipeline.training.served import ServedNetwork, load_network, load_scorer
+from pipeline.bundle.session import golden_crops
+from pipeline.runtime.errors import BundleError, WeightsError
+from pipeline.runtime.params import Params, load_params
+from pipeline.runtime.sections import ModelParams
+from pipeline.training.network.checkpoint import CheckpointMeta, save_detector
+from pipeline.training.network.model import HEADS, Detector, build_model
+from pipeline.training.scoring.scorer import crop_logits
+from pipeline.training.scoring.served import ServedNetwork, load_network, load_scorer
+from pipeline.views.preprocess import Preprocess
 from tests.tiny_trees import stump
 
 PREPROCESS = Preprocess(size_px=64)

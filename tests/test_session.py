@@ -3,9 +3,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from pipeline.errors import BundleError
-from pipeline.preprocess import Preprocess
-from pipeline.session import CHUNK, golden_crops, golden_outputs, open_session, run_session
+from pipeline.bundle.session import CHUNK, golden_crops, golden_outputs, open_session, run_session
+from pipeline.runtime.errors import BundleError
+from pipeline.views.preprocess import Preprocess
 from tests.bundles import HEADS, tiny_graph
 
 SIZE = 64

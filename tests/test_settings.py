@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from pipeline.errors import SettingsError
+from pipeline.runtime.errors import SettingsError
 from serve.settings import PREFIX, Settings, load_settings
 from tests.imports import ROOT
 
-# Read by pipeline.packages and pipeline.faces, not by the service itself.
+# Read by pipeline.runtime.packages and pipeline.faces, not by the service itself.
 OF_THE_PIPELINE = {"INSWAPPER_CACHE", "INSWAPPER_PACKS"}
 
 

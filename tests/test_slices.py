@@ -2,10 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.param_sections import EvaluateParams
-from pipeline.thresholds import Thresholds
-from pipeline.training.metrics import area_under_roc
-from pipeline.training.slices import (
+from pipeline.decision.thresholds import Thresholds
+from pipeline.runtime.sections import EvaluateParams
+from pipeline.training.evaluation.slices import (
     Slicer,
     by_generator,
     by_source,
@@ -19,6 +18,7 @@ from pipeline.training.slices import (
     six_reports,
     videos,
 )
+from pipeline.training.scoring.metrics import area_under_roc
 
 SLICER = Slicer(
     Thresholds(best_f1=0.4, low_fpr=0.6, balanced=0.5, suspicious=0.5), draws=100, seed=1

@@ -1,12 +1,12 @@
-"""pipeline.training.soft_pool: which copies are judged, and what each source weighs."""
+"""pipeline.training.scoring.copies: which copies are judged, and what each source weighs."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pipeline.training.degradations import SOFT_COPIES
-from pipeline.training.soft_pool import AS_IT_IS, pool_of
+from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.scoring.copies import AS_IT_IS, pool_of
 from tests.drawn_logits import faces_of
 
 

@@ -1,4 +1,4 @@
-"""pipeline.splits: nobody and no video in two splits, whatever the data."""
+"""pipeline.splits.groups: nobody and no video in two splits, whatever the data."""
 
 import itertools
 import random
@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import SplitError
-from pipeline.manifest import CropRow
-from pipeline.splits import assign_groups, find_groups
+from pipeline.core.manifest import CropRow
+from pipeline.runtime.errors import SplitError
+from pipeline.splits.groups import assign_groups, find_groups
 from tests.manifest_rows import crop_rows
 from tests.split_rows import PARAMS, holding_out, row, split_of
 

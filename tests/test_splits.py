@@ -1,4 +1,4 @@
-"""pipeline.splits: balanced, reproducible, held-out sources in test alone; faults are named."""
+"""pipeline.splits.groups: balanced, reproducible, held-out sources in test alone."""
 
 import random
 import shutil
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SplitError
-from pipeline.labels import SPLITS
-from pipeline.manifest import CropRow, SplitRow, read_rows, write_rows
-from pipeline.param_sections import SplitGroupsParams
-from pipeline.splits import assign_groups, find_groups
+from pipeline.core.labels import SPLITS
+from pipeline.core.manifest import CropRow, SplitRow, read_rows, write_rows
+from pipeline.runtime.errors import SplitError
+from pipeline.runtime.sections import SplitGroupsParams
+from pipeline.splits.groups import assign_groups, find_groups
 from tests.imports import ROOT
 from tests.manifest_rows import crop_rows
 from tests.split_rows import PARAMS, holding_out, row, split_of

@@ -1,4 +1,4 @@
-"""pipeline.stage_cache: whole entries or none, whoever writes or deletes at the same time."""
+"""pipeline.runtime.cache: whole entries or none, whoever writes or deletes at the same time."""
 
 import hashlib
 import os
@@ -8,17 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import crops, frames
-from pipeline.errors import PipelineError
-from pipeline.stage_cache import (
+from pipeline.runtime.cache import (
     StageCache,
-    code_digest,
     content_digest,
     open_cache,
     stage_cache_root,
     versions,
 )
-from tests.imports import ROOT, closure
+from pipeline.runtime.errors import PipelineError
 
 FILES = {"a.png": b"first picture" * 1000, "b.mask.png": b"second"}
 VALUE = [{"frame_path": "a.png", "scene": 0, "timestamp_s": 0.1 + 0.2}]
@@ -158,18 +155,5 @@ def test_digests(tmp_path: Path) -> None:
     assert content_digest(str(tmp_path / "a.mp4")) == f"{digest}.mp4"
     # A mask that is missing is not the same as no mask.
     assert content_digest("") != content_digest(str(tmp_path / "absent"))
-    assert code_digest(["frames.py"]) != code_digest(["crops.py"])
     assert versions(["numpy", "no-such-package"]).keys() == {"numpy", "no-such-package"}
     assert versions(["no-such-package"]) == {"no-such-package": ""}
-
-
-@pytest.mark.parametrize(
-    ("name", "declared", "undeciding"),
-    [("frames.py", frames.CODE, UNDECIDING | {"labels.py"}), ("crops.py", crops.CODE, UNDECIDING)],
-)
-def test_all_code_that_decides_is_in_the_key(
-    name: str, declared: tuple[str, ...], undeciding: set[str]
-) -> None:
-    package = ROOT / "pipeline"
-    needed = {path.relative_to(package).as_posix() for path in closure(package / name)}
-    assert sorted(declared) == sorted(needed - undeciding)

@@ -9,12 +9,12 @@ from tests.bench.stage_profile import OTHER, OUTSIDE, RATE_HZ, innermost, second
     ("stack", "expected"),
     [
         (
-            "main (stages/train.py);fit (pipeline/training/loop.py);conv (torch/nn/conv.py)",
-            "pipeline/training/loop.py: fit",
+            "main (stages/train.py);fit (pipeline/training/loop/train.py);conv (torch/nn/conv.py)",
+            "pipeline/training/loop/train.py: fit",
         ),
         ("main (/home/a/pipeline/stages/train.py)", "stages/train.py: main"),
         ("_find (importlib/_bootstrap.py);load (numpy/__init__.py)", OUTSIDE),
-        ("<lambda> (pipeline/cuts.py)", "pipeline/cuts.py: <lambda>"),
+        ("<lambda> (pipeline/crops/frame_faces.py)", "pipeline/crops/frame_faces.py: <lambda>"),
     ],
 )
 def test_the_innermost_function_of_ours(stack: str, expected: str) -> None:

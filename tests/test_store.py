@@ -1,4 +1,4 @@
-"""pipeline.training.store: both sources answer alike, the packed bytes never change."""
+"""pipeline.training.store.reader: both sources answer alike, the packed bytes never change."""
 
 import hashlib
 import pickle
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import ManifestError
-from pipeline.training.packing import pack
-from pipeline.training.store import FaceStore, open_manifest, open_zarr
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.store.packing import pack
+from pipeline.training.store.reader import FaceStore, open_manifest, open_zarr
 from tests.packed_split import PREPROCESS, packed_split, write_split
 from tests.synthetic import draw_face
 

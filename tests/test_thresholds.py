@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.thresholds import (
+from pipeline.decision.thresholds import (
     Thresholds,
     choose_thresholds,
     lowest_with_fpr,

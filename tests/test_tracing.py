@@ -1,4 +1,4 @@
-"""serve.tracing: spans arrive at a collector on loopback, without anything personal."""
+"""serve.web.tracing: spans arrive at a collector on loopback, without anything personal."""
 
 import importlib.util
 import subprocess
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.errors import SettingsError
+from pipeline.runtime.errors import SettingsError
 from serve.main import create_app
 from serve.settings import Settings
 from tests.bundles import write_bundle

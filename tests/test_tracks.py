@@ -1,4 +1,4 @@
-"""serve.tracks: exact links, chains and verdicts."""
+"""serve.video.tracks: exact links, chains and verdicts."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.thresholds import Thresholds
-from serve.inference import PictureResult
-from serve.tracks import box_iou, follow, link, tracks_of
+from pipeline.decision.thresholds import Thresholds
+from serve.detector.inference import PictureResult
+from serve.video.tracks import box_iou, follow, link, tracks_of
 
 LIMITS = Thresholds(best_f1=0.5, low_fpr=0.8, balanced=0.5, suspicious=0.5)
 LEFT, RIGHT = (0, 0, 10, 10), (20, 0, 30, 10)

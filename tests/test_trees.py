@@ -1,4 +1,4 @@
-"""pipeline.trees: the same answers as scikit-learn, from a file that is checked."""
+"""pipeline.seam.trees: the same answers as scikit-learn, from a file that is checked."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from pipeline.errors import BundleError
-from pipeline.training.seam_fit import averaged, from_sklearn
-from pipeline.trees import TreeEnsemble, read_trees
+from pipeline.runtime.errors import BundleError
+from pipeline.seam.trees import TreeEnsemble, read_trees
+from pipeline.training.trees.fit import averaged, from_sklearn
 from tests.tiny_trees import stump
 
 

@@ -1,4 +1,4 @@
-"""pipeline.training.validation: the epoch's score from stored faces."""
+"""pipeline.training.loop.validation: the epoch's score from stored faces."""
 
 from dataclasses import replace
 
@@ -7,13 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.params import Params, load_params
-from pipeline.training.losses import Balance
-from pipeline.training.model import Detector, build_model
-from pipeline.training.scoring import picture_of
-from pipeline.training.store import FaceStore
-from pipeline.training.validation import Validator, of_every_source
-from pipeline.views import cut_views
+from pipeline.runtime.params import Params, load_params
+from pipeline.training.loop.losses import Balance
+from pipeline.training.loop.validation import Validator, of_every_source
+from pipeline.training.network.model import Detector, build_model
+from pipeline.training.store.reader import FaceStore, picture_of
+from pipeline.views.cut import cut_views
 from tests.packed_split import PREPROCESS as BOXES
 from tests.packed_split import packed_split
 from tests.test_model import params as model_params

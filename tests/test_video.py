@@ -1,4 +1,4 @@
-"""pipeline.video: exact frames, reproducible files, refusal of everything else."""
+"""pipeline.media.video: exact frames, reproducible files, refusal of everything else."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.errors import DecodeError
-from pipeline.video import probe, read_frames
-from pipeline.video_writer import write_mask_video, write_video
+from pipeline.media.video import probe, read_frames
+from pipeline.media.video_writer import write_mask_video, write_video
+from pipeline.runtime.errors import DecodeError
 from tests.synthetic import draw_clip, draw_scenery, write_clip
 
 COLOURS = ((0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 30), (30, 200, 30), (30, 30, 200))

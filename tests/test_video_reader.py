@@ -1,4 +1,4 @@
-"""serve.video_reader: what the child reads, and every way in which it may fail."""
+"""serve.video.reader: what the child reads, and every way in which it may fail."""
 
 import asyncio
 import os
@@ -11,12 +11,12 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.errors import DecodeError, TooLargeError
-from pipeline.video import read_frames
-from pipeline.video_writer import write_video
-from serve.sampling import SamplePlan, Sampling, plan_samples
-from serve.video_files import VideoLimits
-from serve.video_reader import ReadFrame, VideoReader
+from pipeline.media.video import read_frames
+from pipeline.media.video_writer import write_video
+from pipeline.runtime.errors import DecodeError, TooLargeError
+from serve.video.files import VideoLimits
+from serve.video.reader import ReadFrame, VideoReader
+from serve.video.sampling import SamplePlan, Sampling, plan_samples
 from tests.synthetic import draw_clip, draw_scenery, write_clip
 from tests.videos import readers, write_4k, write_720p, write_long, write_slow
 

@@ -1,11 +1,11 @@
-"""serve.videos: frames and scenes of a video, summed up in one verdict."""
+"""serve.video.videos: frames and scenes of a video, summed up in one verdict."""
 
 import pytest
 
-from pipeline.scenes import Scene
-from pipeline.thresholds import Thresholds
-from serve.inference import PictureResult
-from serve.videos import FrameResult, summary
+from pipeline.decision.thresholds import Thresholds
+from pipeline.frames.scenes import Scene
+from serve.detector.inference import PictureResult
+from serve.video.videos import FrameResult, summary
 
 LIMITS = Thresholds(best_f1=0.5, low_fpr=0.8, balanced=0.5, suspicious=0.5)
 

@@ -1,13 +1,13 @@
-"""pipeline.views: the same views, in the same order, wherever a face is judged."""
+"""pipeline.views.cut: the same views, in the same order, wherever a face is judged."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pipeline.aligned import aligned_view
-from pipeline.preprocess import Preprocess
-from pipeline.views import cut_view, cut_views, seam_view, view_names
+from pipeline.views.aligned import aligned_view
+from pipeline.views.cut import cut_view, cut_views, seam_view, view_names
+from pipeline.views.preprocess import Preprocess
 from tests.synthetic import draw_face
 
 FACE = draw_face(2, height=260, width=300, face_px=110, roll_deg=12)

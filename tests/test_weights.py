@@ -1,4 +1,4 @@
-"""pipeline.training.weights: the four sources, and errors that name the others."""
+"""pipeline.training.network.weights: the four sources, and errors that name the others."""
 
 import io
 from pathlib import Path
@@ -9,16 +9,11 @@ import timm
 import torch
 import torchvision
 
-from pipeline.errors import PackageError, WeightsError
-from pipeline.packages import fetch_package, read_member
-from pipeline.preprocess import Preprocess
-from pipeline.training.model import Detector, build_model
-from pipeline.training.weights import (
-    PACKAGED,
-    fill_by_order,
-    load_pretrained,
-    read_state,
-)
+from pipeline.runtime.errors import PackageError, WeightsError
+from pipeline.runtime.packages import fetch_package, read_member
+from pipeline.training.network.model import Detector, build_model
+from pipeline.training.network.weights import PACKAGED, fill_by_order, load_pretrained, read_state
+from pipeline.views.preprocess import Preprocess
 from tests.test_model import params
 
 SIZE_PX = 64

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pipeline.errors import DetectorError
 from pipeline.faces.detector import find_faces
 from pipeline.faces.load import load_detector
+from pipeline.runtime.errors import DetectorError
 from tests.tiny_graphs import save_graph, save_nodes
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline.seam_numbers import number_names
-from pipeline.trees import TreeEnsemble
+from pipeline.seam.numbers import number_names
+from pipeline.seam.trees import TreeEnsemble
 
 
 def stump(

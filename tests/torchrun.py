@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import yaml
 
-from pipeline.params import load_params
-from pipeline.quality import fit_quality, measure_quality
-from pipeline.training.packing import pack
+from pipeline.runtime.params import load_params
+from pipeline.training.store.packing import pack
+from pipeline.views.quality import fit_quality, measure_quality
 from tests.imports import ROOT
 from tests.packed_split import PREPROCESS, packed_split, write_split
 from tests.processes import free_port

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import psutil
 
-from pipeline.video_writer import write_video
-from serve.video_reader import CHILD
+from pipeline.media.video_writer import write_video
+from serve.video.reader import CHILD
 from tests.synthetic import draw_scene, draw_scenery
 
 

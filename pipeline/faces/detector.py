@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.views.preprocess import FloatArray, ImageU8
 
 NMS_IOU = 0.4
 # A border of half the longer side: a face that fills the picture then takes half of what is

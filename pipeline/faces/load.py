@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pipeline.errors import DetectorError
 from pipeline.faces.detector import FaceDetector
 from pipeline.faces.retinaface_pack import PACK_NAME
+from pipeline.runtime.errors import DetectorError
 
 
 def load_detector(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import DetectorError
 from pipeline.faces.detector import Face
-from pipeline.preprocess import ImageU8
+from pipeline.runtime.errors import DetectorError
+from pipeline.views.preprocess import ImageU8
 
 
 class MediapipeDetector:

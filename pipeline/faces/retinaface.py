@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 
+from pipeline.core.onnx_sessions import open_session
 from pipeline.faces.detector import Face, input_shape, keep_best, letterbox
 from pipeline.faces.retinaface_pack import (
     ANCHORS_PX,
@@ -13,8 +14,7 @@ from pipeline.faces.retinaface_pack import (
     STRIDES,
     read_retinaface,
 )
-from pipeline.faces.sessions import open_session
-from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.views.preprocess import FloatArray, ImageU8
 
 
 class RetinaFaceDetector:

@@ -16,8 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pipeline.errors import DetectorError
-from pipeline.packages import cache_root
+from pipeline.runtime.errors import DetectorError
+from pipeline.runtime.packages import cache_root
 
 PACK_NAME = "retinaface_mnet025"
 # Part of the cache folder's name: raise it when the graph below changes.

@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.errors import DetectorError
+from pipeline.core.onnx_sessions import PROVIDERS, session_options
 from pipeline.faces.detector import Face, input_shape, letterbox
 from pipeline.faces.retinaface_pack import PACK_NAME, build_pack
-from pipeline.faces.sessions import PROVIDERS, session_options
-from pipeline.preprocess import ImageU8
+from pipeline.runtime.errors import DetectorError
+from pipeline.views.preprocess import ImageU8
 
 
 class ScrfdPackDetector:

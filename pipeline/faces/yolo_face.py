@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.errors import DetectorError
+from pipeline.core.onnx_sessions import open_session
 from pipeline.faces.detector import Face, keep_best, letterbox
-from pipeline.faces.sessions import open_session
-from pipeline.preprocess import FloatArray, ImageU8
+from pipeline.runtime.errors import DetectorError
+from pipeline.views.preprocess import FloatArray, ImageU8
 
 DEFAULT_SIDE = 640
 BOX_ROWS = 5

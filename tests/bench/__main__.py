@@ -13,9 +13,9 @@ from importlib import import_module
 from pathlib import Path
 
 import serve.untracked  # noqa: F401
-from pipeline.cli import run_stage
-from pipeline.errors import PipelineError
-from pipeline.jsonfile import write_json
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.errors import PipelineError
 from tests.bench.machine import machine
 from tests.bench.options import Options
 from tests.bench.rows import Row, markdown, row_from, row_values, skipped

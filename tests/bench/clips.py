@@ -9,9 +9,9 @@ import av
 import cv2
 import numpy as np
 
-from pipeline.preprocess import ImageU8
-from pipeline.training.sample_cast import ASTRONAUT, HOPPER, TABLE
-from pipeline.training.sample_sources import read_picture
+from pipeline.training.sample.cast import ASTRONAUT, HOPPER, TABLE
+from pipeline.training.sample.sources import read_picture
+from pipeline.views.preprocess import ImageU8
 
 FPS = 25
 SCENE_S = 4

@@ -10,9 +10,9 @@ import cv2
 
 from pipeline.faces.detector import find_faces
 from pipeline.faces.load import load_detector
-from pipeline.params import load_params
-from pipeline.preprocess import ImageU8, Preprocess
-from serve.cores import usable_cores
+from pipeline.runtime.params import load_params
+from pipeline.views.preprocess import ImageU8, Preprocess
+from serve.detector.cores import usable_cores
 from tests.bench.clips import FPS, SCENE_S, frames
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, skipped

@@ -25,9 +25,9 @@ import numpy as np
 import psutil
 import yaml
 
-from pipeline.cli import run_stage, worker_count
-from pipeline.errors import PipelineError
-from pipeline.jsonfile import write_json
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.errors import PipelineError
 from tests.imports import ROOT
 
 REPORT = Path("metrics/growth.json")

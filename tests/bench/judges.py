@@ -11,15 +11,15 @@ import onnx2torch
 import onnxruntime
 import torch
 
-from pipeline.bundle import Bundle
+from pipeline.bundle.load import Bundle
+from pipeline.bundle.session import Logits
+from pipeline.core.onnx_sessions import PROVIDERS
 from pipeline.faces.scrfd_pack import ScrfdPackDetector
-from pipeline.faces.sessions import PROVIDERS
-from pipeline.params import load_params
-from pipeline.preprocess import FloatArray
-from pipeline.session import Logits
-from pipeline.training.model import build_model
-from serve.cores import usable_cores
-from serve.inference import SwapDetector, load_swap_detector
+from pipeline.runtime.params import load_params
+from pipeline.training.network.model import build_model
+from pipeline.views.preprocess import FloatArray
+from serve.detector.cores import usable_cores
+from serve.detector.inference import SwapDetector, load_swap_detector
 from serve.settings import load_settings
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from serve.cores import usable_cores
+from serve.detector.cores import usable_cores
 
 # What the vector units can do decides how long networks take.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")

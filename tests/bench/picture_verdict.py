@@ -6,11 +6,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from pipeline.bundle import SPEC_FILE, Bundle, load_bundle, read_spec
-from serve.bundles import EXPORT, RELEASE
-from serve.cores import usable_cores
-from serve.images import decode_picture
-from serve.inference import SwapDetector
+from pipeline.bundle.load import SPEC_FILE, Bundle, load_bundle, read_spec
+from serve.detector.bundles import EXPORT, RELEASE
+from serve.detector.cores import usable_cores
+from serve.detector.images import decode_picture
+from serve.detector.inference import SwapDetector
 from tests.bench.judges import by_default_sessions, in_torch, served, torch_bundle
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, longer, skipped

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cli import run_stage
-from pipeline.errors import PipelineError
-from pipeline.jsonfile import write_json
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.errors import PipelineError
 from tests.bench.growth import SAMPLE, STEPS, chosen_videos, run_measured, write_data_root
 from tests.bench.machine import machine
 from tests.imports import ROOT

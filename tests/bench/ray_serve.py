@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cli import run_stage
-from pipeline.errors import PipelineError
-from pipeline.jsonfile import write_json
-from serve.bundles import find_bundle
-from serve.cores import usable_cores
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.errors import PipelineError
+from serve.detector.bundles import find_bundle
+from serve.detector.cores import usable_cores
 from tests.bench.machine import machine
 from tests.bench.timing import Spread
 from tests.loadtest.client import Upload, closed_loop, upload_of

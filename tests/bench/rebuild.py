@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.runtime.errors import PipelineError
 from tests.bench.growth import free_box
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, longer, number

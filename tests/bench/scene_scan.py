@@ -10,12 +10,12 @@ from pathlib import Path
 import av
 import cv2
 
-from pipeline.params import load_params
-from pipeline.preprocess import ImageU8
-from pipeline.scene_frames import scene_frames
-from pipeline.scenes import detect_scenes
-from pipeline.video import THREADS_A_CORE
-from serve.cores import usable_cores
+from pipeline.frames.sampling import scene_frames
+from pipeline.frames.scenes import detect_scenes
+from pipeline.media.video import THREADS_A_CORE
+from pipeline.runtime.params import load_params
+from pipeline.views.preprocess import ImageU8
+from serve.detector.cores import usable_cores
 from tests.bench.clips import write_clip
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, longer, number

@@ -15,9 +15,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from pipeline.cli import run_stage
-from pipeline.errors import PipelineError
-from pipeline.jsonfile import write_json
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.errors import PipelineError
 from tests.bench.machine import machine
 
 REPORT = Path("metrics/profile.json")

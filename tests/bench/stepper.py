@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from pipeline.params import Params
-from pipeline.quality import QualityThresholds
-from pipeline.training.dataset import TrainDataset, init_worker, trained_preprocess
-from pipeline.training.hardware import keep_freed_memory, same_bits
-from pipeline.training.loop import Inputs, Run
-from pipeline.training.losses import class_balance, multitask_loss
-from pipeline.training.model import build_model
-from pipeline.training.phases import FROM_SCRATCH, parameter_groups
-from pipeline.training.sampler import PairSampler
-from pipeline.training.store import open_zarr
+from pipeline.runtime.params import Params
+from pipeline.training.loop.dataset import TrainDataset, init_worker
+from pipeline.training.loop.losses import class_balance, multitask_loss
+from pipeline.training.loop.schedule import FROM_SCRATCH, parameter_groups
+from pipeline.training.loop.train import Inputs, Run
+from pipeline.training.network.hardware import keep_freed_memory, same_bits
+from pipeline.training.network.model import build_model
+from pipeline.training.pairs.sampler import PairSampler
+from pipeline.training.pairs.scenes import trained_preprocess
+from pipeline.training.store.reader import open_zarr
+from pipeline.views.quality import QualityThresholds
 
 Batch = dict[str, Tensor]
 # Steps of different batches, again and again.

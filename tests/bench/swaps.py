@@ -7,13 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.labels import REAL
-from pipeline.params import load_params
-from pipeline.training.augment import Degradations
-from pipeline.training.pictures import Picture
-from pipeline.training.pseudo_swap import PseudoSwapper
-from pipeline.training.scoring import evenly, picture_of
-from pipeline.training.store import FaceStore, open_zarr
+from pipeline.core.labels import REAL
+from pipeline.runtime.params import load_params
+from pipeline.training.pairs.augment import Degradations
+from pipeline.training.store.reader import FaceStore, evenly, open_zarr, picture_of
+from pipeline.training.swaps.pseudo_swap import PseudoSwapper
+from pipeline.views.picture import Picture
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster
 from tests.bench.timing import Works, timed

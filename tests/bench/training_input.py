@@ -19,14 +19,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.params import Params, load_params
-from pipeline.preprocess import ImageU8, Preprocess
-from pipeline.training.dataset import TrainDataset, init_worker, trained_preprocess
-from pipeline.training.loop import Inputs
-from pipeline.training.sampler import Item
-from pipeline.training.store import FaceStore
-from pipeline.views import cut_view
-from serve.cores import usable_cores
+from pipeline.runtime.params import Params, load_params
+from pipeline.training.loop.dataset import TrainDataset, init_worker
+from pipeline.training.loop.train import Inputs
+from pipeline.training.pairs.sampler import Item
+from pipeline.training.pairs.scenes import trained_preprocess
+from pipeline.training.store.reader import FaceStore
+from pipeline.views.cut import cut_view
+from pipeline.views.preprocess import ImageU8, Preprocess
+from serve.detector.cores import usable_cores
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster
 from tests.bench.stepper import learning, pair_sampler, stored_inputs

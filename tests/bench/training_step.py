@@ -4,9 +4,9 @@ from contextlib import ExitStack
 
 import torch
 
-from pipeline.params import Params, load_params
-from pipeline.training.hardware import choose_precision
-from serve.cores import usable_cores
+from pipeline.runtime.params import Params, load_params
+from pipeline.training.network.hardware import choose_precision
+from serve.detector.cores import usable_cores
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, number
 from tests.bench.stepper import learning, stored_inputs

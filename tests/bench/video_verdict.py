@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 from scenedetect import ContentDetector, detect
 
-from pipeline.scenes import Scene, sample_indices
-from serve.cores import usable_cores
-from serve.inference import SwapDetector
-from serve.sampling import plan_samples
+from pipeline.frames.scenes import Scene, sample_indices
+from serve.detector.cores import usable_cores
+from serve.detector.inference import SwapDetector
 from serve.settings import load_settings
-from serve.videos import judge_video, sampling_of
+from serve.video.sampling import plan_samples
+from serve.video.videos import judge_video, sampling_of
 from tests.bench.clips import FPS, write_clip
 from tests.bench.judges import served
 from tests.bench.options import Options

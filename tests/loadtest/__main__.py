@@ -15,11 +15,11 @@ from typing import Any
 
 import onnxruntime
 
-from pipeline.bundle import SPEC_FILE, read_spec
-from pipeline.cli import run_stage
-from pipeline.jsonfile import write_json
-from serve.bundles import find_bundle
-from serve.cores import usable_cores
+from pipeline.bundle.load import SPEC_FILE, read_spec
+from pipeline.core.files import write_json
+from pipeline.runtime.cli import run_stage
+from serve.detector.bundles import find_bundle
+from serve.detector.cores import usable_cores
 from serve.settings import load_settings
 from tests.loadtest.inputs import encoded, photograph
 from tests.loadtest.measures import overhead, overload, reloads

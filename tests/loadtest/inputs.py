@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.preprocess import ImageU8
-from pipeline.training.sample_cast import ASTRONAUT
-from pipeline.training.sample_sources import read_picture
-from pipeline.video_writer import write_video
+from pipeline.media.video_writer import write_video
+from pipeline.training.sample.cast import ASTRONAUT
+from pipeline.training.sample.sources import read_picture
+from pipeline.views.preprocess import ImageU8
 
 SIDE_PX = 1024
 # Gives about 250 kB at that side.

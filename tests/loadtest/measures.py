@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from serve.cores import usable_cores
-from serve.images import decode_picture
-from serve.inference import load_swap_detector
+from serve.detector.cores import usable_cores
+from serve.detector.images import decode_picture
+from serve.detector.inference import load_swap_detector
 from serve.settings import load_settings
 from tests.loadtest.client import Client, Reply, Upload, closed_loop, open_loop, upload_of
 from tests.loadtest.service import Service

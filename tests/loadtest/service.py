@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.errors import PipelineError
+from pipeline.runtime.errors import PipelineError
 from tests.loadtest.client import Client
 from tests.processes import open_files
 
@@ -21,7 +21,7 @@ START_S = 120
 POLL_S = 0.02
 COMMAND = (
     *(sys.executable, "-m", "uvicorn", "serve.main:app", "--host", "127.0.0.1"),
-    *("--no-access-log", "--loop", "asyncio", "--http", "serve.connection:Connection"),
+    *("--no-access-log", "--loop", "asyncio", "--http", "serve.web.connection:Connection"),
     *("--timeout-graceful-shutdown", "90", "--port"),
 )
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import serve.untracked  # noqa: F401
-from pipeline.cli import run_stage
-from pipeline.jsonfile import to_json, write_json
-from pipeline.readme_tables import machines_table, replicas_table, scale_table
+from pipeline.core.files import to_json, write_json
+from pipeline.runtime.cli import run_stage
+from pipeline.training.review.readme_tables import machines_table, replicas_table, scale_table
 from tests.scale.assumptions import Assumptions, add_options, assumptions_from
 from tests.scale.measured import Measured, read_measured, read_report
 from tests.scale.plan import Plan

@@ -6,7 +6,7 @@ None of these was measured here. A GPU is worth so many of the cores that were.
 import argparse
 from dataclasses import dataclass, field, fields
 
-from pipeline.errors import PipelineError
+from pipeline.runtime.errors import PipelineError
 
 HOUR_S = 3600
 MONTH_H = 730

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.runtime.errors import PipelineError
 
 # Rows of metrics/bench.json: (work, unit of ours).
 PICTURES = ("picture to verdict, 1024-px JPEG", "pictures/s")

@@ -1,7 +1,8 @@
 """Replicas of the service as queues: what a request waits, and how many are refused.
 
-A replica is serve.lane.Lane: one inference at a time, first come first served, and a refusal when
-`queue_length` requests are inside. The lane's deadline (30 s) lies beyond the longest wait in it.
+A replica is serve.detector.lane.Lane: one inference at a time, first come first served, and a
+refusal when `queue_length` requests are inside. The lane's deadline (30 s) lies beyond the longest
+wait in it.
 """
 
 import heapq

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import PipelineError
+from pipeline.runtime.errors import PipelineError
 from serve.settings import Settings
 from tests.scale.assumptions import MONTH_H, Assumptions
 from tests.scale.measured import Measured

@@ -19,19 +19,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.crops import CropJob, crop_frames
-from pipeline.errors import PipelineError
+from pipeline.core.labels import REAL, SPLITS
+from pipeline.core.manifest import CropRow, FrameRow, InputRow, SplitRow, read_rows, write_rows
+from pipeline.crops.cropping import CropJob, crop_frames
 from pipeline.faces.detector import find_faces
-from pipeline.frames import extract_frames
-from pipeline.labels import REAL, SPLITS
-from pipeline.manifest import CropRow, FrameRow, InputRow, SplitRow, read_rows, write_rows
-from pipeline.params import load_params
-from pipeline.preprocess import Preprocess
-from pipeline.training.packing import pack
-from pipeline.training.store import open_zarr
-from serve.cores import usable_cores
-from serve.images import decode_picture
-from serve.inference import MIN_FOUND_PX
+from pipeline.frames.extraction import extract_frames
+from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.params import load_params
+from pipeline.training.store.packing import pack
+from pipeline.training.store.reader import open_zarr
+from pipeline.views.preprocess import Preprocess
+from serve.detector.cores import usable_cores
+from serve.detector.images import decode_picture
+from serve.detector.inference import MIN_FOUND_PX
 from tests.bench.clips import write_clip
 from tests.bench.growth import processor_seconds
 from tests.bench.judges import served

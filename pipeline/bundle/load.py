@@ -1,0 +1,295 @@
+"""The exported detector: what is in a bundle, and how one is loaded and checked before it serves.
+
+An ONNX file with flipped bits or NaN weights loads without an error, so a bundle is trusted only
+after its hashes agree and it reproduces its golden outputs on this machine.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+import onnxruntime
+from pydantic import Field, ValidationError
+
+from pipeline.bundle.session import (
+    INPUT,
+    Finite,
+    GoldenOutputs,
+    Logits,
+    golden_outputs,
+    open_session,
+    run_session,
+)
+from pipeline.decision.decide import DecisionSpec
+from pipeline.runtime.errors import BundleError
+from pipeline.runtime.params import validation_lines
+from pipeline.runtime.sections import OpenFraction, Section
+from pipeline.seam.numbers import number_names
+from pipeline.seam.trees import TreeEnsemble
+from pipeline.views.preprocess import FloatArray, Preprocess
+
+SCHEMA_VERSION: Final = 3
+SPEC_FILE: Final = "detector.json"
+# On logits, relative where they exceed 1: processors with other vector units round differently, and
+# int8 kernels more so.
+TOLERANCE: Final = {"fp32": 2e-3, "int8": 1e-1}
+
+# detector.json keeps six significant digits.
+GOLDEN_SEAM_TOLERANCE: Final = 1e-4
+
+Precision = Literal["fp32", "int8"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class FileSpec(Section):
+    """One file of the bundle."""
+
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(ge=1)]
+
+
+class Golden(Section):
+    """`count` crops of `golden_crops` and what each model file answers to them; what the trees
+    answer to as many rows of `golden_numbers`."""
+
+    count: Annotated[int, Field(ge=1)]
+    outputs: dict[Precision, GoldenOutputs]
+    seam: list[Finite]
+
+
+class Int8Check(Section):
+    """Whether the quantised copy passed its gate, and why."""
+
+    written: bool
+    reason: str
+    auc_change: Finite | None = None
+    verdict_flips_frac: Finite | None = None
+
+
+class FaceFinder(Section):
+    """The face detector whose boxes the crops were cut around; a service should use the same."""
+
+    detector: str
+    pack: str
+    min_score: Finite
+
+
+class FrameSampling(Section):
+    """How training took frames from videos; a service should take them alike."""
+
+    frames_per_scene: Annotated[int, Field(ge=1)]
+    scene_threshold: OpenFraction
+    min_scene_s: Finite
+
+
+class Provenance(Section):
+    """Where the weights come from. Digests instead of a Git revision: a revision would change the
+    bundle's bytes with every commit, while these change only when code, params or data do."""
+
+    code_sha256: Sha256
+    params_sha256: Sha256
+    data_sha256: dict[str, Sha256]
+    trained_on: str
+    epoch: int
+
+
+class DetectorSpec(Section):
+    """detector.json: all that a service needs beside the ONNX file.
+
+    version: changes with the weights and the decision. models: ONNX file a precision. seam_trees:
+    file of the trees on the seam's numbers. files: every other file of the bundle by name. heads:
+    output name and its shape without the batch. quality: thresholds of pipeline.views.quality.
+    metrics: headline numbers of the test split, null if undefined.
+    """
+
+    schema_version: int
+    name: str
+    version: Annotated[str, Field(min_length=1)]
+    opset: int
+    preprocess: Preprocess
+    decision: DecisionSpec
+    heads: dict[str, list[int]]
+    quality: dict[str, Any]
+    face_finder: FaceFinder
+    sampling: FrameSampling
+    models: dict[Precision, FileName]
+    seam_trees: FileName
+    files: dict[FileName, FileSpec]
+    int8: Int8Check
+    golden: Golden
+    provenance: Provenance
+    metrics: dict[str, Finite | None]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified detector, ready to run. Safe to use from several threads."""
+
+    directory: Path
+    spec: DetectorSpec
+    precision: Precision
+    session: onnxruntime.InferenceSession
+    trees: TreeEnsemble
+
+    @property
+    def sha256(self) -> str:
+        """Of the ONNX file in use."""
+        return self.spec.files[self.spec.models[self.precision]].sha256
+
+    def predict(self, inputs: FloatArray) -> Logits:
+        """(n, 3, size, size) float32 from `Preprocess.to_input` -> logits a head, each (n, ...).
+
+        Raises ValueError on another shape or type, BundleError when an output is not finite.
+        """
+        size_px = self.spec.preprocess.size_px
+        if inputs.dtype != np.float32 or inputs.shape[1:] != (3, size_px, size_px):
+            raise ValueError(
+                f"expected (n, 3, {size_px}, {size_px}) float32, got {inputs.shape} {inputs.dtype}"
+            )
+        return run_session(self.session, inputs, list(self.spec.heads))
+
+
+def load_bundle(
+    directory: Path,
+    threads: int,
+    precision: Precision = "fp32",
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+) -> Bundle:
+    """Read and verify a bundle: schema, hashes, graph, golden outputs.
+
+    threads: of one inference; take the cores this process may use, never the host's count.
+    Raises BundleError naming the file and what is wrong with it.
+    """
+    spec = read_spec(directory / SPEC_FILE)
+    if precision not in spec.models:
+        raise BundleError(
+            f"{directory / SPEC_FILE}: models: no {precision} model in this bundle "
+            f"(it has {', '.join(sorted(spec.models))}; int8: {spec.int8.reason})"
+        )
+    contents = {name: _verified(directory / name, entry) for name, entry in spec.files.items()}
+    name = spec.models[precision]
+    session = open_session(contents[name], threads, providers, label=str(directory / name))
+    _check_graph(directory / name, session, spec)
+    check_golden(directory / name, session, spec, precision)
+    trees_path = directory / spec.seam_trees
+    trees = TreeEnsemble.from_bytes(contents[spec.seam_trees], str(trees_path))
+    _check_trees(trees_path, trees, spec)
+    return Bundle(directory, spec, precision, session, trees)
+
+
+def read_spec(path: Path) -> DetectorSpec:
+    """Read detector.json. Raises BundleError: missing, not JSON, another schema, wrong values."""
+    try:
+        text = path.read_bytes()
+        raw = json.loads(text)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise BundleError(f"{path}: not JSON ({error})") from None
+    if not isinstance(raw, dict):
+        raise BundleError(f"{path}: expected a JSON object, got {type(raw).__name__}")
+    version = raw.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: schema_version: this program reads {SCHEMA_VERSION}, got {version!r}; "
+            "export the bundle again or use the program that wrote it"
+        )
+    try:
+        spec = DetectorSpec.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleError("\n".join(validation_lines(path, error))) from None
+    unlisted = sorted({*spec.models.values(), spec.seam_trees} - set(spec.files))
+    if unlisted:
+        raise BundleError(f"{path}: files: no entry for {', '.join(unlisted)}")
+    return spec
+
+
+def check_golden(
+    path: Path, session: onnxruntime.InferenceSession, spec: DetectorSpec, precision: Precision
+) -> None:
+    """Raise BundleError when the model no longer answers what it answered when it was exported."""
+    expected = spec.golden.outputs.get(precision)
+    if expected is None:
+        raise BundleError(f"{path}: detector.json has no golden outputs for {precision}")
+    try:
+        found = golden_outputs(session, spec.preprocess, spec.golden.count, list(spec.heads))
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+    tolerance = TOLERANCE[precision]
+    for head in spec.heads:
+        want, got = (
+            np.asarray(getattr(side, head), dtype=np.float64) for side in (expected, found)
+        )
+        if want.shape != got.shape:
+            raise BundleError(f"{path}: {head}: golden shape {want.shape}, got {got.shape}")
+        worst = float(np.abs(want - got).max())
+        if worst > tolerance * max(1.0, float(np.abs(want).max())):
+            raise BundleError(
+                f"{path}: {head}: golden outputs differ by {worst:.3g} (tolerance {tolerance:g}); "
+                "the file was altered or this machine computes wrongly"
+            )
+
+
+def golden_numbers(count: int) -> FloatArray:
+    """(count, k) float32 numbers as of a seam, some unknown: the same on every machine."""
+    width = len(number_names())
+    mixed = (np.arange(count * width, dtype=np.uint64) * np.uint64(2654435761)) >> np.uint64(12)
+    numbers = (mixed % np.uint64(2001)).astype(np.float32) / np.float32(1000) - np.float32(1)
+    numbers = numbers.reshape(count, width)
+    numbers[:, ::17] = np.nan
+    return numbers
+
+
+def golden_seam(trees: TreeEnsemble, count: int) -> list[float]:
+    """What an ensemble answers to the golden numbers."""
+    return [float(f"{logit:.9g}") for logit in trees.logits(golden_numbers(count))]
+
+
+def _check_trees(path: Path, trees: TreeEnsemble, spec: DetectorSpec) -> None:
+    """Raise BundleError unless the trees read our numbers and answer as they did."""
+    if int(trees.feature.max()) >= len(number_names()):
+        raise BundleError(f"{path}: reads more numbers than the {len(number_names())} of a seam")
+    found = golden_seam(trees, spec.golden.count)
+    if not np.allclose(found, spec.golden.seam, atol=GOLDEN_SEAM_TOLERANCE, rtol=0):
+        raise BundleError(
+            f"{path}: golden outputs differ; the file was altered or this machine computes wrongly"
+        )
+
+
+def _verified(path: Path, entry: FileSpec) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != entry.sha256:
+        raise BundleError(
+            f"{path}: sha256 {digest[:12]}... ({len(content)} bytes), detector.json says "
+            f"{entry.sha256[:12]}... ({entry.size_bytes} bytes)"
+        )
+    return content
+
+
+def _check_graph(path: Path, session: onnxruntime.InferenceSession, spec: DetectorSpec) -> None:
+    size_px = spec.preprocess.size_px
+    inputs = {node.name: node.shape for node in session.get_inputs()}
+    outputs = {node.name: node.shape for node in session.get_outputs()}
+    faults = []
+    if set(inputs) != {INPUT} or inputs[INPUT][1:] != [3, size_px, size_px]:
+        faults.append(
+            f"{path}: inputs: expected {INPUT} (n, 3, {size_px}, {size_px}), got {inputs}"
+        )
+    if set(GoldenOutputs.model_fields) != set(spec.heads):
+        faults.append(f"{path}: heads: expected {sorted(GoldenOutputs.model_fields)}")
+    for head, shape in spec.heads.items():
+        if head not in outputs:
+            faults.append(f"{path}: outputs: {head} is missing, got {sorted(outputs)}")
+        elif outputs[head][1:] != shape:
+            faults.append(f"{path}: outputs: {head}: expected (n, *{shape}), got {outputs[head]}")
+    if faults:
+        raise BundleError("\n".join(faults))

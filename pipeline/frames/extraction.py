@@ -1,0 +1,256 @@
+"""From videos to the frames that are worked on: a few of every scene, as PNG.
+
+PNG, because the detector looks for traces of resampling and compression: a JPEG would add a trace
+of its own, to reals and fakes alike, and hide theirs. Videos that an earlier run has seen are taken
+from its entries (pipeline.stage_cache).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import cv2
+
+from pipeline.core.manifest import FrameRow, InputRow, Origin, SkipRow
+from pipeline.frames.sampling import SceneFrame, frames_at, scene_frames
+from pipeline.media.pictures import write_png
+from pipeline.media.video import probe, read_frames
+from pipeline.runtime.cache import StageCache, content_digest, open_cache, versions
+from pipeline.runtime.code import code_digest
+from pipeline.runtime.errors import DecodeError, SkipLimitError
+from pipeline.runtime.sections import ExtractFramesParams
+from pipeline.runtime.workers import worker_map
+
+STAGE = "extract_frames"
+# Frame numbers of a fake and its original mean the same moment only at the same frame rate.
+SAME_FPS = 0.01
+
+LIBRARIES = ("av", "numpy", "opencv-python", "opencv-python-headless", "scenedetect")
+
+Picks = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """rows: raw.csv, by video in the order given, then by frame. skipped: one row a bad video.
+
+    reused: number of videos whose frames came from the cache.
+    """
+
+    rows: list[FrameRow]
+    skipped: list[SkipRow]
+    reused: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """original and picks: the original video and the (scene, frame index) pairs taken from it."""
+
+    video: InputRow
+    folder: Path
+    params: ExtractFramesParams
+    cache: StageCache
+    original: InputRow | None = None
+    picks: Picks = ()
+
+    @property
+    def prefix(self) -> str:
+        """What the paths of the video's frames begin with."""
+        return f"{(self.folder / self.video.video_id).as_posix()}/"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """The rows of a video, or why there are none."""
+
+    video_id: str
+    rows: list[FrameRow]
+    skipped: SkipRow | None = None
+    reused: bool = False
+
+
+def extract_frames(
+    videos: Sequence[InputRow],
+    folder: Path,
+    params: ExtractFramesParams,
+    workers: int,
+    cache_root: Path | None = None,
+    ray_address: str = "",
+) -> Extraction:
+    """Write frames_per_scene frames of each scene to `folder`/<video_id>/<scene>_<frame>.png.
+
+    A fake whose original is among the videos is sampled at the original's very frames; a paste mask
+    is written beside its frame as .mask.png. The result does not depend on `workers` (processes).
+    A video that cannot be decoded, or has no scene long enough, is skipped with a reason.
+    cache_root: where the frames of earlier runs are kept; None to decode every video anew.
+    ray_address: of a Ray to work on instead (pipeline.runtime.workers); a video that kills each of
+    its workers there is skipped as well.
+    """
+    cache = open_cache(cache_root, STAGE, _recipe(params))
+    by_id = {video.video_id: video for video in videos}
+    leaders = [video for video in videos if video.original_video_id not in by_id]
+    followers = [video for video in videos if video.original_video_id in by_id]
+    with worker_map(min(workers, len(videos)), ray_address, _worker_died) as run:
+        done = _by_id(run(_extract_video, [_Job(v, folder, params, cache) for v in leaders]))
+        jobs = []
+        for video in followers:
+            original = by_id[video.original_video_id]
+            picks = _picks_of(done.get(original.video_id))
+            jobs.append(_Job(video, folder, params, cache, original, picks))
+        done |= _by_id(run(_extract_video, jobs))
+    cache.prune()
+    outcomes = [done[video.video_id] for video in videos]
+    return Extraction(
+        rows=[row for outcome in outcomes for row in outcome.rows],
+        skipped=[outcome.skipped for outcome in outcomes if outcome.skipped],
+        reused=sum(outcome.reused for outcome in outcomes),
+    )
+
+
+def require_few_skipped(
+    skipped: Sequence[SkipRow], total: int, max_skip_frac: float, listed_in: Path
+) -> None:
+    """Raise SkipLimitError, naming the list, when more than this share of videos was skipped."""
+    if len(skipped) > max_skip_frac * total:
+        raise SkipLimitError(
+            f"{STAGE}: {len(skipped)} of {total} videos were skipped, above"
+            f" extract_frames.max_skip_frac {max_skip_frac:g}; {listed_in} lists them, the first:"
+            f" {skipped[0].path} ({skipped[0].reason})"
+        )
+
+
+def _recipe(params: ExtractFramesParams) -> dict[str, Any]:
+    """What every video's frames depend on."""
+    return {
+        "params": params.model_dump(exclude={"max_skip_frac"}),
+        "code": code_digest(STAGE),
+        "libraries": versions(LIBRARIES) | av.library_versions,
+        "processor": cv2.getCPUFeaturesLine(),
+    }
+
+
+def _by_id(outcomes: Iterable[_Outcome]) -> dict[str, _Outcome]:
+    return {outcome.video_id: outcome for outcome in outcomes}
+
+
+def _picks_of(outcome: _Outcome | None) -> Picks:
+    return tuple((row.scene, row.frame_index) for row in outcome.rows) if outcome else ()
+
+
+def _extract_video(job: _Job) -> _Outcome:
+    """Write a video's frames, from the cache where it has them."""
+    video = job.video
+    try:
+        given = _original_picks(job)
+        key = job.cache.key(content_digest(video.path), content_digest(video.mask_path), given)
+        if kept := job.cache.restore(key, job.prefix):
+            return _Outcome(video.video_id, _rows(job, kept), reused=True)
+        frames = _write_frames(job, given)
+    except DecodeError as error:
+        return _skip(video, "decode_error", str(error))
+    if not frames:
+        wanted = f"frame {given[0][1]}" if given else f"scene of {job.params.min_scene_s:g} s"
+        return _skip(video, "too_short", f"has no {wanted}")
+    job.cache.store(key, job.prefix, _names(frames), frames)
+    return _Outcome(video.video_id, _rows(job, frames))
+
+
+def _original_picks(job: _Job) -> Picks:
+    """(scene, frame index) pairs of the original, where they mean the same moments."""
+    if job.original is None or not job.picks:
+        return ()
+    fps, original_fps = (probe(Path(video.path)).fps for video in (job.video, job.original))
+    return job.picks if abs(fps - original_fps) <= SAME_FPS * original_fps else ()
+
+
+def _frames(job: _Job, given: Picks) -> Iterator[SceneFrame]:
+    """The frames at the original's picks, else of the video's own scenes."""
+    path, params = Path(job.video.path), job.params
+    if not given:
+        yield from scene_frames(
+            path, params.scene_threshold, params.min_scene_s, params.frames_per_scene
+        )
+        return
+    yield from frames_at(path, {index: scene for scene, index in given})
+
+
+def _write_frames(job: _Job, given: Picks) -> list[dict[str, Any]]:
+    """What raw.csv says of each written frame, with file names; no file is left after an error."""
+    frames: list[dict[str, Any]] = []
+    shapes: list[tuple[int, ...]] = []
+    try:
+        for frame in _frames(job, given):
+            frames.append(_write_frame(job.prefix, frame))
+            shapes.append(frame.rgb.shape[:2])
+        if job.video.mask_path:
+            _write_masks(job, frames, shapes)
+    except DecodeError:
+        for name in _names(frames):
+            Path(f"{job.prefix}{name}").unlink()
+        raise
+    return frames
+
+
+def _write_frame(prefix: str, frame: SceneFrame) -> dict[str, Any]:
+    name = f"{frame.scene:03d}_{frame.index:06d}.png"
+    write_png(f"{prefix}{name}", frame.rgb)
+    return {
+        "frame_path": name,
+        "mask_path": "",
+        "scene": frame.scene,
+        "frame_index": frame.index,
+        "timestamp_s": frame.timestamp_s,
+    }
+
+
+def _write_masks(
+    job: _Job, frames: Sequence[dict[str, Any]], shapes: Sequence[tuple[int, ...]]
+) -> None:
+    """Write each frame's mask beside it. Raises DecodeError where the masks do not fit."""
+    path = Path(job.video.mask_path)
+    wanted = [frame["frame_index"] for frame in frames]
+    masks = read_frames(path, wanted, pixel_format="gray")
+    for frame, shape in zip(frames, shapes, strict=True):
+        index, _, mask = next(masks, (None, 0.0, None))
+        if mask is None:
+            raise DecodeError(f"{path}: has fewer frames than {job.video.path}")
+        if mask.shape != shape:
+            raise DecodeError(
+                f"{path}: frame {index} of {mask.shape} does not fit the video's frame {index} of"
+                f" {shape}"
+            )
+        name = frame["frame_path"].replace(".png", ".mask.png")
+        write_png(f"{job.prefix}{name}", mask)
+        frame["mask_path"] = name
+
+
+def _names(frames: Sequence[dict[str, Any]]) -> list[str]:
+    """The files that the frames name."""
+    return [name for frame in frames for name in (frame["frame_path"], frame["mask_path"]) if name]
+
+
+def _rows(job: _Job, frames: Sequence[dict[str, Any]]) -> list[FrameRow]:
+    origin = {name: getattr(job.video, name) for name in Origin.model_fields}
+    paths = ("frame_path", "mask_path")
+    return [
+        FrameRow(**origin, **frame | {p: job.prefix + frame[p] for p in paths if frame[p]})
+        for frame in frames
+    ]
+
+
+def _worker_died(job: _Job) -> _Outcome:
+    for path in Path(job.prefix).glob("*.png"):
+        path.unlink()
+    return _skip(job.video, "worker_died", "each process that worked on it died")
+
+
+def _skip(
+    video: InputRow, reason: Literal["decode_error", "too_short", "worker_died"], detail: str
+) -> _Outcome:
+    """Not kept for later runs: the detail names the file."""
+    row = SkipRow(
+        path=video.path, video_id=video.video_id, stage=STAGE, reason=reason, detail=detail
+    )
+    return _Outcome(video.video_id, [], row)

@@ -1,0 +1,127 @@
+"""The still pictures of the data root: images.csv."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pipeline.core.labels import REAL, FakeType
+from pipeline.core.manifest import Label, Name, Row
+from pipeline.inputs.drafts import Draft, Findings, draft_of, name_faults, parsed
+
+
+class ImageEntry(Row):
+    """One line of the user's images.csv; paths are absolute or relative to the data root.
+
+    video_id: the video that the picture is a frame of, or a name of its own. fake_type: what made a
+    fake, default "other". original_video_id: video_id of the real picture or video before the swap.
+    """
+
+    path: Name
+    label: Label
+    source: Name
+    video_id: str = ""
+    identity_id: str = ""
+    fake_type: Literal["", FakeType] = ""
+    source_identity_id: str = ""
+    original_video_id: str = ""
+    mask_path: str = ""
+
+
+def list_images(root: Path, videos: Sequence[Draft], findings: Findings) -> list[Draft]:
+    """In the order of images.csv. videos: whose names pictures may refer to but not take."""
+    path = root / "images.csv"
+    if not path.exists():
+        findings.faults.append(
+            f"{path}: not found; create it, with the header line path,label,source alone when"
+            " there are no pictures (DVC tracks the file)"
+        )
+        return []
+    entries = parsed(path, ImageEntry, findings)
+    given = Counter(entry.video_id for entry in entries.values())
+    given.update(str(video.values["video_id"]) for video in videos)
+    drafts = {}
+    for number, entry in entries.items():
+        where = f"{path}: row {number}"
+        findings.faults += _entry_faults(where, root, entry)
+        drafts[number] = _image(where, root, entry, shared=given[entry.video_id] > 1)
+        findings.faults += name_faults(drafts[number])
+    _inherit_identities(entries, drafts, videos)
+    findings.faults += _repetitions(path, drafts, "path")
+    findings.faults += _repetitions(path, drafts, "video_id")
+    return list(drafts.values())
+
+
+def _image(where: str, root: Path, entry: ImageEntry, *, shared: bool) -> Draft:
+    """video_id must be a picture's own: frames of one video are told apart by their file names.
+
+    That video is then kept as original_video_id, so that its frames stay in one split.
+    """
+    path = PurePosixPath(entry.path)
+    folders = [part for part in path.parent.parts if part not in ("/", "..")]
+    own = "/".join([*folders, path.stem])
+    video_id = entry.video_id or own
+    original = entry.original_video_id
+    if entry.video_id and shared:
+        video_id = f"{entry.video_id}/{path.stem}"
+        original = original or entry.video_id
+    draft = draft_of(
+        _located(root, entry.path),
+        fake_type=_fake_type(entry),
+        source=entry.source,
+        video_id=video_id,
+        identity_id=entry.identity_id or entry.original_video_id or entry.video_id or own,
+        source_identity_id=entry.source_identity_id,
+        original_video_id=original,
+        mask_path=_located(root, entry.mask_path).as_posix() if entry.mask_path else "",
+    )
+    return Draft(where, draft.values)
+
+
+def _inherit_identities(
+    entries: dict[int, ImageEntry], drafts: dict[int, Draft], videos: Sequence[Draft]
+) -> None:
+    """A fake of which nothing else is said shows the person of its original."""
+    known = {d.values["video_id"]: d.values["identity_id"] for d in [*videos, *drafts.values()]}
+    for number, draft in drafts.items():
+        original = draft.values["original_video_id"]
+        if not entries[number].identity_id and original in known:
+            draft.values["identity_id"] = known[original]
+
+
+def _fake_type(entry: ImageEntry) -> FakeType:
+    return entry.fake_type or ("real" if entry.label == REAL else "other")
+
+
+def _entry_faults(where: str, root: Path, entry: ImageEntry) -> list[str]:
+    faults = []
+    if (_fake_type(entry) == "real") != (entry.label == REAL):
+        expected = "real or nothing" if entry.label == REAL else "what made the fake"
+        faults.append(
+            f"{where}: fake_type: {entry.fake_type!r} contradicts label {entry.label};"
+            f" expected {expected}"
+        )
+    for column, text in (("path", entry.path), ("mask_path", entry.mask_path)):
+        if text and not _located(root, text).is_file():
+            faults.append(f"{where}: {column}: {text!r} is no file of {root}")
+    return faults
+
+
+def _located(root: Path, text: str) -> Path:
+    path = Path(text)
+    return path if path.is_absolute() else root / path
+
+
+def _repetitions(path: Path, drafts: dict[int, Draft], column: str) -> list[str]:
+    first_row: dict[str, int] = {}
+    faults = []
+    for number, draft in drafts.items():
+        value = os.path.normpath(str(draft.values[column]))
+        if value in first_row:
+            faults.append(
+                f"{path}: row {number}: {column}: {draft.values[column]!r} stands already in row"
+                f" {first_row[value]}"
+            )
+        first_row.setdefault(value, number)
+    return faults

@@ -1,0 +1,104 @@
+"""The data root, read into two manifests: one row a video, one row a still picture.
+
+    <root>/inswapper/original_videos/*.mp4   real videos
+    <root>/inswapper/inswapper/*.mp4         INSwapper fakes of them; masks/<stem>.mkv if known
+    <root>/inswapper/uniface/*.mp4           UniFace fakes of them; masks/<stem>.mkv if known
+    <root>/inswapper/identities.csv          optional: video_id,identity_id[,source_identity_id]
+    <root>/images.csv                        path,label,source and optional columns (ImageEntry)
+
+Videos in any other folder are left out on purpose.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.labels import FAKE
+from pipeline.core.manifest import InputRow
+from pipeline.inputs.drafts import Draft, Findings, listed
+from pipeline.inputs.images import list_images
+from pipeline.inputs.videos import ORIGINALS, list_videos
+from pipeline.runtime.errors import ManifestError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Rows in stable order, and what deserves a word without being an error."""
+
+    videos: list[InputRow]
+    images: list[InputRow]
+    warnings: list[str]
+
+
+def list_inputs(root: Path) -> Inputs:
+    """Read the data root; videos by folder and name, pictures in the order of images.csv.
+
+    Raises ManifestError with every fault, one a line: unknown columns, labels that contradict
+    fake_type, missing or repeated files, names that clash; and when there is no input at all.
+    """
+    findings = Findings()
+    videos = list_videos(root, findings)
+    images = list_images(root, videos, findings)
+    if not videos and not images and not findings.faults:
+        findings.faults.append(_how_to_start(root))
+    _raise_faults(findings)
+    rows = [_finished(draft) for draft in [*videos, *images]]
+    _check_contents([*videos, *images], rows, findings)
+    _raise_faults(findings)
+    _warn_of_lone_fakes(rows, findings)
+    return Inputs(rows[: len(videos)], rows[len(videos) :], findings.warnings)
+
+
+def _raise_faults(findings: Findings) -> None:
+    if findings.faults:
+        raise ManifestError("\n".join(findings.faults))
+
+
+def _how_to_start(root: Path) -> str:
+    return (
+        f"{root}: holds no input. Put real videos into {root}/inswapper/{ORIGINALS}, INSwapper"
+        f" fakes of them into {root}/inswapper/inswapper, UniFace fakes into"
+        f" {root}/inswapper/uniface, or list pictures in {root}/images.csv"
+    )
+
+
+def _finished(draft: Draft) -> InputRow:
+    with Path(draft.values["path"]).open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return InputRow(**draft.values, sha256=digest)
+
+
+def _check_contents(drafts: Sequence[Draft], rows: Sequence[InputRow], findings: Findings) -> None:
+    """The same bytes twice: with two labels a fault, else a picture that may reach two splits."""
+    first: dict[str, tuple[str, InputRow]] = {}
+    for draft, row in zip(drafts, rows, strict=True):
+        where, earlier = first.setdefault(row.sha256, (draft.where, row))
+        if earlier is row:
+            continue
+        if earlier.label != row.label:
+            findings.faults.append(
+                f"{draft.where}: label: {row.label}, but {where} holds the same file as"
+                f" {earlier.label}"
+            )
+        elif earlier.identity_id != row.identity_id:
+            findings.warnings.append(
+                f"{draft.where}: the same file as {where}, under another identity_id"
+            )
+
+
+def _warn_of_lone_fakes(rows: Sequence[InputRow], findings: Findings) -> None:
+    known = {row.video_id for row in rows}
+    fakes = [row for row in rows if row.label == FAKE]
+    lone = [row.video_id for row in fakes if not row.original_video_id]
+    if lone:
+        findings.warnings.append(f"fakes without an original: {len(lone)} ({listed(lone)})")
+    unknown = [
+        row.original_video_id
+        for row in fakes
+        if row.original_video_id and row.original_video_id not in known
+    ]
+    if unknown:
+        findings.warnings.append(
+            f"fakes whose original is not among the inputs: {len(unknown)} ({listed(unknown)})"
+        )

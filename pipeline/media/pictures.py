@@ -1,0 +1,53 @@
+"""Picture files: read upright with 8 bits a channel, written as PNG without loss."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from pipeline.runtime.errors import DecodeError
+
+ImageU8 = NDArray[np.uint8]
+
+# By far the fastest level.
+PNG_LEVEL = 1
+# 16-bit and floating-point pictures would be clipped silently.
+EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+
+def read_picture(path: Path) -> ImageU8:
+    """A picture file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+
+    Raises DecodeError for anything but an 8-bit picture.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in EIGHT_BIT_MODES:
+                raise DecodeError(f"{path}: mode {image.mode}; expected 8 bits a channel")
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except DecodeError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DecodeError(f"{path}: not a readable picture ({type(error).__name__})") from error
+
+
+def read_mask(path: Path, shape_hw: tuple[int, int]) -> ImageU8:
+    """A paste mask as (H, W) uint8; DecodeError unless it has the picture's size."""
+    try:
+        with Image.open(path) as image:
+            mask: ImageU8 = np.asarray(image.convert("L"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DecodeError(f"{path}: not a readable mask ({type(error).__name__})") from error
+    if mask.shape != shape_hw:
+        raise DecodeError(f"{path}: mask of {mask.shape}, expected {shape_hw} as its picture has")
+    return mask
+
+
+def write_png(path: str | Path, pixels: ImageU8) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB pixels; the folder is made."""
+    stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(encoded.tobytes())

@@ -1,0 +1,81 @@
+"""Boosted trees as plain arrays: grown with scikit-learn, read with numpy alone."""
+
+import io
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.runtime.errors import BundleError
+
+
+def read_trees(path: Path) -> "TreeEnsemble":
+    """Raises BundleError naming the file when it is missing or no ensemble of trees."""
+    try:
+        return TreeEnsemble.from_bytes(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+@dataclass(frozen=True, eq=False)
+class TreeEnsemble:
+    """All trees in one table of nodes; a leaf points to itself.
+
+    feature, left, right: (nodes,) int32. threshold, value: (nodes,) float64; a number at or below
+    the threshold goes left. missing_left: (nodes,) bool, where NaN goes. roots: (trees,) int32.
+    depth: most steps from a root to a leaf. baseline: what is added to the sum of the leaves.
+    """
+
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float64]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    value: NDArray[np.float64]
+    missing_left: NDArray[np.bool_]
+    roots: NDArray[np.int32]
+    depth: int
+    baseline: float
+
+    def logits(self, numbers: ArrayLike) -> NDArray[np.float64]:
+        """(n, k) numbers, NaN where unknown -> (n,) sums of the leaves that they lead to."""
+        values = np.asarray(numbers, np.float64)
+        rows = np.arange(len(values))[:, None]
+        node = np.broadcast_to(self.roots, (len(values), len(self.roots)))
+        for _ in range(self.depth):
+            x = values[rows, self.feature[node]]
+            goes_left = np.where(np.isnan(x), self.missing_left[node], x <= self.threshold[node])
+            node = np.where(goes_left, self.left[node], self.right[node])
+        return self.baseline + np.asarray(self.value[node].sum(axis=1))
+
+    def to_bytes(self) -> bytes:
+        """As an uncompressed .npz, the same bytes each time."""
+        stream = io.BytesIO()
+        np.savez(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, label: str) -> "TreeEnsemble":
+        """Read `to_bytes`; raises BundleError naming `label` when it is anything else."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                found = {field.name: arrays[field.name] for field in fields(cls)}
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{label}: not an ensemble of trees ({error})") from None
+        depth, baseline = int(found.pop("depth")), float(found.pop("baseline"))
+        trees = cls(**found, depth=depth, baseline=baseline)
+        trees._require_sound(label)
+        return trees
+
+    def _require_sound(self, label: str) -> None:
+        """Nodes within the table and finite leaves, or an answer could be anything."""
+        nodes = len(self.value)
+        columns = (self.feature, self.threshold, self.left, self.right, self.missing_left)
+        links = np.concatenate([self.left, self.right, self.roots])
+        if any(len(column) != nodes for column in columns) or not len(self.roots):
+            raise BundleError(f"{label}: the trees' columns differ in length")
+        if links.min() < 0 or links.max() >= nodes or self.feature.min() < 0:
+            raise BundleError(f"{label}: a node points outside the table of {nodes} nodes")
+        if not (np.isfinite(self.value).all() and np.isfinite(self.baseline)):
+            raise BundleError(f"{label}: a leaf is not finite")

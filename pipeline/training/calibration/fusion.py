@@ -1,0 +1,105 @@
+"""How the heads are fused, fitted on validation: a temperature, or logistic weights."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.core.labels import FAKE, REAL
+from pipeline.decision.fusion import FUSED_HEADS, SEAM, LearnedFusion, LogisticWeights, fuse_face
+from pipeline.runtime.sections import FusionParams
+from pipeline.training.scoring.copies import Pool
+
+TEMPERATURE_RANGE = (0.2, 10.0)
+# Of each class, below which a kind of faces gets no limits of its own.
+FEWEST_FACES = 40
+_TINY = 1e-7
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def fit_temperature(pool: Pool, fusion: FusionParams) -> float:
+    """The temperature with the least negative log likelihood of the fused score, within 0.2 to 10.
+
+    A grid finds the valley (the fused score need not have one only), a golden-section search its
+    bottom; both work on the logarithm. No randomness.
+    """
+
+    def loss(log_temperature: float) -> float:
+        scores = fuse_face(pool.logits, math.exp(log_temperature), fusion)
+        return log_loss(pool.labels, scores, pool.weights)
+
+    low, high = (math.log(limit) for limit in TEMPERATURE_RANGE)
+    grid = np.linspace(low, high, 41)
+    best = int(np.argmin([loss(float(value)) for value in grid]))
+    left, right = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])
+    return float(f"{math.exp(golden_section(loss, left, right)):.6g}")
+
+
+def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
+    """Logistic weights, apart for faces with and without surroundings, if there are enough of both.
+
+    Where no seam can be seen, its trees know nothing and the network knows less.
+    """
+    is_tight = pool.surroundings < tight_below
+    parts = [pool.where(chosen) for chosen in (~is_tight, is_tight)]
+    if min(fewest(part) for part in parts) < FEWEST_FACES:
+        return LearnedFusion(**fit_weights(pool).model_dump())
+    open_weights, tight = (fit_weights(part) for part in parts)
+    return LearnedFusion(**open_weights.model_dump(), tight=tight, tight_below=tight_below)
+
+
+def fit_weights(pool: Pool) -> LogisticWeights:
+    """Logistic regression of the label on the heads' mean logits and the seam's, L2 strength 1.
+
+    A part whose weight would be negative is left out: more evidence must never lower a score.
+    """
+    columns = {head: pool.logits[head].astype(np.float64).mean(axis=1) for head in FUSED_HEADS}
+    if SEAM in pool.logits:
+        columns[SEAM] = pool.logits[SEAM].astype(np.float64)
+    weights = pool.weights / pool.weights.mean()
+    kept = list(columns)
+    while True:
+        values = np.stack([columns[name] for name in kept], axis=1)
+        fitted = LogisticRegression(C=1.0, max_iter=1000).fit(values, pool.labels, weights)
+        found = dict(zip(kept, (float(weight) for weight in fitted.coef_[0]), strict=True))
+        worst = min(found, key=lambda name: found[name])
+        if found[worst] >= 0 or len(kept) == 1:
+            break
+        kept.remove(worst)
+    known = {name: max(0.0, found.get(name, 0.0)) for name in (*FUSED_HEADS, SEAM)}
+    return LogisticWeights(bias=float(fitted.intercept_[0]), **known)
+
+
+def fewest(pool: Pool) -> int:
+    """Faces of the rarer class."""
+    return min(int((pool.labels == label).sum()) for label in (REAL, FAKE))
+
+
+def golden_section(
+    function: Callable[[float], float], left: float, right: float, tolerance: float = 1e-5
+) -> float:
+    """Where a function with one valley between `left` and `right` is lowest, to `tolerance`."""
+    inner_left = right - _GOLDEN * (right - left)
+    inner_right = left + _GOLDEN * (right - left)
+    at_left, at_right = function(inner_left), function(inner_right)
+    while right - left > tolerance:
+        if at_left <= at_right:
+            right, inner_right, at_right = inner_right, inner_left, at_left
+            inner_left = right - _GOLDEN * (right - left)
+            at_left = function(inner_left)
+        else:
+            left, inner_left, at_left = inner_left, inner_right, at_right
+            inner_right = left + _GOLDEN * (right - left)
+            at_right = function(inner_right)
+    return (left + right) / 2
+
+
+def log_loss(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
+) -> float:
+    """Mean negative log likelihood of (n,) labels; scores are held 1e-7 away from 0 and 1."""
+    held = np.clip(scores, _TINY, 1 - _TINY)
+    losses = -np.where(labels == 1, np.log(held), np.log1p(-held))
+    return float(np.average(losses, weights=weights))

@@ -1,0 +1,110 @@
+"""What the fitted numbers reach: metrics/val.json, and how verdicts stand on every softer copy."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.labels import FAKE, REAL
+from pipeline.decision.decide import DecisionSpec
+from pipeline.decision.thresholds import sweep
+from pipeline.runtime.sections import CalibrateParams
+from pipeline.training.calibration.fit import Calibration, fusion_name
+from pipeline.training.calibration.fusion import log_loss
+from pipeline.training.scoring.copies import Pool, ScoredCopies, pool_of
+from pipeline.training.scoring.metrics import binary_metrics, product_metric, rates_at
+from pipeline.training.scoring.scorer import face_scores
+
+
+def validation_report(
+    faces: ScoredCopies, calibration: Calibration, params: CalibrateParams
+) -> dict[str, Any]:
+    """metrics/val.json: what the fitted numbers reach on the data they were fitted on."""
+    decision = calibration.decision
+    scores = face_scores(faces.logits, decision)
+    limits = decision.thresholds
+    reals = faces.labels == REAL
+    return {
+        "temperature": decision.temperature,
+        "weights": decision.fusion.model_dump(),
+        "frame": binary_metrics(faces.labels, scores, limits.fake_from),
+        "product": product_metric(
+            faces.labels,
+            scores,
+            faces.is_inswapper,
+            face_scores(faces.copies["jpeg40"], decision)[reals],
+            limits.balanced,
+        ),
+        "copies": copies_report(pool_of(faces, params.min_face_px), decision),
+        "thresholds": {kind: getattr(decision, kind).model_dump() for kind in ("open", "tight")},
+        "rates": {
+            name: {"value": value, **rates_at(faces.labels, scores, value)}
+            for name, value in limits.model_dump().items()
+        },
+        "fusion": {
+            fusion_name(spec): _fusion_report(faces, spec)
+            for spec in (calibration.decision, calibration.other)
+        },
+    }
+
+
+def copies_report(pool: Pool, decision: DecisionSpec) -> dict[str, Any]:
+    """Each copy and all of them together: metrics, verdicts and what conformal sets keep.
+
+    coverage_real, coverage_fake: share of the class that stays possible, to be compared with
+    `promised`; both_possible: share of the faces about which nothing can be ruled out.
+    """
+    scores = face_scores(pool.logits, decision)
+    names = list(dict.fromkeys(pool.copy.tolist()))
+    chosen = {name: pool.copy == name for name in names} | {"all": np.ones(len(scores), bool)}
+    report: dict[str, Any] = {"promised": decision.open.conformal.confidence}
+    for name, rows in chosen.items():
+        report[name] = _copy_report(pool.where(rows), scores[rows], decision)
+    return report
+
+
+def _copy_report(
+    pool: Pool, scores: NDArray[np.float64], decision: DecisionSpec
+) -> dict[str, float | None]:
+    found = binary_metrics(pool.labels, scores, decision.thresholds.fake_from)
+    report = {name: found[name] for name in ("n_real", "n_fake", "auc", "brier", "ece")}
+    limits = [decision.limits(float(share)) for share in pool.surroundings]
+    called = np.array(
+        [score >= x.thresholds.fake_from for score, x in zip(scores, limits, strict=True)]
+    )
+    sets = [x.conformal.possible(float(s)) for s, x in zip(scores, limits, strict=True)]
+    both = np.array([len(labels) == 2 for labels in sets])
+    for name, label in (("real", REAL), ("fake", FAKE)):
+        rows = pool.labels == label
+        kept = np.array([name in labels for labels in sets])
+        weights = pool.weights[rows]
+        known = len(weights) > 0
+        report[f"coverage_{name}"] = (
+            float(np.average(kept[rows], weights=weights)) if known else None
+        )
+        rate = float(np.average(called[rows], weights=weights)) if known else None
+        report["fpr" if label == REAL else "recall"] = rate
+    report["both_possible"] = float(both.mean())
+    return report
+
+
+def _fusion_report(faces: ScoredCopies, spec: DecisionSpec) -> dict[str, float | None]:
+    scores = face_scores(faces.logits, spec)
+    found = binary_metrics(faces.labels, scores, spec.thresholds.fake_from)
+    kept = {name: found[name] for name in ("auc", "brier", "ece", "fpr", "recall")}
+    return kept | {"log_loss": log_loss(faces.labels, scores, np.ones(len(scores)))}
+
+
+def sweep_rows(faces: ScoredCopies, decision: DecisionSpec, steps: int) -> list[dict[str, float]]:
+    """plots/threshold_sweep.csv."""
+    return sweep(faces.labels, face_scores(faces.logits, decision), steps)
+
+
+def summary_lines(faces: ScoredCopies, calibration: Calibration) -> list[str]:
+    """What was fitted, for a terminal."""
+    decision, limits = calibration.decision, calibration.decision.thresholds
+    return [
+        f"{len(faces.labels)} faces, {fusion_name(decision)} fusion",
+        f"temperature {decision.temperature:.3g}",
+        f"fake from {limits.fake_from:.4f}, suspicious from {limits.suspicious_from:.4f}",
+    ]

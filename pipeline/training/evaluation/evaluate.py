@@ -1,0 +1,138 @@
+"""The whole test report: every slice, probe and ladder of one detector on one split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.manifest import Row, SkipRow, SplitRow, read_rows
+from pipeline.runtime.sections import EvaluateParams
+from pipeline.training.calibration.fit import Calibration, fusion_name
+from pipeline.training.calibration.report import copies_report
+from pipeline.training.evaluation.probes import Judge, compressed_reals, ladders, probes
+from pipeline.training.evaluation.slices import (
+    Report,
+    Slicer,
+    by_generator,
+    by_source,
+    by_surroundings,
+    by_threshold,
+    by_verdict,
+    by_view,
+    coverage,
+    frames,
+    headline,
+    six_reports,
+    videos,
+)
+from pipeline.training.scoring.copies import pool_of, score_copies
+from pipeline.training.scoring.scorer import FaceLogits, decided, face_scores
+from pipeline.views.cut import view_names
+
+SAMPLE_ROOT = "data/sample"
+SAMPLE_NOTE = (
+    "embedded sample: shows that the pipeline works, says nothing about accuracy in the field"
+)
+OWN_DATA_NOTE = "own data"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """report: metrics/test.json. faces: a row a face with score and verdict. logits: of `faces`."""
+
+    report: Report
+    faces: pd.DataFrame
+    logits: FaceLogits
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What else the report compares with.
+
+    train, seen: crops of the train split, and of train and validation together. skipped: rows of
+    skipped_*.csv. data_root: where the data came from.
+    """
+
+    train: pd.DataFrame
+    seen: pd.DataFrame
+    skipped: pd.DataFrame
+    data_root: str
+
+
+def read_surroundings(data: Path, data_root: str) -> Surroundings:
+    """Read the splits and the lists of skipped samples below `data`. Raises ManifestError."""
+    train = _table(read_rows(data / "splits/train.csv", SplitRow), SplitRow)
+    val = _table(read_rows(data / "splits/val.csv", SplitRow), SplitRow)
+    skipped = [
+        row
+        for name in ("skipped_videos.csv", "skipped_faces.csv")
+        for row in read_rows(data / "manifests" / name, SkipRow)
+    ]
+    return Surroundings(
+        train=train,
+        seen=pd.concat([train, val], ignore_index=True),
+        skipped=_table(skipped, SkipRow),
+        data_root=data_root,
+    )
+
+
+def evaluate(
+    judge: Judge, calibration: Calibration, around: Surroundings, params: EvaluateParams
+) -> Evaluation:
+    """Score the split, its degraded copies and its probes, and report on them."""
+    copies = score_copies(judge.scorer, judge.store)
+    logits = copies.logits
+    faces = decided(judge.store.faces, logits, judge.decision, copies.surroundings)
+    compressed = compressed_reals(judge, faces, params.compressed_jpeg)
+    slicer = Slicer(judge.decision.thresholds, params.bootstrap, params.seed)
+    scores = faces["score"].to_numpy()
+    report: dict[str, Any] = {
+        "note": SAMPLE_NOTE if around.data_root == SAMPLE_ROOT else OWN_DATA_NOTE,
+        "headline": headline(slicer, faces, compressed),
+        "frame": slicer.metrics(frames(faces)),
+        "video": slicer.metrics(videos(faces)),
+        "report": six_reports(slicer, faces, compressed, around.seen, params),
+        "generator": by_generator(slicer, faces),
+        "view": by_view(slicer, faces, view_names(judge.scorer.preprocess)),
+        "source": by_source(slicer, faces, around.seen),
+        "surroundings": by_surroundings(slicer, faces, judge.decision.min_surroundings_frac),
+        "copies": copies_report(pool_of(copies, judge.decision.min_face_px), judge.decision),
+        "threshold": by_threshold(judge.decision.thresholds, faces),
+        "verdict": by_verdict(faces),
+        "fusion": _both_fusions(faces, logits, calibration, params),
+        "probe": probes(judge, scores, around.train, params.bootstrap, params.seed),
+        "ladder": ladders(judge, params.ladder_faces),
+        "coverage": coverage(faces, around.skipped),
+    }
+    return Evaluation(report=report, faces=faces, logits=logits)
+
+
+def headline_lines(report: Report) -> list[str]:
+    """The headline for a terminal: a number and its interval a line."""
+    found = report["headline"]
+    names = [name for name in found if f"{name}_low" in found]
+    return [
+        f"{name:17} {_text(found[name])}  ({_text(found[f'{name}_low'])} to "
+        f"{_text(found[f'{name}_high'])})"
+        for name in names
+    ]
+
+
+def _text(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"
+
+
+def _both_fusions(
+    faces: pd.DataFrame, logits: FaceLogits, calibration: Calibration, params: EvaluateParams
+) -> Report:
+    report: Report = {"in_force": fusion_name(calibration.decision)}
+    for spec in (calibration.decision, calibration.other):
+        slicer = Slicer(spec.thresholds, params.bootstrap, params.seed)
+        report[fusion_name(spec)] = slicer.brief(faces.assign(score=face_scores(logits, spec)))
+    return report
+
+
+def _table(rows: Sequence[Row], model: type[Row]) -> pd.DataFrame:
+    return pd.DataFrame([row.model_dump() for row in rows], columns=list(model.model_fields))

@@ -1,0 +1,174 @@
+"""Probes that a detector of seams must fail, and the ladders on which it may fade.
+
+They score copies of the test faces: what is left when the face is hidden, when only reals are
+blurred, when pictures are compressed or shrunk step by step.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipeline.core.labels import FAKE, REAL
+from pipeline.decision.decide import DecisionSpec
+from pipeline.decision.fusion import SURROUNDINGS
+from pipeline.training.pairs.degradations import (
+    Degradation,
+    blur,
+    cover_face,
+    jpeg,
+    shrink_face,
+    x264,
+)
+from pipeline.training.scoring.metrics import area_under_roc
+from pipeline.training.scoring.scorer import Scorer, decided, face_scores
+from pipeline.training.store.reader import FaceStore, evenly, picture_of
+
+Report = dict[str, Any]
+
+COVER_TIMES_BOX = 1.8
+BLUR_PROBE_PX = 1.0
+# A probe passes while its AUC stays within these limits.
+AT_MOST = {"background_only": 0.60, "metadata_only": 0.60}
+METADATA = [
+    "face_px",
+    "scene",
+    "frame_index",
+    "timestamp_s",
+    "box_x0",
+    "box_y0",
+    "box_x1",
+    "box_y1",
+]
+
+# Each from mild to harsh, of one length, so that they share a plot.
+LADDERS: dict[str, dict[int | float, Degradation]] = {
+    "jpeg_quality": {quality: jpeg(quality) for quality in (100, 90, 75, 50, 30, 10)},
+    "x264_crf": {crf: x264(crf) for crf in (18, 23, 28, 32, 36, 40)},
+    "face_px": {side: shrink_face(side) for side in (256, 192, 128, 96, 64, 48)},
+    "blur_px": {sigma: blur(sigma) for sigma in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What scores faces and the decision, over one split."""
+
+    scorer: Scorer
+    store: FaceStore
+    decision: DecisionSpec
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(faces,)"""
+        return self.store.faces["label"].to_numpy(dtype=np.int64)
+
+    def scores(self, faces: NDArray[np.int64], degrade: Degradation) -> NDArray[np.float64]:
+        """(len(faces),) scores of degraded copies."""
+        if not len(faces):
+            return np.empty(0)
+        logits = self.scorer.degraded(self.store, faces.tolist(), degrade)
+        return face_scores(logits, self.decision)
+
+    def decided(self, faces: NDArray[np.int64], degrade: Degradation) -> pd.DataFrame:
+        """`pipeline.training.scoring.scorer.decided` of degraded copies, at their size."""
+        pictures = [degrade(picture_of(self.store, int(face))) for face in faces]
+        logits = self.scorer.pictures(pictures)
+        rows = self.store.faces.loc[faces].assign(face_px=[one.face_px for one in pictures])
+        return decided(rows, logits, self.decision, logits[SURROUNDINGS].astype(np.float64))
+
+
+def compressed_reals(judge: Judge, faces: pd.DataFrame, quality: int) -> pd.DataFrame:
+    """The real rows of `faces`, scored again after JPEG of their contexts."""
+    reals = np.flatnonzero(judge.labels == REAL)
+    if not len(reals):
+        return faces.iloc[reals]
+    logits = judge.scorer.degraded(judge.store, reals.tolist(), jpeg(quality))
+    rows = faces.iloc[reals]
+    return decided(rows, logits, judge.decision, rows["surroundings"].to_numpy())
+
+
+def probes(
+    judge: Judge, scores: NDArray[np.float64], seen: pd.DataFrame, draws: int, seed: int
+) -> Report:
+    """AUC of every probe with its limit; passed is 1 or 0.
+
+    scores: (faces,) of the clean faces. seen: crops of the train split, for the metadata probe.
+    """
+    labels = judge.labels
+    if len(np.unique(labels)) < 2:
+        return {"reason": "the test split lacks a class", "auc": None}
+    found = {
+        "background_only": area_under_roc(labels, _background_scores(judge)),
+        "metadata_only": _metadata_auc(seen, judge.store.faces),
+    }
+    report: Report = {
+        name: {"auc": auc, "at_most": AT_MOST[name], "passed": int(auc <= AT_MOST[name])}
+        for name, auc in found.items()
+    }
+    blurred = _with_blurred_reals(judge, scores)
+    report["only_reals_blurred"] = {"auc": blurred, "at_least": 0.5, "passed": int(blurred >= 0.5)}
+    report["permuted_labels"] = _permuted(labels, scores, draws, seed)
+    return report
+
+
+def ladders(judge: Judge, faces_per_class: int) -> Report:
+    """Every level of every ladder on evenly spaced test faces: AUC of the scores, and shares of the
+    verdict fake among fakes (recall) and reals (fpr) and of undecided."""
+    labels = judge.labels
+    chosen = np.concatenate(
+        [evenly(np.flatnonzero(labels == label), faces_per_class) for label in (REAL, FAKE)]
+    )
+    report: Report = {}
+    for name, levels in LADDERS.items():
+        report[name] = {}
+        for level, degrade in levels.items():
+            report[name][f"{level:g}"] = _level(judge.decided(chosen, degrade))
+    return report | {"faces_per_class": faces_per_class}
+
+
+def _level(faces: pd.DataFrame) -> Report:
+    labels, called = faces["label"], faces["called"]
+    both = labels.nunique() == 2
+    return {
+        "auc": area_under_roc(labels, faces["score"]) if both else None,
+        "recall": float(called[labels == FAKE].mean()) if (labels == FAKE).any() else None,
+        "fpr": float(called[labels == REAL].mean()) if (labels == REAL).any() else None,
+        "undecided": float((faces["verdict"] == "undecided").mean()),
+    }
+
+
+def _background_scores(judge: Judge) -> NDArray[np.float64]:
+    """(faces,) scores with the paste square painted over."""
+    return judge.scores(np.arange(len(judge.store.faces)), cover_face(COVER_TIMES_BOX))
+
+
+def _metadata_auc(seen: pd.DataFrame, faces: pd.DataFrame) -> float:
+    """AUC on the test faces of a linear model that sees no picture: sizes, places, times."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    known = seen.drop_duplicates("face_id")
+    model.fit(known[METADATA].to_numpy(dtype=np.float64), known["label"].to_numpy())
+    predicted = model.predict_proba(faces[METADATA].to_numpy(dtype=np.float64))[:, 1]
+    return area_under_roc(faces["label"], predicted)
+
+
+def _with_blurred_reals(judge: Judge, scores: NDArray[np.float64]) -> float:
+    """A detector of softness, not of seams, calls blurred reals fake and falls below 0.5 here."""
+    reals = np.flatnonzero(judge.labels == REAL)
+    mixed = scores.copy()
+    mixed[reals] = judge.scores(reals, blur(BLUR_PROBE_PX))
+    return area_under_roc(judge.labels, mixed)
+
+
+def _permuted(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], draws: int, seed: int
+) -> Report:
+    """Mean AUC over random relabellings: 0.5 unless the evaluation itself leaks the label."""
+    rng = np.random.default_rng(seed)
+    auc = float(np.mean([area_under_roc(rng.permutation(labels), scores) for _ in range(draws)]))
+    return {"auc": auc, "within": 0.03, "passed": int(abs(auc - 0.5) <= 0.03)}

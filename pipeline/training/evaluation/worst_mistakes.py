@@ -1,0 +1,114 @@
+"""The worst mistakes on the test split, as pictures: in the report's page and for `dvc plots`."""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from pipeline.core.labels import FAKE, REAL
+from pipeline.media.pictures import write_png
+from pipeline.training.evaluation.evaluate import Evaluation
+from pipeline.training.evaluation.figures import THUMBNAIL_PX, seam_overlay, thumbnail
+from pipeline.training.evaluation.probes import Judge
+from pipeline.training.evaluation.slices import VIDEO_KEY
+from pipeline.training.store.reader import picture_of
+from pipeline.views.cut import cut_view, seam_view
+from pipeline.views.preprocess import ImageU8
+
+WORST = 6
+NONE = ("none: no real face was called fake or suspicious,", "no fake real")
+LINE_PX = 18
+LETTERS = 46
+TEXT_SCALE = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """A face on the wrong side of the limits. crop, seam: (160, 160, 3) uint8."""
+
+    name: str
+    truth: str
+    verdict: str
+    score: float
+    crop: ImageU8
+    seam: ImageU8
+
+
+def worst_mistakes(evaluation: Evaluation, judge: Judge, count: int = WORST) -> list[Mistake]:
+    """At most `count` reals with the highest and `count` fakes with the lowest scores.
+
+    Only where the verdict is wrong, and one face a video: its frames look alike.
+    """
+    faces = evaluation.faces
+    alarms = faces[(faces["label"] == REAL) & faces["verdict"].isin(["fake", "suspicious"])]
+    misses = faces[(faces["label"] == FAKE) & (faces["verdict"] == "real")]
+    worst = pd.concat(
+        [
+            _one_a_video(alarms.sort_values(["score", "face_id"], ascending=[False, True]), count),
+            _one_a_video(misses.sort_values(["score", "face_id"]), count),
+        ]
+    )
+    return [_mistake(evaluation, judge, int(face)) for face in worst.index]
+
+
+def write_mistakes(folder: Path, mistakes: list[Mistake]) -> None:
+    """Replace a folder by false_alarm_1.png and so on, missed_fake_1.png and so on, worst first.
+
+    Without a mistake one picture says so: DVC keeps no empty folder.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    numbers: Counter[str] = Counter()
+    for mistake in mistakes:
+        kind = "false_alarm" if mistake.truth == "real" else "missed_fake"
+        numbers[kind] += 1
+        write_png(folder / f"{kind}_{numbers[kind]}.png", _titled(mistake))
+    if not mistakes:
+        write_png(folder / "none.png", _caption(*NONE, width_px=2 * THUMBNAIL_PX))
+
+
+def _one_a_video(faces: pd.DataFrame, count: int) -> pd.DataFrame:
+    return faces.drop_duplicates(VIDEO_KEY).head(count)
+
+
+def _mistake(evaluation: Evaluation, judge: Judge, face: int) -> Mistake:
+    preprocess = judge.scorer.preprocess
+    view = seam_view(preprocess)
+    row = evaluation.faces.iloc[face].to_dict()
+    picture = picture_of(judge.store, face)
+    rgb = cut_view(preprocess, view, picture.rgb, picture.box_xyxy, picture.keypoints)
+    return Mistake(
+        name=str(row["face_id"]),
+        truth=str(row["fake_type"]),
+        verdict=str(row["verdict"]),
+        score=float(row["score"]),
+        crop=thumbnail(rgb),
+        seam=seam_overlay(rgb, evaluation.logits["seam_map"][face, view]),
+    )
+
+
+def _titled(mistake: Mistake) -> ImageU8:
+    """Crop and seam map side by side, over what happened and the end of the face's name."""
+    pictures = np.hstack([mistake.crop, mistake.seam])
+    happened = f"{mistake.truth}, called {mistake.verdict}, score {mistake.score:.3f}"
+    text = _caption(happened, mistake.name[-LETTERS:], width_px=pictures.shape[1])
+    return np.vstack([pictures, text])
+
+
+def _caption(*lines: str, width_px: int) -> ImageU8:
+    """Dark text on white, (LINE_PX for each line, width_px, 3); OpenCV draws ASCII alone."""
+    white = np.full((LINE_PX * len(lines) + 4, width_px, 3), 255, np.uint8)
+    for number, line in enumerate(lines, start=1):
+        cv2.putText(
+            white,
+            line.encode("ascii", "replace").decode("ascii"),
+            (2, LINE_PX * number - 4),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            TEXT_SCALE,
+            (26, 32, 44),
+            lineType=cv2.LINE_AA,
+        )
+    return white

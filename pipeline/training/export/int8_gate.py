@@ -1,0 +1,59 @@
+"""Whether the quantised detector may replace the exact one: measured on validation, not assumed."""
+
+import onnxruntime
+import pandas as pd
+
+from pipeline.bundle.load import Int8Check
+from pipeline.decision.decide import DecisionSpec
+from pipeline.seam.trees import TreeEnsemble
+from pipeline.training.scoring.metrics import area_under_roc
+from pipeline.training.scoring.scorer import Scorer, decided
+from pipeline.training.scoring.served import ServedNetwork
+from pipeline.training.store.reader import FaceStore, surroundings_fracs
+from pipeline.views.preprocess import Preprocess
+
+MAX_AUC_CHANGE = 0.002
+MAX_FLIPS_FRAC = 0.005
+
+
+def judge_int8(
+    exact: onnxruntime.InferenceSession,
+    quantised: onnxruntime.InferenceSession,
+    store: FaceStore,
+    preprocess: Preprocess,
+    trees: TreeEnsemble,
+    decision: DecisionSpec,
+) -> Int8Check:
+    """Compare AUC and verdicts of the two sessions on every face of a split."""
+    surroundings = surroundings_fracs(store)
+    before, after = (
+        decided(
+            store.faces,
+            Scorer(ServedNetwork(session).eval(), preprocess, trees).stored(store),
+            decision,
+            surroundings,
+        )
+        for session in (exact, quantised)
+    )
+    return compare(before, after)
+
+
+def compare(before: pd.DataFrame, after: pd.DataFrame) -> Int8Check:
+    """before, after: one row a face with label, score and verdict, in the same order."""
+    if before["label"].nunique() < 2:
+        return Int8Check(written=False, reason="validation lacks a class: AUC is not defined")
+    change = area_under_roc(after["label"], after["score"]) - area_under_roc(
+        before["label"], before["score"]
+    )
+    flips = float((before["verdict"] != after["verdict"]).mean())
+    passed = abs(change) <= MAX_AUC_CHANGE and flips <= MAX_FLIPS_FRAC
+    return Int8Check(
+        written=passed,
+        reason=(
+            f"{'passed' if passed else 'refused'} on {len(before)} faces: AUC changes by "
+            f"{change:+.4f} (at most {MAX_AUC_CHANGE}), {flips:.2%} of the verdicts flip "
+            f"(at most {MAX_FLIPS_FRAC:.1%})"
+        ),
+        auc_change=float(change),
+        verdict_flips_frac=flips,
+    )

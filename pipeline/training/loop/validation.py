@@ -1,0 +1,85 @@
+"""What an epoch is judged by: the product metric on stored validation faces."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.core.labels import FAKE, REAL, UNKNOWN
+from pipeline.decision.fusion import fuse_face
+from pipeline.runtime.params import Params
+from pipeline.training.loop.losses import Balance, multitask_loss
+from pipeline.training.network.model import HEADS, Detector
+from pipeline.training.pairs.degradations import jpeg
+from pipeline.training.scoring.metrics import area_under_roc, product_metric
+from pipeline.training.scoring.scorer import FaceLogits, Scorer
+from pipeline.training.store.reader import FaceStore, evenly, view_labels
+from pipeline.views.cut import view_names
+from pipeline.views.preprocess import Preprocess
+
+
+class Validator:
+    """Scores the same validation faces each time: at most train.val_faces, half of them real.
+
+    Every source gives as many as it can: a large folder of one kind would choose the epoch alone.
+    """
+
+    def __init__(self, store: FaceStore, params: Params, balance: Balance) -> None:
+        self._store, self._params, self._balance = store, params, balance
+        labels = store.faces["label"].to_numpy()
+        half = max(1, params.train.val_faces // 2)
+        self._real, fakes = (
+            of_every_source(store, np.flatnonzero(labels == label), half) for label in (REAL, FAKE)
+        )
+        self._faces = np.sort(np.concatenate([self._real, fakes]))
+
+    def run(self, model: Detector) -> dict[str, float]:
+        """val_loss, val_auc and val_product of a detector in eval mode."""
+        scorer = Scorer(model, model.preprocess)
+        logits = scorer.of_faces(self._store, self._faces.tolist())
+        quality = self._params.evaluate.compressed_jpeg
+        compressed = scorer.degraded(self._store, self._real.tolist(), jpeg(quality))
+        faces = self._store.faces.loc[self._faces]
+        labels, scores = faces["label"].to_numpy(), self._scores(logits)
+        return {
+            "val_loss": self._loss(logits, model.preprocess),
+            "val_auc": area_under_roc(labels, scores),
+            "val_product": product_metric(
+                labels, scores, faces["is_inswapper"].to_numpy(), self._scores(compressed)
+            ),
+        }
+
+    def _scores(self, logits: FaceLogits) -> NDArray[np.float64]:
+        """One score a face."""
+        return fuse_face(logits, 1.0, self._params.fusion)
+
+    def _loss(self, logits: FaceLogits, preprocess: Preprocess) -> float:
+        """Weighted loss over the views, without the seam map."""
+        faces = self._store.faces.loc[self._faces]
+        views = len(view_names(preprocess))
+        # A pseudo-swap of the manifest may be a square or not: its INSwapper target is not known.
+        told = faces["is_inswapper"].where(faces["fake_type"] != "pseudo", UNKNOWN)
+        a_face = {
+            "real_fake": faces["label"],
+            "inswapper": told,
+            "quality": faces["quality_label"],
+        }
+        targets = {
+            name: torch.tensor(np.repeat(values.to_numpy(), views).tolist())
+            for name, values in a_face.items()
+        }
+        boundary = [view_labels(self._store, int(face), preprocess) for face in self._faces]
+        targets["boundary"] = torch.tensor(boundary).flatten()
+        outputs = {head: torch.from_numpy(logits[head]).flatten(end_dim=1) for head in HEADS}
+        parts = multitask_loss(outputs, targets, self._params.train, self._balance)
+        return float(parts["total"])
+
+
+def of_every_source(store: FaceStore, faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of the faces, as equally from every source as they allow, ascending."""
+    sources = store.faces["source"].to_numpy()[faces]
+    by_source = sorted((faces[sources == name] for name in sorted(set(sources))), key=len)
+    chosen: list[NDArray[np.int64]] = []
+    for left, candidates in zip(range(len(by_source), 0, -1), by_source, strict=True):
+        share = (count - sum(map(len, chosen))) // left
+        chosen.append(evenly(candidates, share))
+    return np.sort(np.concatenate(chosen)) if chosen else faces

@@ -1,0 +1,285 @@
+"""Frequency branch: fixed maps of the luminance, computed inside the graph, then a small CNN.
+
+Every map is relative to its own crop (its mean over the crop or its rim is taken off): the level of
+detail says how sharp the camera was, only the differences inside the crop say what was pasted in.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.models.resnet import BasicBlock
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.views.aligned import OUTSIDE_FROM, SQUARE_SHARE
+from pipeline.views.preprocess import Preprocess
+
+FrequencyKind = Literal["bands", "highpass", "fft", "dct"]
+
+# Rec. 601 luma, the one JPEG and H.264 use.
+LUMA = (0.299, 0.587, 0.114)
+# Residuals below half a grey level are rounding, not detail.
+FLOOR = 0.5 / 255
+CELL_PX = 4
+DCT_SIDE = 8
+DCT_STRIDE = 4
+# Standard deviations between which the bands lie: those of pipeline.seam.rings, in pixels of a view
+# whose paste square is 192 px wide.
+BAND_SIGMAS = (0.0, 0.6, 0.9, 1.275, 1.8, 2.55, 3.6)
+BAND_RADIUS_PX = 10
+# Energy that 8-bit rounding leaves in a band.
+BAND_NOISE = 0.02 / 255**2
+BAND_WIDTHS = (24, 48, 96, 192)
+
+
+class Luminance(nn.Module):
+    """Normalised RGB back to luminance: (N, 3, H, W) -> (N, 1, H, W), about [0, 1]."""
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        super().__init__()
+        luma = np.array(LUMA)
+        weight = torch.tensor(luma * preprocess.std, dtype=torch.float32).reshape(1, 3, 1, 1)
+        bias = torch.tensor([float(luma @ preprocess.mean)], dtype=torch.float32)
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+        self.weight: Tensor
+        self.bias: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight, self.bias)
+
+
+class HighPassMaps(nn.Module):
+    """Three fixed residuals of the luminance, signed and as log energy in cells of 4 px.
+
+    (N, 1, H, W) -> (N, 6, H, W), sides multiples of 4. The kernels are a Laplacian, the 5x5 kernel
+    of the spatial rich models (Fridrich and Kodovsky 2012) and the picture minus its Gaussian blur.
+    """
+
+    channels = 6
+    steps = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernels", torch.tensor(_high_pass_kernels()), persistent=False)
+        self.kernels: Tensor
+
+    def forward(self, luminance: Tensor) -> Tensor:
+        padded = functional.pad(luminance, (3, 3, 3, 3), mode="reflect")
+        residual = functional.conv2d(padded, self.kernels)  # (N, 3, H, W)
+        # Cells, not a sliding window: that took 7 of the detector's 29 ms a crop on one core.
+        energy = _relative(functional.avg_pool2d(residual.abs(), CELL_PX))
+        wide = functional.interpolate(energy, scale_factor=CELL_PX, mode="nearest")
+        return torch.cat([8 * residual, wide], dim=1)
+
+
+class SpectrumMaps(nn.Module):
+    """Log magnitude of the windowed 2-D Fourier transform, zero frequency in the middle.
+
+    (N, 1, S, S) -> (N, 1, S, S), as products with fixed matrices, so that it exports.
+    """
+
+    channels = 1
+    steps = 4
+
+    def __init__(self, size_px: int) -> None:
+        super().__init__()
+        cosine, sine = _fourier_matrices(size_px)
+        self.register_buffer("cosine", torch.tensor(cosine), persistent=False)
+        self.register_buffer("sine", torch.tensor(sine), persistent=False)
+        self.cosine: Tensor
+        self.sine: Tensor
+
+    def forward(self, luminance: Tensor) -> Tensor:
+        centred = luminance - luminance.mean(dim=(2, 3), keepdim=True)
+        rows_cosine = self.cosine @ centred
+        rows_sine = self.sine @ centred
+        real = rows_cosine @ self.cosine.T - rows_sine @ self.sine.T
+        imaginary = rows_cosine @ self.sine.T + rows_sine @ self.cosine.T
+        return _relative((real.square() + imaginary.square() + FLOOR**2).sqrt())
+
+
+class BlockDctMaps(nn.Module):
+    """Log magnitude of the 63 changing coefficients of 8x8 block cosine transforms.
+
+    (N, 1, S, S) -> (N, 63, S/4 - 1, S/4 - 1): blocks every 4 px, so a JPEG grid has no fixed phase.
+    """
+
+    channels = DCT_SIDE**2 - 1
+    steps = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernels", torch.tensor(_dct_kernels()), persistent=False)
+        self.kernels: Tensor
+
+    def forward(self, luminance: Tensor) -> Tensor:
+        return _relative(functional.conv2d(luminance, self.kernels, stride=DCT_STRIDE).abs())
+
+
+class BandMaps(nn.Module):
+    """Texture of six finenesses in cells of 4 px, relative to the view's rim.
+
+    (N, 1, S, S) -> (N, 19, S/4, S/4): log energy of six differences of Gaussians less its mean over
+    the rim, which in the aligned view is what lies outside the paste square; how sharp the rim is,
+    each finer band against the coarsest, by the mean logarithm and by the mean energy; and where a
+    cell lies: y, x and the greater of both, in half sides of the paste square.
+    """
+
+    channels = 19
+
+    def __init__(self, size_px: int) -> None:
+        super().__init__()
+        y, x, ring = _band_places(size_px)
+        rim = ring >= OUTSIDE_FROM
+        self.register_buffer("kernels", torch.tensor(_gaussian_kernels()), persistent=False)
+        self.register_buffer("places", torch.tensor(np.stack([y, x, ring])), persistent=False)
+        share = (rim / rim.sum()).astype(np.float32)
+        self.register_buffer("rim", torch.tensor(share), persistent=False)
+        self.kernels: Tensor
+        self.places: Tensor
+        self.rim: Tensor
+
+    def forward(self, luminance: Tensor) -> Tensor:
+        padded = functional.pad(luminance, (BAND_RADIUS_PX,) * 4, mode="reflect")
+        count = len(self.kernels)
+        rows = functional.conv2d(padded, self.kernels[:, :, None, :])
+        blurred = functional.conv2d(rows, self.kernels[:, :, :, None], groups=count)
+        bands = blurred[:, :-1] - blurred[:, 1:]  # (N, 6, S, S), the finest first
+        energy = functional.avg_pool2d(bands.square(), CELL_PX)
+        logs = 0.5 * (energy + BAND_NOISE).log()  # (N, 6, S/4, S/4)
+        level = (logs * self.rim).sum(dim=(2, 3), keepdim=True)
+        power = (energy * self.rim).sum(dim=(2, 3), keepdim=True)
+        power = 0.5 * (power + BAND_NOISE).log()
+        around = torch.cat([level[:, :-1] - level[:, -1:], power[:, :-1] - power[:, -1:]], dim=1)
+        batch, _, height, width = logs.shape  # len() would fix the batch of the exported graph
+        around = around.expand(-1, -1, height, width)
+        return torch.cat([logs - level, around, self.places.expand(batch, -1, -1, -1)], dim=1)
+
+
+class FrequencyBranch(nn.Module):
+    """Normalised RGB (N, 3, S, S) -> features (N, dim) of the maps of one kind."""
+
+    def __init__(self, kind: FrequencyKind, dim: int, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.luminance = Luminance(preprocess)
+        self.maps = _build_maps(kind, preprocess.size_px)
+        if isinstance(self.maps, BandMaps):
+            layers, channels = _residual_layers(self.maps.channels)
+        else:
+            layers, channels = _plain_layers(self.maps.channels, self.maps.steps)
+        layers += [nn.Conv2d(channels, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU()]
+        self.cnn = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with _full_precision(x):
+            maps = self.maps(self.luminance(x.float()))
+        features: Tensor = self.cnn(maps).mean(dim=(2, 3))
+        return features
+
+
+def _build_maps(
+    kind: FrequencyKind, size_px: int
+) -> BandMaps | HighPassMaps | SpectrumMaps | BlockDctMaps:
+    if kind == "bands":
+        return BandMaps(size_px)
+    if kind == "highpass":
+        return HighPassMaps()
+    return SpectrumMaps(size_px) if kind == "fft" else BlockDctMaps()
+
+
+def _plain_layers(channels: int, steps: int) -> tuple[list[nn.Module], int]:
+    """Convolutions that halve the side `steps` times, and their last width."""
+    layers: list[nn.Module] = []
+    for step in range(4 - steps, 4):
+        layers += _convolution(channels, 16 << step, stride=2)
+        channels = 16 << step
+    return layers, channels
+
+
+def _residual_layers(channels: int) -> tuple[list[nn.Module], int]:
+    """A convolution and four residual blocks, all but the first halving the side."""
+    first = BAND_WIDTHS[0]
+    layers = [*_convolution(channels, first, stride=1), BasicBlock(first, first)]
+    for narrow, wide in pairwise(BAND_WIDTHS):
+        shortcut = nn.Sequential(
+            nn.Conv2d(narrow, wide, 1, stride=2, bias=False), nn.BatchNorm2d(wide)
+        )
+        layers.append(BasicBlock(narrow, wide, stride=2, downsample=shortcut))
+    return layers, BAND_WIDTHS[-1]
+
+
+def _convolution(channels: int, wider: int, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels, wider, 3, stride=stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(wider), nn.ReLU()]
+
+
+def _relative(magnitude: Tensor) -> Tensor:
+    """Log of a magnitude, less its mean over the crop."""
+    logs = (magnitude + FLOOR).log()
+    return logs - logs.mean(dim=(2, 3), keepdim=True)
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[None]:
+    """Residuals of a few grey levels vanish in bfloat16; no-op (and untraced) without autocast."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return nullcontext()
+
+
+def _gaussian_kernels() -> NDArray[np.float32]:
+    """(7, 1, 21): one row a standard deviation; the first leaves a picture as it is."""
+    steps = np.arange(-BAND_RADIUS_PX, BAND_RADIUS_PX + 1)
+    rows = [np.exp(-0.5 * (steps / max(sigma, 1e-3)) ** 2) for sigma in BAND_SIGMAS]
+    return np.stack([row / row.sum() for row in rows])[:, None].astype(np.float32)
+
+
+def _band_places(size_px: int) -> tuple[NDArray[np.float32], ...]:
+    """y, x and distance of every cell of a view from its middle, in half sides of the square."""
+    steps = (np.arange(size_px // CELL_PX) + 0.5) * CELL_PX - size_px / 2
+    halves = (steps / (SQUARE_SHARE * size_px / 2)).astype(np.float32)
+    y, x = np.meshgrid(halves, halves, indexing="ij")
+    return y, x, np.maximum(np.abs(y), np.abs(x))
+
+
+def _high_pass_kernels() -> NDArray[np.float32]:
+    """(3, 1, 7, 7), each summing to zero."""
+    laplacian = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]]) / 4
+    rich = np.array(
+        [
+            [-1, 2, -2, 2, -1],
+            [2, -6, 8, -6, 2],
+            [-2, 8, -12, 8, -2],
+            [2, -6, 8, -6, 2],
+            [-1, 2, -2, 2, -1],
+        ]
+    )
+    gaussian = np.exp(-0.5 * (np.arange(-3, 4) / 1.5) ** 2)
+    gaussian /= gaussian.sum()
+    unsharp = -np.outer(gaussian, gaussian)
+    unsharp[3, 3] += 1
+    kernels = [np.pad(laplacian, 2), np.pad(rich / 12, 1), unsharp]
+    return np.stack(kernels)[:, None].astype(np.float32)
+
+
+def _fourier_matrices(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cosine and sine of the centred transform with a Hann window: two (size, size) matrices."""
+    frequency = np.arange(size) - size // 2
+    angle = 2 * np.pi * np.outer(frequency, np.arange(size)) / size
+    window = np.hanning(size) / np.sqrt(size)
+    return (np.cos(angle) * window).astype(np.float32), (-np.sin(angle) * window).astype(np.float32)
+
+
+def _dct_kernels() -> NDArray[np.float32]:
+    """Orthonormal 8x8 cosine transform without its constant term: (63, 1, 8, 8)."""
+    index = np.arange(DCT_SIDE)
+    basis = np.cos(np.pi * np.outer(index, 2 * index + 1) / (2 * DCT_SIDE))
+    basis *= np.sqrt(2 / DCT_SIDE)
+    basis[0] /= np.sqrt(2)
+    products = np.einsum("iy,jx->ijyx", basis, basis).reshape(-1, 1, DCT_SIDE, DCT_SIDE)
+    kernels: NDArray[np.float32] = products[1:].astype(np.float32)
+    return kernels

@@ -1,0 +1,126 @@
+"""From a trained network to an ONNX file that computes the same, the same bytes each time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor, nn
+
+from pipeline.bundle.session import INPUT, Logits, run_session
+from pipeline.runtime.errors import BundleError
+from pipeline.training.network.model import HEADS
+from pipeline.views.preprocess import FloatArray, Preprocess
+
+PARITY = 1e-4
+CPU = ("CPUExecutionProvider",)
+
+
+class _InOrder(nn.Module):
+    """The detector with its heads as a tuple: ONNX outputs have an order."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.model(crops)
+        return tuple(outputs[head] for head in HEADS)
+
+
+def export_onnx(model: nn.Module, preprocess: Preprocess, opset: int) -> bytes:
+    """A detector in eval mode as ONNX: input crops (n, 3, size, size), one output a head.
+
+    Raises BundleError when the result is not valid ONNX.
+    """
+    example = torch.zeros(2, 3, preprocess.size_px, preprocess.size_px)
+    program = torch.onnx.export(
+        _InOrder(model).eval(),
+        (example,),
+        dynamo=True,
+        opset_version=opset,
+        input_names=[INPUT],
+        output_names=list(HEADS),
+        dynamic_shapes={INPUT: {0: torch.export.Dim("n", min=1, max=4096)}},
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise BundleError("torch.onnx.export gave no program")
+    proto = program.model_proto
+    strip(proto)
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise BundleError(f"the exported graph is not valid ONNX: {error}") from error
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def strip(proto: onnx.ModelProto) -> None:
+    """Remove what the exporter noted down: stack traces with this machine's paths, versions."""
+    proto.producer_version = ""
+    proto.doc_string = ""
+    del proto.metadata_props[:]
+    graph = proto.graph
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def quantise(model: bytes) -> bytes:
+    """A copy with int8 weights in its matrix products, per channel; activations at run time.
+
+    Weights keep 7 bits: with 8, processors without VNNI overflow their 16-bit sums and answer
+    differently from those that have it.
+    """
+    with TemporaryDirectory() as folder:
+        source, shaped, target = (Path(folder) / name for name in ("fp32", "shaped", "int8"))
+        source.write_bytes(model)
+        quant_pre_process(source, shaped, skip_optimization=True, skip_symbolic_shape=True)
+        quantize_dynamic(
+            shaped,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+        )
+        proto = onnx.load(target)
+    strip(proto)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def torch_logits(model: nn.Module, inputs: FloatArray) -> Logits:
+    """(n, 3, S, S) float32 -> logits a head, on the CPU."""
+    with torch.inference_mode():
+        outputs = model(torch.from_numpy(inputs))
+    return {head: outputs[head].numpy() for head in HEADS}
+
+
+def require_parity(
+    model: nn.Module, session: onnxruntime.InferenceSession, batches: Sequence[FloatArray]
+) -> float:
+    """The largest difference between torch and onnxruntime over all heads, relative above 1.
+
+    Raises BundleError when it exceeds 1e-4.
+    """
+    worst = 0.0
+    for inputs in batches:
+        expected = torch_logits(model, inputs)
+        found = run_session(session, inputs, list(HEADS))
+        for head in HEADS:
+            scale = np.maximum(1.0, np.abs(expected[head]))
+            worst = max(worst, float((np.abs(found[head] - expected[head]) / scale).max()))
+    if not worst <= PARITY:
+        raise BundleError(
+            f"onnxruntime differs from torch by {worst:.3g}; at most {PARITY:g} is accepted"
+        )
+    return worst

@@ -1,0 +1,172 @@
+"""Which faces an epoch sees: pairs of a real face and its swap, drawn anew from (seed, epoch)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from pipeline.core.labels import FAKE, REAL
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.store.reader import KEYPOINT_COLUMNS
+
+# A real face; a swap made from a real face; a fake of the manifest.
+Variant = Literal["real", "pseudo", "fake"]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of one epoch: all of its randomness follows from epoch and pair."""
+
+    epoch: int
+    pair: int
+    face: int
+    variant: Variant
+
+
+class PairSampler(Sampler[list[Item]]):
+    """Batches of pairs: every other picture is real, its neighbour a swap of the same frame.
+
+    faces: the table of a store. With probability `pseudo_frac` the swap is made on the fly, else it
+    is a fake of the manifest beside the real frame it was made from. balance: how real faces are
+    weighed; the manifest's generators weigh alike.
+    Raises ManifestError when nothing can be paired.
+    """
+
+    def __init__(
+        self,
+        faces: pd.DataFrame,
+        *,
+        pseudo_frac: float,
+        pairs: int,
+        batch_size: int,
+        seed: int,
+        balance: "FaceBalance | None" = None,
+    ) -> None:
+        balance = balance or FaceBalance()
+        real = np.flatnonzero(faces["label"] == REAL)
+        self._real = real
+        self._real_weights = balance.weights(faces, real)
+        has_keypoints = faces.loc[real, KEYPOINT_COLUMNS].notna().all(axis=1).to_numpy()
+        self._swappable = real[has_keypoints]
+        self._swappable_weights = balance.weights(faces, self._swappable)
+        self._fakes = np.flatnonzero(faces["label"] == FAKE)
+        self._fake_weights = generator_weights(faces.loc[self._fakes])
+        self._originals = _originals(faces, self._fakes)
+        self.pseudo_frac = _possible_frac(pseudo_frac, self._swappable, self._fakes, real)
+        self._pairs, self._pairs_per_batch, self._seed = pairs, batch_size // 2, seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    @property
+    def last_batch_pairs(self) -> int:
+        """Pairs in an epoch's last batch, which may be smaller than the others."""
+        return (self._pairs - 1) % self._pairs_per_batch + 1
+
+    def __len__(self) -> int:
+        return -(-self._pairs // self._pairs_per_batch)
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        items = self.items(self._epoch)
+        step = 2 * self._pairs_per_batch
+        for start in range(0, len(items), step):
+            yield items[start : start + step]
+
+    def items(self, epoch: int) -> list[Item]:
+        """The epoch's pictures, pair after pair, the real one first."""
+        rng = np.random.default_rng((self._seed, epoch))
+        pairs = (self._draw(rng) for _ in range(self._pairs))
+        return [
+            Item(epoch, pair, face, variant)
+            for pair, drawn in enumerate(pairs)
+            for face, variant in drawn
+        ]
+
+    def _draw(self, rng: np.random.Generator) -> tuple[tuple[int, Variant], tuple[int, Variant]]:
+        if rng.random() < self.pseudo_frac:
+            face = int(rng.choice(self._swappable, p=self._swappable_weights))
+            return (face, "real"), (face, "pseudo")
+        fake = int(rng.choice(self._fakes, p=self._fake_weights))
+        original = self._originals[fake]
+        if original is None:
+            original = int(rng.choice(self._real, p=self._real_weights))
+        return (original, "real"), (fake, "fake")
+
+
+@dataclass(frozen=True, eq=False)
+class FaceBalance:
+    """How often real faces are drawn.
+
+    source_power: a source with n people weighs n ** source_power: 1 lets people weigh alike, 0
+    sources. is_tight: (faces,) whether a face fills its picture, so that no seam can be seen;
+    tight_frac: share of these in total, where there are faces of both kinds.
+    """
+
+    source_power: float = 1.0
+    is_tight: NDArray[np.bool_] | None = None
+    tight_frac: float = 0.5
+
+    def weights(self, faces: pd.DataFrame, chosen: Indices) -> NDArray[np.float64]:
+        """(len(chosen),) summing to 1; a person weighs the same however many faces there are."""
+        table = faces.loc[chosen]
+        weights = person_weights(table)
+        if self.source_power != 1:
+            weights *= source_weights(table, self.source_power)
+        if self.is_tight is None:
+            return np.asarray(weights / weights.sum())
+        tight = self.is_tight[chosen]
+        for part, share in ((tight, self.tight_frac), (~tight, 1 - self.tight_frac)):
+            if 0 < part.sum() < len(part):
+                weights[part] *= share / weights[part].sum()
+        return np.asarray(weights / weights.sum())
+
+
+def source_weights(faces: pd.DataFrame, power: float) -> NDArray[np.float64]:
+    """(n,) by which `person_weights` are multiplied: people of the source ** (power - 1)."""
+    people = faces.groupby("source")["identity_id"].transform("nunique")
+    return people.to_numpy(dtype=np.float64) ** (power - 1)
+
+
+def person_weights(faces: pd.DataFrame) -> NDArray[np.float64]:
+    """(n,) summing to 1, each identity the same in total."""
+    counts = faces.groupby("identity_id")["identity_id"].transform("size")
+    weights = 1 / counts.to_numpy(dtype=np.float64)
+    return np.asarray(weights / weights.sum())
+
+
+def generator_weights(faces: pd.DataFrame) -> NDArray[np.float64]:
+    """(n,) summing to 1, each fake_type the same in total, and each identity within it."""
+    keys = ["fake_type", "identity_id"]
+    counts = faces.groupby(keys)["label"].transform("size").to_numpy(dtype=np.float64)
+    people = faces.groupby("fake_type")["identity_id"].transform("nunique").to_numpy()
+    weights = 1 / (counts * people)
+    return np.asarray(weights / weights.sum())
+
+
+def _originals(faces: pd.DataFrame, fakes: Indices) -> dict[int, int | None]:
+    """For every fake the real face of the frame that it was made from, if it is in the table."""
+    real = faces[faces["label"] == REAL]
+    keys = zip(real["video_id"], real["frame_index"], strict=True)
+    by_frame = {key: int(face) for key, face in zip(keys, real.index, strict=True)}
+    wanted = faces.loc[fakes]
+    frames = zip(wanted["original_video_id"], wanted["frame_index"], strict=True)
+    return {int(fake): by_frame.get(key) for fake, key in zip(fakes, frames, strict=True)}
+
+
+def _possible_frac(wanted: float, swappable: Indices, fakes: Indices, real: Indices) -> float:
+    if not len(real):
+        raise ManifestError("training needs real faces (label 0); the training split has none")
+    if not len(fakes) and not len(swappable):
+        raise ManifestError(
+            "training needs fakes (label 1) or real faces with keypoints to swap; the training"
+            " split has neither"
+        )
+    if not len(fakes):
+        return 1.0
+    return wanted if len(swappable) else 0.0

@@ -1,0 +1,118 @@
+"""The photos of an import: which files are taken, under which names, and which are left out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from pipeline.core.manifest import Name, Row
+from pipeline.runtime.errors import ManifestError
+
+PHOTO_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
+# A file's name may be anything that can name a folder and stand in a CSV line.
+BAD_NAME: Final = re.compile(r"[\\\x00-\x1f\x7f]")
+
+Reason = Literal[
+    "no_face", "face_too_small", "decode_error", "excluded", "other_format", "no_source"
+]
+
+
+class LeftOutRow(Row):
+    """left_out.csv: a file that did not come in, and why. path: relative to the photos' folder."""
+
+    path: Name
+    source: str
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo to import. name: its path below the folder; stem: what its rows are called."""
+
+    path: Path
+    name: str
+    stem: str
+
+    @property
+    def source(self) -> str:
+        return self.name.split("/")[0]
+
+    @property
+    def person(self) -> str:
+        """The person as the folders tell: a folder below the source, else the photo alone."""
+        return "/".join(self.stem.split("/")[:2])
+
+
+def list_photos(folder: Path, sources: Sequence[str]) -> tuple[list[Photo], list[LeftOutRow]]:
+    """The photos of the sources, sorted, and the files beside them that are none.
+
+    Raises ManifestError when the folder is missing, holds no source, lacks one of `sources`, or
+    when a name cannot stand in a manifest.
+    """
+    there = _source_names(folder)
+    if missing := sorted(set(sources) - set(there)):
+        raise ManifestError(f"{folder}: no source {listed(missing)}; there are {listed(there)}")
+    taken = sorted(set(sources)) or there
+    files = [path for name in taken for path in visible_files(folder / name)]
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    if bad := sorted(name for name in names if BAD_NAME.search(name)):
+        raise ManifestError(
+            "\n".join(f"{folder}: rename {name!r}: backslash or control character" for name in bad)
+        )
+    others = [
+        LeftOutRow(path=path.name, source="", reason="no_source", detail="in no source's folder")
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".")
+    ]
+    others += [
+        LeftOutRow(path=name, source=name.split("/")[0], reason="other_format")
+        for name, path in sorted(names.items())
+        if not is_photo(path)
+    ]
+    wanted = {name: path for name, path in sorted(names.items()) if is_photo(path)}
+    shared = Counter(_stem(name) for name in wanted)
+    photos = [
+        Photo(path, name, _stem(name) if shared[_stem(name)] == 1 else name)
+        for name, path in wanted.items()
+    ]
+    return photos, others
+
+
+def counted_reasons(left_out: Iterable[LeftOutRow]) -> str:
+    """Reasons and their numbers, as `no_face 3, excluded 1`, or `none`."""
+    counts = Counter(row.reason for row in left_out)
+    return ", ".join(f"{reason} {number}" for reason, number in counts.most_common()) or "none"
+
+
+def visible_files(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [
+        path
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def is_photo(path: Path) -> bool:
+    return path.suffix.lower() in PHOTO_SUFFIXES
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _source_names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise ManifestError(f"{folder}: no such folder; expected photos in {folder}/<source>/")
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    sources = sorted(name for name in names if not name.startswith("."))
+    if not sources:
+        raise ManifestError(f"{folder}: no folder in it; expected photos in {folder}/<source>/")
+    return sources
+
+
+def _stem(name: str) -> str:
+    return name.rsplit(".", 1)[0]

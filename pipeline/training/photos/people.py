@@ -1,0 +1,81 @@
+"""Who is who on the photos of an import: people whom folders or embeddings link are one person."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.training.photos.files import LeftOutRow, Photo
+from pipeline.views.preprocess import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A photo's largest face. embedding: (D,) of length 1, or None without an embedder."""
+
+    photo: Photo
+    keypoints: FloatArray
+    embedding: FloatArray | None
+
+
+def group_people(found: Sequence[Found], same_person: float) -> list[str]:
+    """identity_id of every photo: people whom folders or embeddings link are one person.
+
+    It is the smallest of the names that the folders give them.
+    """
+    people = sorted({one.photo.person for one in found})
+    parents = {name: name for name in people}
+
+    def root(name: str) -> str:
+        while parents[name] != name:
+            parents[name] = parents[parents[name]]
+            name = parents[name]
+        return name
+
+    for first, second in _similar_pairs(_embeddings(found), same_person):
+        one, other = sorted((root(found[first].photo.person), root(found[second].photo.person)))
+        parents[other] = one
+    return [root(one.photo.person) for one in found]
+
+
+def partners(identities: Iterable[str]) -> dict[str, str]:
+    """Who lends the face to whom: two people each other, so that few are linked by their swaps.
+
+    In the order of their names; the last of an odd number is left without.
+    """
+    people = sorted(set(identities))
+    pairs = list(zip(people[::2], people[1::2], strict=False))
+    return dict(pairs) | {second: first for first, second in pairs}
+
+
+def without(
+    found: list[Found], unwanted: list[FloatArray], same_person: float
+) -> tuple[list[Found], list[LeftOutRow]]:
+    """The photos that show nobody of the excluded people, and the others as left out."""
+    if not unwanted or not found:
+        return found, []
+    closest = (_embeddings(found) @ np.stack(unwanted).T).max(axis=1).tolist()
+    refused = [
+        LeftOutRow(
+            path=one.photo.name,
+            source=one.photo.source,
+            reason="excluded",
+            detail=f"similarity {value:.3f}",
+        )
+        for one, value in zip(found, closest, strict=True)
+        if value > same_person
+    ]
+    kept = [one for one, value in zip(found, closest, strict=True) if value <= same_person]
+    return kept, refused
+
+
+def _embeddings(found: Sequence[Found]) -> NDArray[np.float32]:
+    """(n, D), or (n, 0) without an embedder."""
+    known = [one.embedding for one in found if one.embedding is not None]
+    return np.stack(known) if known else np.zeros((len(found), 0), np.float32)
+
+
+def _similar_pairs(embeddings: NDArray[np.float32], least: float) -> list[tuple[int, int]]:
+    similar = np.triu(embeddings @ embeddings.T > least, k=1)
+    return [(int(first), int(second)) for first, second in np.argwhere(similar)]

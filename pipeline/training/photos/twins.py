@@ -1,0 +1,137 @@
+"""A photo and its swapped twin, encoded alike, with their rows of images.csv."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pipeline.core.labels import FAKE, REAL, FakeType
+from pipeline.inputs.images import ImageEntry
+from pipeline.runtime.sections import PseudoSwapParams
+from pipeline.training.photos.encoding import Encoding, read_encoding, read_shrunk
+from pipeline.training.photos.models import generator_of
+from pipeline.training.photos.params import PhotoImportParams
+from pipeline.training.photos.people import Found, partners
+from pipeline.training.swaps.masks import mask_u8
+from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper, Swap
+from pipeline.views.paste import arcface_square, square_px
+from pipeline.views.preprocess import FloatArray, ImageU8
+
+# Standard deviation of the twin's keypoints, of the paste square's side: who swaps uses another
+# detector than who looks for the swap.
+KEYPOINT_JITTER: Final = 0.006
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A photo, whom it shows, and for INSwapper whose face its twin gets."""
+
+    found: Found
+    identity: str
+    donor: Found | None = None
+    donor_identity: str = ""
+
+
+def tasks_of(
+    found: Sequence[Found], identities: Sequence[str], params: PhotoImportParams
+) -> list[Task]:
+    """One task a photo. identities: of each, as `group_people` gives them."""
+    if params.inswapper is None:
+        return [Task(*one) for one in zip(found, identities, strict=True)]
+    lends = partners(identities)
+    first = dict(zip(reversed(identities), reversed(found), strict=True))
+    tasks = []
+    for one, identity in zip(found, identities, strict=True):
+        donor = lends.get(identity, "")
+        tasks.append(Task(one, identity, first.get(donor), donor))
+    return tasks
+
+
+def swapper_params(params: PhotoImportParams) -> PseudoSwapParams:
+    """How twins are made: INSwapper's own geometry with the person's own face."""
+    changes = {
+        "cross_identity_frac": 0.0,
+        "hull_frac": params.hull_frac,
+        "box_frac": 0.0,
+        "restorer_frac": 0.0,
+        "occlusion_frac": 0.1,
+        "boost_frac": 0.0,
+        "black_border_frac": 0.2,
+        "low_pass_frac": 0.4,
+        "low_pass_min_px": 92,
+        "low_pass_max_px": 128,
+    }
+    return PseudoSwapParams.model_validate(PLAIN.model_dump() | changes)
+
+
+def write_pair(root: Path, params: PhotoImportParams, task: Task) -> tuple[ImageEntry, ImageEntry]:
+    """Write a photo, its twin and the twin's mask."""
+    found = task.found
+    photo = found.photo
+    rgb = read_shrunk(photo.path, params.max_side_px)
+    encoding = read_encoding(photo.path)
+    rng = np.random.default_rng([params.seed, zlib.crc32(photo.name.encode())])
+    spread_px = KEYPOINT_JITTER * square_px(arcface_square(found.keypoints))
+    shifted = found.keypoints + rng.normal(0, spread_px, (5, 2)).astype(np.float32)
+    swap = _swap(params, rgb, shifted, rng, task.donor)
+    # A picture that had to be shrunk cannot be copied.
+    anew = params.reencode or max(encoding.size) > params.max_side_px
+    real = encoding.encode(rgb) if anew else photo.path.read_bytes()
+    suffix = encoding.suffix if anew else photo.path.suffix.lower()
+    names = (
+        _write(root, f"images/real/{photo.stem}{suffix}", real),
+        _write(root, f"images/swap/{photo.stem}{encoding.suffix}", encoding.encode(swap.rgb)),
+        _write(root, f"images/masks/{photo.stem}.png", Encoding().encode(mask_u8(swap.alpha))),
+    )
+    return _entries(task, "pseudo" if params.inswapper is None else "inswapper", *names)
+
+
+def _swap(
+    params: PhotoImportParams,
+    rgb: ImageU8,
+    keypoints: FloatArray,
+    rng: np.random.Generator,
+    donor: Found | None,
+) -> Swap:
+    """By INSwapper's network where there is one; without a donor people keep their own face."""
+    if params.inswapper is None or params.embedder is None:
+        return PseudoSwapper(swapper_params(params)).swap(rgb, keypoints, rng)
+    face = None
+    if donor is not None:
+        face = (read_shrunk(donor.photo.path, params.max_side_px), donor.keypoints)
+    return generator_of(params.inswapper, params.embedder).swap(rgb, keypoints, rng, face)
+
+
+def _write(root: Path, name: str, content: bytes) -> str:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return name
+
+
+def _entries(
+    task: Task, fake_type: FakeType, real: str, fake: str, mask: str
+) -> tuple[ImageEntry, ImageEntry]:
+    photo, identity = task.found.photo, task.identity
+    original = ImageEntry(
+        path=real,
+        label=REAL,
+        source=photo.source,
+        video_id=f"photo/{photo.stem}",
+        identity_id=identity,
+    )
+    twin = ImageEntry(
+        path=fake,
+        label=FAKE,
+        source=photo.source,
+        video_id=f"swap/{photo.stem}",
+        identity_id=identity,
+        fake_type=fake_type,
+        source_identity_id=task.donor_identity,
+        original_video_id=f"photo/{photo.stem}",
+        mask_path=mask,
+    )
+    return original, twin

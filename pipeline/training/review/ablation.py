@@ -1,0 +1,325 @@
+"""What each part of the detector is worth: short runs that differ in one thing, several seeds each.
+
+A part is judged on copies of validation faces and, where a folder of genuine swaps is given, on
+those: held-out pseudo-swaps rank designs wrongly. Whoever looks at genuine swaps counts the looks.
+Finished runs are kept, so that hours of work can be interrupted or shared by processes that take
+different seeds.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.files import write_json
+from pipeline.core.labels import FAKE, REAL
+from pipeline.decision.fusion import SEAM, fuse_face
+from pipeline.runtime.params import Params
+from pipeline.seam.trees import TreeEnsemble
+from pipeline.training.calibration.fusion import fit_fusion
+from pipeline.training.loop.resume import ResumeFile
+from pipeline.training.loop.train import BEST, Inputs, train
+from pipeline.training.loop.validation import of_every_source
+from pipeline.training.pairs.degradations import SOFT_COPIES, as_it_is
+from pipeline.training.review.genuine_set import CELLS, GenuineSet, cell_of, counts_of
+from pipeline.training.scoring.copies import AS_IT_IS, ScoredCopies, pool_of, score_copies
+from pipeline.training.scoring.metrics import area_under_roc
+from pipeline.training.scoring.scorer import FaceLogits, Scorer
+from pipeline.training.scoring.served import load_network
+from pipeline.training.store.reader import FaceStore, picture_of
+from pipeline.training.trees.fit import grow, numbers_of, pair_numbers
+from pipeline.views.preprocess import FloatArray
+
+Overrides = Mapping[str, Mapping[str, Any]]
+
+# What a short run's own validation costs decides nothing: it has one epoch or keeps its last.
+EPOCH_VAL_FACES: Final = 32
+WARMUP_FRAC: Final = 0.15
+# Of a budget, what says which runs there are and not what each of them is.
+_WHICH_RUNS: Final = ("seeds", "networks", "trees")
+DEGRADATION_FRACS: Final = (
+    *("jpeg_frac", "second_jpeg_frac", "x264_frac", "resize_frac", "noise_frac"),
+    *("gaussian_blur_frac", "motion_blur_frac", "colour_jitter_frac", "sharpen_frac"),
+)
+NO_DEGRADATIONS: Final = {
+    "augment": dict.fromkeys(DEGRADATION_FRACS, 0.0),
+    "pseudo_swap": {"soften_real_frac": 0.0, "soft_camera_frac": 0.0},
+}
+HULL: Final = {"pseudo_swap": {"hull_frac": 1.0, "box_frac": 0.0}}
+# Networks, each with one thing changed against "base", which is params.yaml as it stands.
+BASE: Final = "base"
+NETWORKS: Final[dict[str, Overrides]] = {
+    BASE: {},
+    "hull_mask": HULL,
+    "no_degradations": NO_DEGRADATIONS,
+    "frequency_off": {"model": {"frequency": "off"}},
+    "frequency_highpass": {"model": {"frequency": "highpass"}},
+    "frequency_fft": {"model": {"frequency": "fft"}},
+    "frequency_dct": {"model": {"frequency": "dct"}},
+    "random_weights": {"model": {"weights": "none"}},
+    "view_1.1x": {"model": {"views": ["1.1x"]}},
+    "view_1.5x": {"model": {"views": ["1.5x"]}},
+    "view_2x": {"model": {"views": ["2x"]}},
+    "views_all": {"model": {"views": ["1.1x", "1.5x", "2x", "aligned"]}},
+    "efficientnet_lite0": {"model": {"backbone": "efficientnet_lite0", "weights": "package"}},
+    # No package carries weights of a ConvNeXt.
+    "convnext_tiny_random": {"model": {"backbone": "convnext_tiny", "weights": "none"}},
+}
+TREES: Final[dict[str, Overrides]] = {
+    SEAM: {},
+    "seam_hull_mask": HULL,
+    "seam_no_degradations": NO_DEGRADATIONS,
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long each short run is. networks, trees: names of the variants to run.
+
+    pairs: of one epoch. val_faces: that a run is judged on, of every source alike.
+    """
+
+    seeds: tuple[int, ...]
+    epochs: int
+    pairs: int
+    batch_size: int
+    seam_pairs: int
+    val_faces: int
+    networks: tuple[str, ...]
+    trees: tuple[str, ...]
+
+    def of_a_run(self) -> dict[str, Any]:
+        """What each run is, without which runs there are."""
+        return {key: value for key, value in asdict(self).items() if key not in _WHICH_RUNS}
+
+
+def changed_params(params: Params, overrides: Overrides, seed: int, budget: Budget) -> Params:
+    """Parameters with one thing changed, for a short run in which everything learns at once."""
+    sections = params.model_dump()
+    sections["train"] |= {
+        "seed": seed,
+        "epochs": budget.epochs,
+        "pairs_per_epoch": budget.pairs,
+        "batch_size": budget.batch_size,
+        "frozen_epochs": 0,
+        "last_stages_until_epoch": 0,
+        "patience": budget.epochs,
+        "warmup_epochs": WARMUP_FRAC * budget.epochs,
+        "val_faces": EPOCH_VAL_FACES,
+    }
+    sections["seam"] |= {"pairs": budget.seam_pairs, "seeds": [seed]}
+    for section, values in overrides.items():
+        sections[section] |= values
+    return Params.model_validate(sections)
+
+
+Scores = NDArray[np.float64]
+Score = Callable[[FaceLogits], Scores]
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What every variant is judged on, with the seam's numbers of all of it, which no variant
+    changes. faces: numbers in `store`. val_numbers: by name of the copy; cell_numbers: by name of
+    the cell."""
+
+    store: FaceStore
+    faces: NDArray[np.int64]
+    genuine: GenuineSet | None
+    val_numbers: dict[str, FloatArray]
+    cell_numbers: dict[str, FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One trained network on everything that it is judged on."""
+
+    copies: ScoredCopies
+    cells: dict[str, FaceLogits]
+
+    def with_trees(self, trees: TreeEnsemble, material: Material) -> "Scored":
+        """The same with the seam's logits beside the network's."""
+        copies = {
+            name: logits | _seam_logits(trees, material.val_numbers[name])
+            for name, logits in self.copies.copies.items()
+        }
+        cells = {
+            name: logits | _seam_logits(trees, material.cell_numbers[name])
+            for name, logits in self.cells.items()
+        }
+        return Scored(replace(self.copies, copies=copies), cells)
+
+
+class KeptRuns:
+    """Finished runs in a folder, one file each, apart for everything that they follow from."""
+
+    def __init__(self, folder: Path, params: Params, budget: Budget) -> None:
+        content = params.model_dump(exclude={"build_sample", "export"})
+        described = json.dumps([content, budget.of_a_run()], sort_keys=True)
+        digest = hashlib.sha256(described.encode())
+        self.folder = folder / digest.hexdigest()[:16]
+
+    def has(self, name: str, seed: int) -> bool:
+        return self._path(name, seed).exists()
+
+    def keep(self, name: str, seed: int, numbers: Mapping[str, float]) -> None:
+        write_json(self._path(name, seed), numbers)
+
+    def all(self) -> dict[str, list[dict[str, float]]]:
+        """By name, seeds ascending."""
+        found: dict[str, list[dict[str, float]]] = {}
+        for path in sorted(self.folder.glob("*.json")):
+            numbers = json.loads(path.read_text(encoding="utf-8"))
+            found.setdefault(path.stem.rpartition("-")[0], []).append(numbers)
+        return found
+
+    def _path(self, name: str, seed: int) -> Path:
+        return self.folder / f"{name}-{seed}.json"
+
+
+def gather(store: FaceStore, genuine: GenuineSet | None, val_faces: int) -> Material:
+    """Take the seam's numbers of the copies of validation faces and of the genuine set's cells."""
+    labels = store.faces["label"].to_numpy()
+    halves = (np.flatnonzero(labels == label) for label in (REAL, FAKE))
+    chosen = np.sort(
+        np.concatenate([of_every_source(store, half, val_faces // 2) for half in halves])
+    )
+    faces = [picture_of(store, int(face)) for face in chosen]
+    copies = {AS_IT_IS: as_it_is} | {name: copy.degrade for name, copy in SOFT_COPIES.items()}
+    cells = {} if genuine is None else {name: cell_of(genuine, name) for name in CELLS}
+    return Material(
+        store,
+        chosen,
+        genuine,
+        {name: numbers_of(degrade(face) for face in faces) for name, degrade in copies.items()},
+        {name: numbers_of(pictures) for name, pictures in cells.items()},
+    )
+
+
+def ablate(
+    params: Params,
+    inputs: Inputs,
+    material: Material,
+    budget: Budget,
+    kept: KeptRuns,
+    workers: int,
+    log: Log,
+) -> dict[str, Any]:
+    """Run every variant with every seed, if it is not kept; the content of metrics/ablation.json.
+
+    Each number is the mean over all kept seeds, with the least and the greatest.
+    """
+    for seed in budget.seeds:
+
+        def keep(name: str, scored: Scored, score: Score, seed: int = seed) -> None:
+            numbers = _judged(scored, material, score, params)
+            kept.keep(name, seed, numbers)
+            listed = ", ".join(f"{key} {value:.4f}" for key, value in numbers.items())
+            log(f"{name}, seed {seed}: {listed}")
+
+        for name in budget.networks:
+            if kept.has(name, seed):
+                continue
+            changed = changed_params(params, NETWORKS[name], seed, budget)
+            scored = _score(_trained(changed, inputs), material)
+            if name == BASE:
+                _keep_parts(scored, params, seed, inputs, material, budget, keep, workers)
+            keep(name, scored, _fixed(changed))
+    return {
+        "budget": budget.of_a_run(),
+        "genuine": counts_of(material.genuine),
+        "variant": {name: _spread(runs) for name, runs in kept.all().items()},
+    }
+
+
+def _grown(params: Params, store: FaceStore, workers: int) -> TreeEnsemble:
+    return grow(*pair_numbers(store, params, workers), params.seam)
+
+
+def _trained(params: Params, inputs: Inputs) -> Scorer:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        resume = ResumeFile("ablation", folder / "resume")
+        train(params, inputs, folder / "run", folder / "live", resume, log=lambda _: None)
+        network, meta = load_network(folder / "run" / BEST, params)
+    return Scorer(network, meta.preprocess)
+
+
+def _score(scorer: Scorer, material: Material) -> Scored:
+    genuine = material.genuine
+    cells = {} if genuine is None else {name: cell_of(genuine, name) for name in CELLS}
+    return Scored(
+        score_copies(scorer, material.store, material.faces),
+        {name: scorer.pictures(pictures) for name, pictures in cells.items()},
+    )
+
+
+def _keep_parts(
+    scored: Scored,
+    params: Params,
+    seed: int,
+    inputs: Inputs,
+    material: Material,
+    budget: Budget,
+    keep: Callable[[str, Scored, Score], None],
+    workers: int,
+) -> None:
+    """The trees alone, and network and trees together."""
+    for name in budget.trees:
+        changed = changed_params(params, TREES[name], seed, budget)
+        with_trees = scored.with_trees(_grown(changed, inputs.train, workers), material)
+        keep(name, with_trees, _seam)
+        if name == SEAM:
+            _keep_fusions(with_trees, changed, keep)
+
+
+def _keep_fusions(
+    scored: Scored, params: Params, keep: Callable[[str, Scored, Score], None]
+) -> None:
+    """The heads by a learned rule, and network and seam together."""
+    pool = pool_of(scored.copies, params.calibrate.min_face_px)
+    heads = {head: values for head, values in pool.logits.items() if head != SEAM}
+    least = params.calibrate.min_surroundings_frac
+    alone, both = fit_fusion(replace(pool, logits=heads), least), fit_fusion(pool, least)
+    keep("fusion_learned", scored, lambda logits: fuse_face(logits, 1.0, alone))
+    keep("fusion_learned_with_seam", scored, lambda logits: fuse_face(logits, 1.0, both))
+
+
+def _judged(scored: Scored, material: Material, score: Score, params: Params) -> dict[str, float]:
+    """AUC of the copies of validation together, and of every cell of the genuine set."""
+    pool = pool_of(scored.copies, params.calibrate.min_face_px)
+    numbers = {"val": area_under_roc(pool.labels, score(pool.logits))}
+    if material.genuine is not None:
+        for name, logits in scored.cells.items():
+            numbers[name] = area_under_roc(material.genuine.labels, score(logits))
+    return numbers
+
+
+def _fixed(params: Params) -> Score:
+    return lambda logits: fuse_face(logits, 1.0, params.fusion)
+
+
+def _seam(logits: FaceLogits) -> Scores:
+    return np.asarray(logits[SEAM], np.float64)
+
+
+def _seam_logits(trees: TreeEnsemble, numbers: FloatArray) -> FaceLogits:
+    return {SEAM: trees.logits(numbers).astype(np.float32)}
+
+
+def _spread(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    return {
+        key: {
+            "mean": float(np.mean([run[key] for run in runs])),
+            "least": min(run[key] for run in runs),
+            "greatest": max(run[key] for run in runs),
+        }
+        for key in runs[0]
+    } | {"runs": len(runs)}

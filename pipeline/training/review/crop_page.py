@@ -1,0 +1,80 @@
+"""One HTML page that shows the crops of all splits, to be filtered by what their rows say."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from PIL import Image
+
+from pipeline.core.labels import QUALITY_NAMES
+from pipeline.core.manifest import SplitRow
+from pipeline.runtime.errors import ManifestError
+
+TEMPLATE: Final = Path(__file__).with_name("crop_page.html.j2")
+THUMBNAIL_PX: Final = 112
+JPEG_QUALITY: Final = 88
+BOUNDARY_NAMES: Final = {-1: "unknown", 0: "no seam", 1: "seam"}
+# What can be filtered, in the order of the page.
+FACETS: Final = ("split", "type", "scale", "quality", "boundary", "source", "group")
+
+
+def render_crop_page(splits: Mapping[str, Sequence[SplitRow]], root: Path, most: int) -> str:
+    """The page as text: every crop is counted, about `most` (>= 1) of them have a picture.
+
+    Those are of faces taken evenly from the manifests, at all their scales. root: folder that
+    the paths of the rows start from. Raises ManifestError when there are no rows or a
+    crop cannot be read.
+    """
+    rows = [(split, number, row) for split in splits for number, row in enumerate(splits[split], 2)]
+    if not rows:
+        raise ManifestError("the splits hold no crops; run `dvc repro split_groups`")
+    faces = list(dict.fromkeys(row.face_id for _, _, row in rows))
+    pictured = set(faces[:: -(-len(rows) // most)])
+    crops = [
+        _crop(split, number, row, _thumbnail(root, row) if row.face_id in pictured else None)
+        for split, number, row in rows
+    ]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(crops=crops, facets=FACETS, size_px=THUMBNAIL_PX)
+
+
+def _crop(split: str, number: int, row: SplitRow, picture: str | None) -> dict[str, Any]:
+    """What the page knows of one crop: the facets as text, a caption, the picture as base64."""
+    facets = (
+        split,
+        row.fake_type,
+        f"{row.crop_scale:g}",
+        QUALITY_NAMES[row.quality_label],
+        BOUNDARY_NAMES[row.boundary_label],
+        row.source,
+        row.group,
+    )
+    measures = (
+        f"{row.face_px:.0f} px, sharpness {row.sharpness:.0f}, blockiness {row.blockiness:.2f},"
+        f" noise {row.noise_level:.1f}, boundary by {row.boundary_source}"
+    )
+    return {
+        "facets": facets,
+        "place": f"{split}.csv row {number}",
+        "face": row.face_id,
+        "measures": measures,
+        "picture": picture,
+    }
+
+
+def _thumbnail(root: Path, row: SplitRow) -> str:
+    try:
+        with Image.open(root / row.image_path) as crop:
+            small = crop.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ManifestError(
+            f"{row.face_id}: image_path {row.image_path}: not a readable picture"
+            f" ({type(error).__name__}); `dvc repro split_groups` makes it again"
+        ) from error
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=JPEG_QUALITY)
+    return base64.b64encode(stream.getvalue()).decode("ascii")

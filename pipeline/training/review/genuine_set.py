@@ -1,0 +1,70 @@
+"""Genuine swaps and real faces outside the data root, in the cells that designs are judged on."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.labels import FAKE
+from pipeline.faces.detector import FaceDetector, find_faces
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.pairs.degradations import Degradation, as_it_is, blur, jpeg, shrink
+from pipeline.views.picture import Picture
+
+# What happens to reals and to fakes in each cell of the genuine set.
+CELLS: Final[dict[str, tuple[Degradation, Degradation]]] = {
+    "clean": (as_it_is, as_it_is),
+    "jpeg50": (jpeg(50), jpeg(50)),
+    "both_blurred": (blur(1.0), blur(1.0)),
+    "half_size": (shrink(0.5), shrink(0.5)),
+    "reals_blurred": (blur(1.0), as_it_is),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class GenuineSet:
+    """Pictures of genuine swaps and of real faces; missed: those without a face."""
+
+    pictures: list[Picture]
+    labels: NDArray[np.int64]
+    missed: int
+
+
+def read_genuine(labels_csv: Path, detector: FaceDetector) -> GenuineSet:
+    """Read a CSV with image_path (relative to it) and label, and find the largest face of each.
+
+    Raises ManifestError naming the row of a picture that cannot be read.
+    """
+    pictures, labels, missed = [], [], 0
+    with labels_csv.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for number, row in enumerate(rows, start=2):
+        bgr = cv2.imread(str(labels_csv.parent / row["image_path"]))
+        if bgr is None:
+            raise ManifestError(f"{labels_csv}: row {number}: image_path: cannot be read")
+        rgb = np.asarray(bgr[..., ::-1].copy(), np.uint8)
+        faces = find_faces(detector, rgb, min_score=0.5, min_face_px=20, max_faces=1)
+        if not faces:
+            missed += 1
+            continue
+        pictures.append(Picture(rgb, faces[0].box_xyxy, faces[0].keypoints))
+        labels.append(int(row["label"]))
+    return GenuineSet(pictures, np.array(labels, np.int64), missed)
+
+
+def cell_of(genuine: GenuineSet, name: str) -> list[Picture]:
+    """The pictures as the cell `name` has them."""
+    pairs = zip(genuine.pictures, genuine.labels, strict=True)
+    return [CELLS[name][label](picture) for picture, label in pairs]
+
+
+def counts_of(genuine: GenuineSet | None) -> dict[str, int] | None:
+    """How many there are, for metrics/ablation.json."""
+    if genuine is None:
+        return None
+    fakes = int((genuine.labels == FAKE).sum())
+    return {"n_fake": fakes, "n_real": len(genuine.labels) - fakes, "missed": genuine.missed}

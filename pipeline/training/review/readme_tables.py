@@ -1,0 +1,193 @@
+"""The parts of the README that are made from files: tables from metrics, the graph from dvc.yaml.
+
+Each stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.runtime.errors import PipelineError
+
+GENUINE_CELLS: Final = {
+    "clean": "as they are",
+    "jpeg75": "JPEG 75",
+    "jpeg50": "JPEG 50",
+    "half_size": "half size",
+    "blur_both": "blurred by 1 px",
+    "blur_reals_only": "only the real photographs blurred",
+}
+ABLATION_CELLS: Final = {
+    "clean": "clean",
+    "jpeg50": "JPEG 50",
+    "both_blurred": "both blurred",
+    "half_size": "half size",
+    "reals_blurred": "only reals blurred",
+}
+ABLATION_PARTS: Final = {
+    "base": "**as in the recipe** (network alone, fixed fusion)",
+    "frequency_off": "no frequency branch",
+    "frequency_highpass": "frequency branch: high-pass",
+    "frequency_fft": "frequency branch: FFT",
+    "frequency_dct": "frequency branch: DCT",
+    "hull_mask": "hull mask instead of the square",
+    "no_degradations": "no degradations, no softened reals",
+    "random_weights": "MobileNetV2 from random weights",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "convnext_tiny_random": "ConvNeXt-Tiny from random weights",
+    "view_1.1x": "view 1.1x",
+    "view_1.5x": "view 1.5x",
+    "view_2x": "view 2x",
+    "views_all": "all four views",
+    "fusion_learned": "learned fusion of the heads",
+    "seam": "**trees on the seam alone**",
+    "seam_hull_mask": "trees, hull mask",
+    "seam_no_degradations": "trees, no degradations",
+    "fusion_learned_with_seam": "**network and trees, learned fusion**",
+}
+PROFILED_FUNCTIONS: Final = 7
+PREPARATION_PARTS: Final = {
+    "extract": "frames",
+    "crop": "crops",
+    "store": "object store",
+    "dvc": "DVC",
+    "manifests": "manifests",
+    "packing": "packing",
+}
+
+
+def with_tables(readme: str, repo: Path) -> str:
+    """The README's text with every part made anew from the files of `repo`.
+
+    Raises PipelineError when a part has no marks in the text or dvc fails.
+    """
+    parts = {
+        "genuine": genuine_table(_json(repo / "metrics/genuine.json")),
+        "dag": dag(repo),
+        "ablation": ablation_table(_json(repo / "metrics/ablation.json")),
+        "scale": scale_table(scale := _json(repo / "metrics/scale.json")),
+        "replicas": replicas_table(scale),
+        "machines": machines_table(scale),
+        "profile": profile_table(_json(repo / "metrics/profile.json")),
+    }
+    for name, part in parts.items():
+        readme = _replaced(readme, name, part)
+    return readme
+
+
+def genuine_table(metrics: dict[str, Any]) -> str:
+    """How the released detector does on genuine swaps, a row a way of degrading both sides."""
+    rows = [["both sides alike", "AUC", "swaps called fake", "reals called fake"], ["---"] * 4]
+    for cell, title in GENUINE_CELLS.items():
+        found = metrics["cell"][cell]
+        rows.append([title, *(_frac(found[name]) for name in ("auc", "recall", "fpr"))])
+    lfw = metrics["against_lfw"]
+    title = "swaps against LFW, a source it never saw"
+    rows.append([title, _frac(lfw["auc"]), "", _frac(lfw["called_fake"])])
+    return _table(rows)
+
+
+def ablation_table(metrics: dict[str, Any]) -> str:
+    """What each part is worth: mean AUC and its range over the seeds, a column a cell."""
+    rows = [["part", *ABLATION_CELLS.values()], ["---"] * (1 + len(ABLATION_CELLS))]
+    for part, title in ABLATION_PARTS.items():
+        spreads = [metrics["variant"][part][cell] for cell in ABLATION_CELLS]
+        rows.append([title, *map(_spread, spreads)])
+    return _table(rows)
+
+
+def scale_table(metrics: dict[str, Any]) -> str:
+    """The plan's numbers, each with its kind and its formula."""
+    rows = [["what", "number", "kind", "how"], ["---"] * 4]
+    for row in metrics["rows"]:
+        value = f"{_number(row['value'])} {row['unit']}"
+        rows.append([row["what"], value, row["kind"], row["how"]])
+    return _table(rows)
+
+
+def replicas_table(metrics: dict[str, Any]) -> str:
+    """What replicas make of the load: latencies and refusals for both ways of dispatch."""
+    ways = list(metrics["replicas"][0]["answers"])
+    columns = [f"{way}: {name}" for way in ways for name in ("p50 ms", "p99 ms", "refused")]
+    heading = ["replicas", "cores", "load", *columns, "kind"]
+    rows = [heading, ["---"] * len(heading)]
+    for row in metrics["replicas"]:
+        cells = [f"{row['replicas']}", f"{row['cores']}", f"{row['load']:.0%}"]
+        for way in ways:
+            found = row["answers"][way]
+            cells += [f"{found['p50_ms']:.0f}", f"{found['p99_ms']:.0f}", f"{found['refused']:.1%}"]
+        rows.append([*cells, row["kind"]])
+    return _table(rows)
+
+
+def machines_table(metrics: dict[str, Any]) -> str:
+    """Hours of each part of the preparation, a row a number of machines."""
+    parts = list(PREPARATION_PARTS)
+    heading = ["machines", *PREPARATION_PARTS.values(), "all", "what takes longest", "kind"]
+    rows = [heading, ["---"] * len(heading)]
+    for row in metrics["machines"]:
+        hours = [_number(row["hours"][part]) for part in parts]
+        longest = ", ".join(PREPARATION_PARTS[part] for part in row["longest"])
+        cells = [f"{row['machines']:,}", *hours, _number(row["elapsed_h"]), longest, row["kind"]]
+        rows.append(cells)
+    return _table(rows)
+
+
+def profile_table(metrics: dict[str, Any]) -> str:
+    """Processor seconds of stages before and after, and of the functions that take most of them."""
+    rows = [["stage", "function", "before, s", "after, s"], ["---"] * 4]
+    for stage, runs in metrics["stages"].items():
+        before, after = runs["before"], runs["after"]
+        rows.append(
+            [f"`{stage}`", "**all**", _number(sum(before.values())), _number(sum(after.values()))]
+        )
+        largest = sorted(
+            before | after, key=lambda name: -max(before.get(name, 0), after.get(name, 0))
+        )
+        for name in largest[:PROFILED_FUNCTIONS]:
+            seconds = [_number(run[name]) if name in run else "-" for run in (before, after)]
+            rows.append(["", name, *seconds])
+    return _table(rows)
+
+
+def dag(repo: Path) -> str:
+    """The stages and what each needs, as dvc draws them in mermaid."""
+    command = [sys.executable, "-m", "dvc", "dag", "--md"]
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise PipelineError(f"dvc dag: {done.stderr.strip()}")
+    return done.stdout.strip().replace("\t", "  ")
+
+
+def _replaced(readme: str, name: str, part: str) -> str:
+    begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
+    pattern = f"(?<={re.escape(begin)}).*?(?={re.escape(end)})"
+    replaced, count = re.subn(pattern, lambda _: part, readme, flags=re.DOTALL)
+    if count != 1:
+        raise PipelineError(f"README: expected one {begin.strip()} with its end, found {count}")
+    return replaced
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _table(rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _spread(found: dict[str, float]) -> str:
+    return f"{_frac(found['mean'])} ({_frac(found['least'])}-{_frac(found['greatest'])})"
+
+
+def _number(value: float) -> str:
+    """Three digits, without an exponent: 0.0123, 12.3, 12,345."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _frac(value: float) -> str:
+    """Three digits without the leading zero: .995."""
+    return f"{value:.3f}".removeprefix("0")

@@ -1,0 +1,195 @@
+"""Scenes filmed from still pictures or footage: a camera that pans and zooms, grading and grain.
+
+The five keypoints go through the same similarity as the pixels, so they are known in every frame.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.views.paste import Matrix
+from pipeline.views.preprocess import FloatArray, ImageU8
+
+# Share of the frame by which the stage is larger on each side, so that the camera can move.
+_MARGIN: Final = 0.08
+_GRAIN_TILE_PX: Final = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A picture (H, W, 3) uint8 and the five keypoints (5, 2) in it, if there is a face."""
+
+    rgb: ImageU8
+    keypoints: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Random choices of one scene. centre: where in the frame the subject stands, in shares of it.
+
+    pan_px, zoom, degrees: at the first and the last frame. gain, gamma: the grading. grain:
+    standard deviation of the sensor noise, grey levels. grain_seed: of the noise tile.
+    """
+
+    centre: tuple[float, float]
+    pan_px: tuple[tuple[float, float], tuple[float, float]]
+    zoom: tuple[float, float]
+    degrees: tuple[float, float]
+    gain: tuple[float, float, float]
+    gamma: float
+    grain: float
+    grain_seed: int
+
+
+def draw_camera(rng: np.random.Generator, width: int, height: int) -> Camera:
+    """A camera whose movement stays within the stage's margin; width, height: of the frame."""
+    reach_x, reach_y = 0.5 * _MARGIN * width, 0.5 * _MARGIN * height
+    pans = rng.uniform(-1, 1, (2, 2)) * (reach_x, reach_y)
+    zooms = rng.uniform(1.0, 1.1, 2)
+    turns = rng.uniform(-1.2, 1.2, 2)
+    brightness = rng.uniform(0.82, 1.12)
+    tint = rng.uniform(0.93, 1.07, 3)
+    return Camera(
+        centre=(float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.44, 0.54))),
+        pan_px=((float(pans[0, 0]), float(pans[0, 1])), (float(pans[1, 0]), float(pans[1, 1]))),
+        zoom=(float(zooms[0]), float(zooms[1])),
+        degrees=(float(turns[0]), float(turns[1])),
+        gain=(
+            float(brightness * tint[0]),
+            float(brightness * tint[1]),
+            float(brightness * tint[2]),
+        ),
+        gamma=float(rng.uniform(0.85, 1.2)),
+        grain=float(rng.uniform(0.6, 2.2)),
+        grain_seed=int(rng.integers(2**32)),
+    )
+
+
+def film(
+    subjects: Sequence[Subject], camera: Camera, frames: int, width: int, height: int
+) -> list[Subject]:
+    """`frames` frames of (height, width, 3) with their keypoints.
+
+    subjects: one still, or one picture a frame; already at the scale in which they shall appear.
+    What the picture does not cover is filled with a coarse blur of it.
+    """
+    stages = [_stage(subject, camera, width, height) for subject in subjects]
+    grain = _grain_tile(camera, width, height)
+    grade = _grade_table(camera)
+    filmed = []
+    for index in range(frames):
+        stage = stages[min(index, len(stages) - 1)]
+        progress = index / max(1, frames - 1)
+        matrix = _camera_matrix(camera, progress, stage.rgb.shape[:2], (height, width))
+        seen = cv2.warpAffine(
+            stage.rgb, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+        )
+        keypoints = None if stage.keypoints is None else transform(stage.keypoints, matrix)
+        filmed.append(Subject(_add_grain(cv2.LUT(seen, grade), grain, index), keypoints))
+    return filmed
+
+
+def scaled(subject: Subject, scale: float) -> Subject:
+    """Resize: by area averaging when it shrinks, else cubic."""
+    height, width = subject.rgb.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    rgb = np.asarray(cv2.resize(subject.rgb, size, interpolation=interpolation), np.uint8)
+    if subject.keypoints is None:
+        return Subject(rgb)
+    factor = np.array([size[0] / width, size[1] / height])
+    # Pixel centres: x' + 0.5 = factor * (x + 0.5).
+    return Subject(rgb, (((subject.keypoints + 0.5) * factor) - 0.5).astype(np.float32))
+
+
+def mirrored(subject: Subject) -> Subject:
+    """Left and right exchanged; the keypoints keep their order as seen in the picture."""
+    rgb = np.ascontiguousarray(subject.rgb[:, ::-1])
+    if subject.keypoints is None:
+        return Subject(rgb)
+    keypoints = subject.keypoints[[1, 0, 2, 4, 3]]
+    keypoints[:, 0] = rgb.shape[1] - 1 - keypoints[:, 0]
+    return Subject(rgb, keypoints)
+
+
+def transform(points: FloatArray, matrix: Matrix) -> FloatArray:
+    """(n, 2) points through a (2, 3) matrix."""
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
+
+
+def _stage(subject: Subject, camera: Camera, width: int, height: int) -> Subject:
+    """Put the subject on a stage that is somewhat larger than the frame."""
+    stage_h, stage_w = round(height * (1 + 2 * _MARGIN)), round(width * (1 + 2 * _MARGIN))
+    picture_h, picture_w = subject.rgb.shape[:2]
+    if subject.keypoints is None:
+        focus = np.array([picture_w / 2, picture_h / 2])
+    else:
+        focus = subject.keypoints.mean(axis=0)
+    left = _offset(camera.centre[0] * stage_w - focus[0], picture_w, stage_w)
+    top = _offset(camera.centre[1] * stage_h - focus[1], picture_h, stage_h)
+    stage = _backdrop(subject.rgb, stage_w, stage_h)
+    x0, y0 = max(0, left), max(0, top)
+    x1, y1 = min(stage_w, left + picture_w), min(stage_h, top + picture_h)
+    stage[y0:y1, x0:x1] = subject.rgb[y0 - top : y1 - top, x0 - left : x1 - left]
+    if subject.keypoints is None:
+        return Subject(stage)
+    return Subject(stage, subject.keypoints + np.array([left, top], np.float32))
+
+
+def _offset(wanted: float, picture: int, stage: int) -> int:
+    """Where the picture begins on the stage: it covers the stage if it can, else lies within it."""
+    low, high = sorted((0, stage - picture))
+    return int(np.clip(round(wanted), low, high))
+
+
+def _backdrop(rgb: ImageU8, width: int, height: int) -> ImageU8:
+    """The picture's colours as a blur in which no face can be made out."""
+    coarse = cv2.resize(rgb, (8, 6), interpolation=cv2.INTER_AREA)
+    wide = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.convertScaleAbs(wide, alpha=0.8), np.uint8)
+
+
+def _camera_matrix(
+    camera: Camera, progress: float, stage_hw: tuple[int, ...], frame_hw: tuple[int, int]
+) -> Matrix:
+    """Stage -> frame at a share of the scene; it starts and stops smoothly."""
+    eased = progress * progress * (3 - 2 * progress)
+
+    def between(ends: tuple[float, float]) -> float:
+        return ends[0] + eased * (ends[1] - ends[0])
+
+    pan_x = between((camera.pan_px[0][0], camera.pan_px[1][0]))
+    pan_y = between((camera.pan_px[0][1], camera.pan_px[1][1]))
+    centre = ((stage_hw[1] - 1) / 2, (stage_hw[0] - 1) / 2)
+    turn = cv2.getRotationMatrix2D(centre, between(camera.degrees), between(camera.zoom))
+    matrix = np.asarray(turn, np.float64)
+    matrix[0, 2] += (frame_hw[1] - 1) / 2 - centre[0] + pan_x
+    matrix[1, 2] += (frame_hw[0] - 1) / 2 - centre[1] + pan_y
+    return matrix
+
+
+def _grade_table(camera: Camera) -> ImageU8:
+    """(1, 256, 3) look-up table of gain and gamma."""
+    levels = (np.arange(256, dtype=np.float64) / 255) ** camera.gamma
+    graded = 255 * levels[:, None] * np.array(camera.gain)
+    table: ImageU8 = np.clip(np.rint(graded), 0, 255).astype(np.uint8)[None]
+    return table
+
+
+def _grain_tile(camera: Camera, width: int, height: int) -> FloatArray:
+    rng = np.random.default_rng(camera.grain_seed)
+    shape = (height + _GRAIN_TILE_PX, width + _GRAIN_TILE_PX, 1)
+    return (camera.grain * rng.standard_normal(shape)).astype(np.float32)
+
+
+def _add_grain(rgb: NDArray[np.generic], tile: FloatArray, index: int) -> ImageU8:
+    """Noise of brightness; another part of the tile in every frame."""
+    x, y = (23 * index) % _GRAIN_TILE_PX, (37 * index) % _GRAIN_TILE_PX
+    height, width = rgb.shape[:2]
+    noisy = rgb.astype(np.float32) + tile[y : y + height, x : x + width]
+    grainy: ImageU8 = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return grainy

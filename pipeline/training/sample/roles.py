@@ -1,0 +1,67 @@
+"""Who is in the embedded sample, whose face they get, and what is made of them."""
+
+from dataclasses import dataclass
+
+from pipeline.inputs.images import ImageEntry
+from pipeline.inputs.videos import IdentityEntry
+from pipeline.runtime.sections import BuildSampleParams
+from pipeline.training.sample.sources import Cast, Person
+
+
+@dataclass(frozen=True)
+class Role:
+    """What is made of one person. source: whose face the swaps get; None for the person's own."""
+
+    person: Person
+    index: int
+    source: Person | None
+    has_uniface: bool
+
+    @property
+    def source_id(self) -> str:
+        return "" if self.source is None else self.source.identity_id
+
+
+@dataclass(frozen=True)
+class Made:
+    """Rows of images.csv and identities.csv, and the number of clips and of their frames."""
+
+    images: tuple[ImageEntry, ...] = ()
+    identities: tuple[IdentityEntry, ...] = ()
+    clips: int = 0
+    frames: int = 0
+
+    @property
+    def people(self) -> int:
+        still = {entry.identity_id for entry in self.images}
+        return len(still | {entry.identity_id for entry in self.identities})
+
+    def __add__(self, other: "Made") -> "Made":
+        return Made(
+            self.images + other.images,
+            self.identities + other.identities,
+            self.clips + other.clips,
+            self.frames + other.frames,
+        )
+
+
+def assign_roles(cast: Cast, params: BuildSampleParams) -> list[Role]:
+    """Who is in the sample, who gets whose face, and who gets a UniFace-like swap as well."""
+    people = cast.people[: params.max_people]
+    filmed = {person.identity_id: person for person in people if not person.stills_only}
+    links = [link for link in cast.links if filmed.keys() >= set(link)]
+    sources = dict(links[: round(params.cross_identity_frac * len(filmed))])
+    return [
+        Role(
+            person=person,
+            index=index,
+            source=filmed.get(sources.get(person.identity_id, "")),
+            has_uniface=_evenly(index, params.uniface_frac),
+        )
+        for index, person in enumerate(people)
+    ]
+
+
+def _evenly(index: int, share: float) -> bool:
+    """True for `share` of all indices, evenly spread."""
+    return int((index + 1) * share + 1e-9) > int(index * share + 1e-9)

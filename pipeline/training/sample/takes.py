@@ -1,0 +1,76 @@
+"""What there is of a person of the sample: photos and footage, with the face found in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from pipeline.faces.detector import FaceDetector, find_faces
+from pipeline.runtime.errors import PackageError
+from pipeline.runtime.sections import BuildSampleParams
+from pipeline.training.sample.film import Subject, scaled
+from pipeline.training.sample.sources import Person, read_footage, read_photo
+from pipeline.training.swaps.pseudo_swap import Donor
+from pipeline.views.preprocess import FloatArray, ImageU8
+
+MIN_SCORE: Final = 0.5
+MIN_SOURCE_FACE_PX: Final = 40
+# Detectors differ in the last bits between processors; whole quarters of a pixel do not.
+KEYPOINT_STEPS: Final = 4
+MAX_ENLARGEMENT: Final = 1.6
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """Pictures of one person, one if it is a still. face_px: height of the face in the first."""
+
+    name: str
+    pictures: tuple[ImageU8, ...]
+    keypoints: tuple[FloatArray, ...]
+    face_px: float
+
+    @property
+    def donor(self) -> Donor:
+        return self.pictures[0], self.keypoints[0]
+
+    def subjects(self, scale: float) -> list[Subject]:
+        pairs = zip(self.pictures, self.keypoints, strict=True)
+        return [scaled(Subject(rgb, keypoints), scale) for rgb, keypoints in pairs]
+
+
+def takes_of(person: Person, length: int, detector: FaceDetector) -> list[Take]:
+    """Everything there is of a person: photos, and pieces of footage of `length` frames."""
+    takes = []
+    for photo in person.photos:
+        takes.append(_take(photo.origin.member, [read_photo(photo)], detector))
+    if person.footage is not None:
+        member = person.footage.origin.member
+        for start in person.footage.starts:
+            frames = read_footage(person.footage, start, length)
+            takes.append(_take(f"{member} at frame {start}", frames, detector))
+    return takes
+
+
+def _take(name: str, pictures: Sequence[ImageU8], detector: FaceDetector) -> Take:
+    keypoints, sizes = [], []
+    for rgb in pictures:
+        faces = find_faces(
+            detector, rgb, min_score=MIN_SCORE, min_face_px=MIN_SOURCE_FACE_PX, max_faces=1
+        )
+        if not faces or faces[0].keypoints is None:
+            raise PackageError(f"{name}: no face was found in it")
+        whole = np.rint(faces[0].keypoints * KEYPOINT_STEPS) / KEYPOINT_STEPS
+        keypoints.append(whole.astype(np.float32))
+        sizes.append(round(faces[0].size_px))
+    return Take(name, tuple(pictures), tuple(keypoints), float(sizes[0]))
+
+
+def scale_for(take: Take, face_px: float, params: BuildSampleParams) -> float:
+    scale = min(face_px / take.face_px, MAX_ENLARGEMENT)
+    if scale * take.face_px < params.min_face_px:
+        raise PackageError(
+            f"{take.name}: its face is {take.face_px:.0f} px tall; enlarged {MAX_ENLARGEMENT} times"
+            f" it stays below build_sample.min_face_px {params.min_face_px}"
+        )
+    return scale

@@ -1,0 +1,81 @@
+"""Data files of `dvc plots show`; dvc.yaml names their titles and axes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from pipeline.training.scoring.metrics import reliability
+
+LABEL_NAMES = {0: "real", 1: "fake"}
+# A curve of more points draws no other line and makes the diff of a run unreadable.
+MAX_POINTS = 200
+
+
+def write_table(path: Path, table: pd.DataFrame | Sequence[dict[str, Any]]) -> None:
+    """Write a CSV: floats as %.6g, missing values as empty cells, the same bytes each time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    pd.DataFrame(table).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    temporary.replace(path)
+
+
+def write_plots(folder: Path, faces: pd.DataFrame, ladders: dict[str, Any]) -> None:
+    """Write every data file of the test report. faces: columns label, score, verdict."""
+    write_table(folder / "roc.csv", roc_points(faces))
+    write_table(folder / "precision_recall.csv", precision_recall_points(faces))
+    write_table(folder / "reliability.csv", reliability_points(faces))
+    write_table(folder / "confusion.csv", confusion_rows(faces))
+    write_table(folder / "ladder.csv", ladder_rows(ladders))
+
+
+def roc_points(faces: pd.DataFrame) -> pd.DataFrame:
+    """Columns fpr, tpr, ascending; no rows when a class is absent."""
+    if faces["label"].nunique() < 2:
+        return pd.DataFrame({"fpr": [], "tpr": []})
+    fpr, tpr, _ = roc_curve(faces["label"], faces["score"])
+    return _thinned(pd.DataFrame({"fpr": fpr, "tpr": tpr}))
+
+
+def precision_recall_points(faces: pd.DataFrame) -> pd.DataFrame:
+    """Columns recall, precision, by ascending recall; no rows when a class is absent."""
+    if faces["label"].nunique() < 2:
+        return pd.DataFrame({"recall": [], "precision": []})
+    precision, recall, _ = precision_recall_curve(
+        faces["label"], faces["score"], drop_intermediate=True
+    )
+    return _thinned(pd.DataFrame({"recall": recall[::-1], "precision": precision[::-1]}))
+
+
+def reliability_points(faces: pd.DataFrame) -> pd.DataFrame:
+    """Columns score, fake_frac, count: one row a bin that holds faces."""
+    rows = reliability(faces["label"], faces["score"])
+    return pd.DataFrame(rows, columns=["score", "fake_frac", "count"])
+
+
+def confusion_rows(faces: pd.DataFrame) -> pd.DataFrame:
+    """Columns actual (real, fake) and predicted (the verdict), one row a face, sorted."""
+    rows = pd.DataFrame({"actual": faces["label"].map(LABEL_NAMES), "predicted": faces["verdict"]})
+    return rows.sort_values(["actual", "predicted"], ignore_index=True)
+
+
+def ladder_rows(ladders: dict[str, Any]) -> pd.DataFrame:
+    """One row a step from mild to harsh: step, and the AUC on each ladder's level of that step."""
+    columns = {
+        name: [level["auc"] for level in levels.values()]
+        for name, levels in ladders.items()
+        if isinstance(levels, dict)
+    }
+    table = pd.DataFrame(columns)
+    table.insert(0, "step", np.arange(1, len(table) + 1))
+    return table
+
+
+def _thinned(points: pd.DataFrame) -> pd.DataFrame:
+    if len(points) <= MAX_POINTS:
+        return points
+    kept = np.linspace(0, len(points) - 1, MAX_POINTS).round().astype(int)
+    return points.iloc[kept]

@@ -1,0 +1,101 @@
+"""Writing one split as a Zarr group."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.store.reader import FaceStore, open_manifest
+from pipeline.views.preprocess import ImageU8
+
+
+def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
+    """Write a split's CSV and pictures as a Zarr 3 group, the same bytes each time.
+
+    Arrays: manifest (bytes of the CSV), crops (n, size, size, 3), and per face context (m, S, S, 3)
+    padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). A finished group replaces
+    an older one at once. Returns what was packed. Raises ManifestError as `open_manifest`.
+    """
+    source = open_manifest(manifest)
+    temporary = target.with_name(target.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    group = zarr.create_group(temporary, zarr_format=3)
+    _put(group, "manifest", np.frombuffer(manifest.read_bytes(), np.uint8))
+    n_crops, n_faces = len(source.table), len(source.faces)
+    crops = (source.crops(row) for row in range(n_crops))
+    _put_each(group, "crops", crops, n_crops, crops_per_shard)
+    sizes, has_mask = _put_faces(group, source, max(1, crops_per_shard * n_faces // n_crops))
+    _put(group, "context_hw", sizes)
+    _put(group, "has_mask", has_mask)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.replace(target)
+    return source
+
+
+def _put_faces(
+    group: zarr.Group, source: FaceStore, per_shard: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Write context and mask; return the contexts' heights and widths, and which masks exist."""
+    count = len(source.faces)
+    sizes = np.array([source.context_size(face) for face in range(count)], np.int32)
+    _require_fitting_masks(source, sizes)
+    side = int(sizes.max())
+    contexts = (_padded(source.context(face), side) for face in range(count))
+    _put_each(group, "context", contexts, count, per_shard)
+    empty = np.zeros((side, side), np.uint8)
+    masks = (source.pictures.mask(face) for face in range(count))
+    padded = (empty if mask is None else _padded(mask, side) for mask in masks)
+    _put_each(group, "mask", padded, count, per_shard)
+    return sizes, np.array([bool(name) for name in source.faces["mask_path"]])
+
+
+def _require_fitting_masks(source: FaceStore, sizes: NDArray[np.int32]) -> None:
+    """Raise ManifestError for all masks that have not the size of their contexts, (faces, 2).
+
+    Each is read once more when it is packed: kept, they would take memory with every face.
+    """
+    faults = [
+        f"{source.faces['mask_path'][face]!s}: is {mask.shape}, its context is {tuple(size)}"
+        for face, size in enumerate(sizes.tolist())
+        if (mask := source.pictures.mask(face)) is not None and mask.shape != tuple(size)
+    ]
+    if faults:
+        raise ManifestError("\n".join(faults))
+
+
+def _put(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
+    array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=values.shape)
+    array[...] = values
+
+
+def _put_each(
+    group: zarr.Group, name: str, items: Iterable[ImageU8], count: int, per_shard: int
+) -> None:
+    """One chunk an item, `per_shard` items a file; a shard is written whole."""
+    stream = iter(items)
+    first = next(stream)
+    array = group.create_array(
+        name,
+        shape=(count, *first.shape),
+        dtype=first.dtype,
+        chunks=(1, *first.shape),
+        shards=(per_shard, *first.shape),
+        compressors=[ZstdCodec(level=3)],
+    )
+    for start in range(0, count, per_shard):
+        size = min(per_shard, count - start)
+        taken = [first] if start == 0 else []
+        taken += [next(stream) for _ in range(size - len(taken))]
+        array[start : start + size] = np.stack(taken)
+
+
+def _padded(picture: ImageU8, side: int) -> ImageU8:
+    canvas = np.zeros((side, side, *picture.shape[2:]), np.uint8)
+    canvas[: picture.shape[0], : picture.shape[1]] = picture
+    return canvas

@@ -1,0 +1,250 @@
+"""Crops and faces of one split, from a Zarr group or straight from a CSV manifest.
+
+Zarr keeps one chunk an item and many items a shard, so that a split is a few files and any crop is
+one read. Both sources answer alike, and training cannot tell them apart.
+"""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, get_args
+
+import numpy as np
+import pandas as pd
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.core.labels import UNKNOWN
+from pipeline.core.manifest import SplitRow, read_rows
+from pipeline.runtime.errors import DecodeError, ManifestError
+from pipeline.views.cut import surroundings_of
+from pipeline.views.picture import Picture
+from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+
+TEXT_COLUMNS = [
+    name
+    for name, field in SplitRow.model_fields.items()
+    if field.annotation is str or any(isinstance(part, str) for part in get_args(field.annotation))
+]
+NUMBER_COLUMNS = [name for name in SplitRow.model_fields if name not in TEXT_COLUMNS]
+KEYPOINT_COLUMNS = [f"kp{i}_{axis}" for i in range(5) for axis in "xy"]
+BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
+
+
+class Pictures(Protocol):
+    """Where a split's pictures come from."""
+
+    def crop(self, row: int) -> ImageU8: ...
+
+    def context(self, face: int) -> ImageU8: ...
+
+    def context_size(self, face: int) -> tuple[int, int]: ...
+
+    def mask(self, face: int) -> ImageU8 | None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class FaceStore:
+    """Read access to one split; can be sent to other processes.
+
+    table: one row a crop, the columns of SplitRow, in the manifest's order. faces: one row a face
+    (that of its first crop), in order of first appearance; its index is the face's number.
+    face_of_crop: (n,) face number of each crop.
+    """
+
+    table: pd.DataFrame
+    faces: pd.DataFrame
+    face_of_crop: NDArray[np.int64]
+    pictures: Pictures
+
+    def crops(self, row: int) -> ImageU8:
+        """(size, size, 3) uint8: the stored crop of one row of `table`."""
+        return self.pictures.crop(row)
+
+    def context(self, face: int) -> ImageU8:
+        """(H, W, 3) uint8: the face's surroundings at native resolution."""
+        return self.pictures.context(face)
+
+    def context_size(self, face: int) -> tuple[int, int]:
+        """Height and width of `context`, without reading it."""
+        return self.pictures.context_size(face)
+
+    def mask(self, face: int) -> FloatArray | None:
+        """(H, W) float32 in [0, 1]: opacity of the paste over the context; None when not known."""
+        mask = self.pictures.mask(face)
+        return None if mask is None else mask.astype(np.float32) / np.float32(255)
+
+    def box(self, face: int) -> FloatArray:
+        """(4,) float32: the face's box in pixels of its context."""
+        return self._in_context[face, :2].reshape(4)
+
+    def keypoints(self, face: int) -> FloatArray | None:
+        """(5, 2) float32 in pixels of the context; None when the detector gave none."""
+        points = self._in_context[face, 2:]
+        return None if np.isnan(points).any() else points
+
+    @cached_property
+    def _in_context(self) -> FloatArray:
+        """(faces, 7, 2): two corners and five keypoints of every face, in pixels of its context."""
+        points = self.faces[BOX_COLUMNS + KEYPOINT_COLUMNS].to_numpy(np.float64).reshape(-1, 7, 2)
+        offsets = self.faces[["context_x", "context_y"]].to_numpy(np.float64)[:, None]
+        scales = self.faces["context_scale"].to_numpy(np.float64)[:, None, None]
+        return np.asarray((points - offsets) * scales, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class FilePictures:
+    """The pictures that a manifest names, decoded when asked for."""
+
+    image_path: list[str]
+    context_path: list[str]
+    mask_path: list[str]
+
+    def crop(self, row: int) -> ImageU8:
+        return _decode(Path(self.image_path[row]), "RGB")
+
+    def context(self, face: int) -> ImageU8:
+        return _decode(Path(self.context_path[face]), "RGB")
+
+    def context_size(self, face: int) -> tuple[int, int]:
+        with Image.open(self.context_path[face]) as picture:
+            return picture.height, picture.width
+
+    def mask(self, face: int) -> ImageU8 | None:
+        return _decode(Path(self.mask_path[face]), "L") if self.mask_path[face] else None
+
+
+@dataclass(frozen=True, eq=False)
+class ZarrPictures:
+    """The arrays that `pack` wrote."""
+
+    crops: Any
+    contexts: Any
+    context_hw: NDArray[np.int32]
+    masks: Any
+    has_mask: NDArray[np.bool_]
+
+    def crop(self, row: int) -> ImageU8:
+        return np.asarray(self.crops[row], np.uint8)
+
+    def context(self, face: int) -> ImageU8:
+        height, width = self.context_hw[face]
+        return np.asarray(self.contexts[face, :height, :width], np.uint8)
+
+    def context_size(self, face: int) -> tuple[int, int]:
+        height, width = self.context_hw[face]
+        return int(height), int(width)
+
+    def mask(self, face: int) -> ImageU8 | None:
+        height, width = self.context_hw[face]
+        whole = self.masks[face, :height, :width] if self.has_mask[face] else None
+        return None if whole is None else np.asarray(whole, np.uint8)
+
+
+def view_labels(store: FaceStore, face: int, preprocess: Preprocess) -> list[int]:
+    """Boundary label of each view of a face; the aligned view shows what the widest crop shows."""
+    rows = store.table[store.face_of_crop == face].sort_values("crop_scale")
+    known = dict(zip(rows["crop_scale"], rows["boundary_label"], strict=True))
+    labels = [int(known.get(scale, UNKNOWN)) for scale in preprocess.scales]
+    return [*labels, int(rows["boundary_label"].iloc[-1])] if preprocess.aligned else labels
+
+
+def open_manifest(path: Path) -> FaceStore:
+    """Read a split from its CSV.
+
+    Raises ManifestError for a malformed CSV or files that are missing, all at once.
+    """
+    read_rows(path, SplitRow)
+    table = _read_table(path.read_bytes())
+    _require_files(path, table)
+    faces, face_of_crop = _faces_of(table)
+    pictures = FilePictures(
+        list(table["image_path"]), list(faces["context_path"]), list(faces["mask_path"])
+    )
+    return FaceStore(table, faces, face_of_crop, pictures)
+
+
+def open_zarr(path: Path) -> FaceStore:
+    """Read a split that `pack` wrote. Raises ManifestError when it is missing or not complete."""
+    try:
+        group = zarr.open_group(path, mode="r")
+        names = ("manifest", "crops", "context", "context_hw", "mask", "has_mask")
+        manifest, crops, contexts, sizes, masks, has_mask = (_array(group, name) for name in names)
+    except (FileNotFoundError, KeyError) as error:
+        raise ManifestError(f"{path}: not a packed split ({error}); run pack_zarr") from None
+    table = _read_table(manifest[:].tobytes())
+    faces, face_of_crop = _faces_of(table)
+    pictures = ZarrPictures(crops, contexts, sizes[:], masks, has_mask[:])
+    return FaceStore(table, faces, face_of_crop, pictures)
+
+
+def _read_table(csv_bytes: bytes) -> pd.DataFrame:
+    """A split's CSV; text stays text: an empty cell is "", an identity "007" keeps its zeros."""
+    table = pd.read_csv(
+        io.BytesIO(csv_bytes),
+        dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
+        keep_default_na=False,
+        na_values={name: [""] for name in NUMBER_COLUMNS},
+    )
+    if table.empty:
+        raise ManifestError("a split without rows; see split_groups")
+    return table
+
+
+def _faces_of(table: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    face_of_crop, _ = pd.factorize(table["face_id"])
+    faces = table.drop_duplicates("face_id").reset_index(drop=True)
+    return faces, np.asarray(face_of_crop, np.int64)
+
+
+def _require_files(manifest: Path, table: pd.DataFrame) -> None:
+    columns = ("image_path", "context_path", "mask_path")
+    faults = [
+        f"{manifest}: row {row + 2}: {column}: {name!r} not found"
+        for column in columns
+        for row, name in enumerate(table[column])
+        if name and not Path(name).is_file()
+    ]
+    if faults:
+        raise ManifestError("\n".join(faults))
+
+
+def _array(group: zarr.Group, name: str) -> Any:
+    return group[name]
+
+
+def _decode(path: Path, mode: str) -> ImageU8:
+    try:
+        with Image.open(path) as picture:
+            return np.array(picture.convert(mode), dtype=np.uint8)
+    except OSError as error:
+        raise DecodeError(f"{path}: cannot be decoded ({error})") from error
+
+
+def picture_of(store: FaceStore, face: int) -> Picture:
+    """A stored face in its surroundings."""
+    return Picture(store.context(face), store.box(face), store.keypoints(face))
+
+
+def surroundings_fracs(store: FaceStore, faces: Iterable[int] | None = None) -> NDArray[np.float64]:
+    """(faces,) as `pipeline.views.cut.surroundings_of`; the context ends where the picture ends.
+
+    faces: numbers; None for all.
+    """
+    chosen = range(len(store.faces)) if faces is None else faces
+    return np.array(
+        [
+            surroundings_of(store.box(face), store.keypoints(face), *store.context_size(face))
+            for face in chosen
+        ]
+    )
+
+
+def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of the indices, evenly spaced, in their order: the same ones each time."""
+    if len(indices) <= count:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]

@@ -1,0 +1,144 @@
+"""Boosted trees on the numbers along the seam, grown on the pairs that the network learns from."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from pipeline.core.labels import FAKE
+from pipeline.runtime.params import Params
+from pipeline.runtime.sections import SeamParams
+from pipeline.runtime.workers import map_in_processes
+from pipeline.seam.numbers import number_names, seam_numbers
+from pipeline.seam.rings import ring_statistics
+from pipeline.seam.trees import TreeEnsemble
+from pipeline.training.pairs.sampler import Item, PairSampler
+from pipeline.training.pairs.scenes import Scenes, face_balance
+from pipeline.training.scoring.metrics import area_under_roc
+from pipeline.training.store.reader import FaceStore, picture_of, surroundings_fracs
+from pipeline.views.picture import Picture
+from pipeline.views.preprocess import FloatArray
+
+CHUNK = 64
+
+
+def pair_numbers(
+    store: FaceStore, params: Params, workers: int
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Numbers (2 x pairs, k) and labels of `seam.pairs` degraded pairs; workers change speed only.
+
+    Raises ManifestError when nothing can be paired or a face has no keypoints.
+    """
+    sampler = PairSampler(
+        store.faces,
+        pseudo_frac=params.pseudo_swap.frac,
+        pairs=params.seam.pairs,
+        batch_size=2,
+        seed=params.train.seed,
+        balance=face_balance(store, params),
+    )
+    items = sampler.items(epoch=0)
+    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    parts = map_in_processes(partial(_statistics, store, params), chunks, workers)
+    labels = np.array([int(item.variant != "real") for item in items])
+    return seam_numbers(np.concatenate(parts)), labels
+
+
+def grow(numbers: FloatArray, labels: NDArray[np.int64], params: SeamParams) -> TreeEnsemble:
+    """One ensemble of `seam.trees` trees for each of `seam.seeds`, averaged into one."""
+    return averaged([_grow_one(numbers, labels, params, seed) for seed in params.seeds])
+
+
+def averaged(ensembles: Sequence[TreeEnsemble]) -> TreeEnsemble:
+    """The ensemble whose logits are the mean of the others'."""
+    shifts = np.cumsum([0, *(len(trees.value) for trees in ensembles[:-1])])
+    pairs = list(zip(ensembles, shifts, strict=True))
+    return TreeEnsemble(
+        feature=np.concatenate([trees.feature for trees in ensembles]),
+        threshold=np.concatenate([trees.threshold for trees in ensembles]),
+        left=np.concatenate([trees.left + shift for trees, shift in pairs]).astype(np.int32),
+        right=np.concatenate([trees.right + shift for trees, shift in pairs]).astype(np.int32),
+        value=np.concatenate([trees.value for trees in ensembles]) / len(ensembles),
+        missing_left=np.concatenate([trees.missing_left for trees in ensembles]),
+        roots=np.concatenate([trees.roots + shift for trees, shift in pairs]).astype(np.int32),
+        depth=max(trees.depth for trees in ensembles),
+        baseline=float(np.mean([trees.baseline for trees in ensembles])),
+    )
+
+
+def numbers_of(pictures: Iterable[Picture]) -> FloatArray:
+    """(n, k) numbers of pictures of one face each."""
+    statistics = [ring_statistics(p.rgb, _known(p.keypoints)) for p in pictures]
+    return seam_numbers(np.stack(statistics))
+
+
+def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) -> dict[str, Any]:
+    """metrics/seam.json: what the trees alone reach on the validation split as it is stored."""
+    logits = trees.logits(numbers_of(picture_of(store, face) for face in range(len(store.faces))))
+    labels = store.faces["label"].to_numpy()
+    share = surroundings_fracs(store)
+    kinds = {
+        "all": np.ones(len(labels), bool),
+        "open": share >= min_surroundings,
+        "tight": share < min_surroundings,
+    }
+    report: dict[str, Any] = {"numbers": len(number_names()), "trees": len(trees.roots)}
+    for name, chosen in kinds.items():
+        count = {"n_real": int((labels[chosen] != FAKE).sum()), "n_fake": int(labels[chosen].sum())}
+        known = min(count.values()) > 0
+        auc = area_under_roc(labels[chosen], logits[chosen]) if known else None
+        report[name] = {"auc": auc, **count}
+    return report
+
+
+def _grow_one(
+    numbers: FloatArray, labels: NDArray[np.int64], params: SeamParams, seed: int
+) -> TreeEnsemble:
+    classifier = HistGradientBoostingClassifier(
+        max_iter=params.trees,
+        max_leaf_nodes=params.leaves,
+        learning_rate=params.learning_rate,
+        l2_regularization=params.l2,
+        max_features=params.feature_frac,
+        early_stopping=False,
+        random_state=seed,
+    )
+    return from_sklearn(classifier.fit(numbers, labels))
+
+
+def from_sklearn(classifier: Any) -> TreeEnsemble:
+    """A fitted two-class HistGradientBoostingClassifier as arrays.
+
+    scikit-learn gives no public way to its trees; tests compare the answers of both.
+    """
+    tables = [stage[0].nodes for stage in classifier._predictors]
+    sizes = [len(table) for table in tables]
+    offsets = np.cumsum([0, *sizes])[:-1]
+    nodes, shift = np.concatenate(tables), np.repeat(offsets, sizes)
+    own, is_leaf = np.arange(len(nodes)), nodes["is_leaf"].astype(bool)
+    return TreeEnsemble(
+        feature=np.where(is_leaf, 0, nodes["feature_idx"]).astype(np.int32),
+        threshold=nodes["num_threshold"].astype(np.float64),
+        left=np.where(is_leaf, own, nodes["left"] + shift).astype(np.int32),
+        right=np.where(is_leaf, own, nodes["right"] + shift).astype(np.int32),
+        value=nodes["value"].astype(np.float64),
+        missing_left=nodes["missing_go_to_left"].astype(bool),
+        roots=offsets.astype(np.int32),
+        depth=int(max(table["depth"].max() for table in tables)),
+        baseline=float(classifier._baseline_prediction.ravel()[0]),
+    )
+
+
+def _statistics(store: FaceStore, params: Params, items: Sequence[Item]) -> FloatArray:
+    scenes = Scenes(store, params)
+    pictures = (scenes.scene(item).picture for item in items)
+    return np.stack([ring_statistics(p.rgb, _known(p.keypoints)) for p in pictures])
+
+
+def _known(keypoints: FloatArray | None) -> FloatArray:
+    if keypoints is None:
+        raise ValueError("the seam's numbers need the keypoints of the face")
+    return keypoints

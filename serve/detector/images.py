@@ -1,0 +1,136 @@
+"""Untrusted picture files, decoded to 8-bit RGB with the header read first.
+
+What is done with unusual pictures:
+
+- EXIF orientation 1 to 8 is applied; a damaged EXIF block counts as upright.
+- Transparent pixels are laid over white, as a viewer would show them.
+- Of an animated or many-paged file the first picture is examined, with a warning. The further
+  pictures of a phone's multi-picture JPEG (depth, gain map) are left alone without one.
+- 16-bit samples keep their upper 8 bits. 32-bit and floating-point samples are refused.
+- Grey becomes three equal channels. CMYK is converted without its colour profile, with a warning.
+- Colour profiles are not applied: training reads pictures without them, too.
+- A truncated file is refused: the missing part would be grey, and its border an artefact.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from warnings import filterwarnings
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatError
+from pipeline.views.preprocess import ImageU8
+from serve.sizes import MOST_PIXELS, VARIABLE, check_size
+
+# Pillow would also try formats that start other programs (EPS) or that nobody sends.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+EXIF_ORIENTATION = 274
+
+# The bound below is tighter and is checked before anything is decoded. But Pillow makes room for
+# the first frame of a GIF when it reads the header: 4 GB in the worst case, unless it refuses what
+# has more than twice this many pixels. (From this on it would warn.)
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
+filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """rgb: (H, W, 3) uint8, upright. file_format: Pillow's name. warnings: what was left out."""
+
+    rgb: ImageU8
+    file_format: str
+    orientation: int
+    warnings: tuple[str, ...] = ()
+
+
+def is_picture(source: Path | BinaryIO) -> bool:
+    """Whether the content starts like a picture of a known format; never decodes pixels."""
+    try:
+        _open_header(source).close()
+    except UnknownFormatError:
+        return False
+    except DecodeError:
+        return True
+    return True
+
+
+def decode_picture(source: Path | BinaryIO, max_pixels: int) -> Picture:
+    """Decode a picture of at most `max_pixels` (width times height; serve.sizes has the sides).
+
+    Raises UnknownFormatError, TooLargeError or DecodeError; no message repeats the file's content.
+    """
+    with _open_header(source) as image:
+        check_size("picture", *image.size, max_pixels)
+        try:
+            return _decode(image)
+        except DecodeError:
+            raise
+        except Exception as error:  # decoders of hostile data raise nearly every class there is
+            raise DecodeError(f"damaged or truncated {image.format} picture") from error
+
+
+def _open_header(source: Path | BinaryIO) -> Image.Image:
+    try:
+        return Image.open(source, formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise TooLargeError(
+            f"picture of more than {MOST_PIXELS} px, which {VARIABLE} cannot exceed"
+        ) from None
+    except UnidentifiedImageError:
+        raise UnknownFormatError(f"not a picture ({', '.join(FORMATS)})") from None
+    except FileNotFoundError:
+        raise DecodeError("no such file") from None
+    except PermissionError:
+        raise DecodeError("no permission to read this file") from None
+    except Exception as error:  # as above: a hostile header
+        raise DecodeError("damaged picture header") from error
+
+
+def _decode(image: Image.Image) -> Picture:
+    warnings = []
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        warnings.append("only the first picture of an animated or many-paged file was examined")
+    image.load()
+    orientation = _orientation(image)
+    if image.mode == "CMYK":
+        warnings.append("CMYK was converted without its colour profile")
+    if image.has_transparency_data:
+        warnings.append("transparent pixels were laid over white")
+    rgb = _upright(_to_rgb(image), orientation)
+    return Picture(np.ascontiguousarray(rgb), str(image.format), orientation, tuple(warnings))
+
+
+def _to_rgb(image: Image.Image) -> ImageU8:
+    """Any supported mode -> (H, W, 3) uint8."""
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise DecodeError("32-bit samples are not supported; expected 8 or 16 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, "white")
+        image = Image.alpha_composite(canvas, layer)
+    return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation in 1..8. Read after load(): Pillow turns TIFF and AVIF itself."""
+    try:
+        value = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block is no reason to refuse the picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(rgb: ImageU8, orientation: int) -> ImageU8:
+    """Undo an EXIF orientation: 2 to 8 name the row and column that hold the picture's top left."""
+    if orientation in (5, 6, 7, 8):
+        rgb = rgb.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        rgb = rgb[::-1]
+    if orientation in (2, 3, 6, 7):
+        rgb = rgb[:, ::-1]
+    return rgb

@@ -1,0 +1,233 @@
+"""From a decoded picture to a verdict: faces, crops, bundle, decision; the worst face counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.bundle.load import Bundle, FaceFinder
+from pipeline.bundle.session import SEAM_HEAD
+from pipeline.decision.decide import DecisionSpec, FaceDecision, decide, worst_face
+from pipeline.decision.fusion import DETAIL, SEAM, sigmoid
+from pipeline.decision.thresholds import Verdict
+from pipeline.faces.detector import Face, FaceDetector, find_faces
+from pipeline.faces.load import load_detector
+from pipeline.runtime.errors import DetectorError
+from pipeline.seam.evidence import SeamEvidence, seam_evidence
+from pipeline.seam.numbers import outside_detail, seam_numbers
+from pipeline.seam.rings import ring_statistics
+from pipeline.views.cut import cut_views, seam_view, surroundings_of, view_names
+from pipeline.views.preprocess import FloatArray, ImageU8
+from serve.detector.bundles import open_bundle
+from serve.detector.verdicts import PictureVerdict
+from serve.settings import Settings
+
+# Smaller faces are not even mentioned; between this and the bundle's min_face_px a face is
+# reported as undecided.
+MIN_FOUND_PX = 20
+SAMPLE_ROOT = "data/sample"
+
+
+@dataclass(frozen=True, eq=False)
+class FaceResult:
+    """A found face and what was decided about it. seam_map: (32, 32) float32 in [0, 1], over the
+    view that shows the whole seam; evidence: texture along it."""
+
+    face: Face
+    decision: FaceDecision
+    seam_map: FloatArray
+    evidence: SeamEvidence
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.decision.verdict
+
+    @property
+    def score(self) -> float:
+        return self.decision.score
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: boxes and keypoints in pixels of the picture, rounded to a tenth."""
+        points = self.face.keypoints
+        return {
+            "box_xyxy": _rounded(self.face.box_xyxy, 1),
+            "keypoints": None if points is None else [_rounded(point, 1) for point in points],
+            "detector_score": round(self.face.score, 4),
+            "verdict": self.decision.verdict,
+            "score": round(self.decision.score, 6),
+            "reasons": list(self.decision.reasons),
+            "heads": {name: round(p, 6) for name, p in self.decision.heads.items()},
+            "view_scores": _rounded(self.decision.view_scores, 6),
+            "possible": list(self.decision.possible),
+            "surroundings": round(self.decision.surroundings, 4),
+            "seam_evidence": self.evidence.to_dict(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class PictureResult:
+    """faces: largest first. score: of the face that the verdict comes from, None without a face."""
+
+    verdict: PictureVerdict
+    score: float | None
+    faces: tuple[FaceResult, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SwapDetector:
+    """A verified bundle, a face detector and the decision in force; safe to share by threads.
+
+    warnings: what holds for every answer of this bundle with these settings.
+    """
+
+    bundle: Bundle
+    face_detector: FaceDetector
+    decision: DecisionSpec
+    max_faces: int
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def seam_view(self) -> int:
+        """Index of the view whose seam map is shown."""
+        return seam_view(self.bundle.spec.preprocess)
+
+    def with_threshold(self, threshold: float | None) -> "SwapDetector":
+        """The same detector that calls fake from `threshold` on; None means the bundle's own.
+
+        Raises ValueError outside [0, 1].
+        """
+        decision = self.bundle.spec.decision
+        if threshold is not None:
+            decision = decision.with_fake_from(threshold)
+        return replace(self, decision=decision)
+
+    def judge_picture(self, rgb: ImageU8) -> PictureResult:
+        """rgb: (H, W, 3) uint8, upright -> the picture's verdict, that of its worst face."""
+        finder = self.bundle.spec.face_finder
+        faces = find_faces(
+            self.face_detector,
+            rgb,
+            min_score=finder.min_score,
+            min_face_px=MIN_FOUND_PX,
+            max_faces=self.max_faces + 1,
+        )
+        warnings = []
+        if len(faces) > self.max_faces:
+            warnings.append(f"only the {self.max_faces} largest faces were examined")
+        return judged(self.judge_faces(rgb, faces[: self.max_faces]), warnings)
+
+    def judge_faces(self, rgb: ImageU8, faces: Sequence[Face]) -> list[FaceResult]:
+        """Judge given faces of a picture, in their order; DetectorError if one has no keypoints."""
+        if not faces:
+            return []
+        preprocess = self.bundle.spec.preprocess
+        views = np.concatenate(
+            [cut_views(preprocess, rgb, face.box_xyxy, _keypoints(face)) for face in faces]
+        )
+        logits = self.bundle.predict(preprocess.to_input(views))
+        count = len(view_names(preprocess))
+        return [
+            self._judge_face(
+                rgb, face, {h: values[k * count : (k + 1) * count] for h, values in logits.items()}
+            )
+            for k, face in enumerate(faces)
+        ]
+
+    def _judge_face(self, rgb: ImageU8, face: Face, logits: dict[str, FloatArray]) -> FaceResult:
+        statistics = ring_statistics(rgb, _keypoints(face))
+        numbers = seam_numbers(statistics[None])
+        found = {SEAM: self.bundle.trees.logits(numbers)[0], DETAIL: outside_detail(numbers)[0]}
+        decision = decide(
+            {**logits, **found},
+            self.decision,
+            face_px=face.size_px,
+            surroundings=surroundings_of(face.box_xyxy, face.keypoints, *rgb.shape[:2]),
+        )
+        seam_map = sigmoid(logits[SEAM_HEAD][self.seam_view]).astype(np.float32)
+        return FaceResult(face, decision, seam_map, seam_evidence(statistics))
+
+
+def load_swap_detector(
+    settings: Settings, threads: int, chosen_bundle: Path | None = None
+) -> SwapDetector:
+    """Load and verify everything that a verdict needs. threads: of one inference.
+
+    Raises BundleError, DetectorError or PackageError.
+    """
+    bundle = open_bundle(settings, threads, chosen_bundle)
+    face_detector = load_detector(
+        settings.face_detector,
+        pack=settings.face_pack,
+        model_file=settings.detector_model,
+        min_score=bundle.spec.face_finder.min_score,
+        threads=threads,
+    )
+    detector = SwapDetector(
+        bundle=bundle,
+        face_detector=face_detector,
+        decision=bundle.spec.decision,
+        max_faces=settings.max_faces,
+        warnings=standing_warnings(bundle, settings),
+    )
+    return detector.with_threshold(settings.threshold)
+
+
+def judged(faces: Sequence[FaceResult], warnings: Sequence[str] = ()) -> PictureResult:
+    """The verdict of a picture from its faces.
+
+    Small faces in the background stay out of it as long as another face could be judged; otherwise
+    every picture of a crowd would be undecided.
+    """
+    if not faces:
+        return PictureResult("no_face", None, warnings=tuple(warnings))
+    large = [f for f in faces if "face_too_small" not in f.decision.reasons]
+    counted = large or faces
+    notes = list(warnings)
+    if len(counted) < len(faces):
+        notes.append(f"faces too small to judge: {len(faces) - len(counted)} of {len(faces)}")
+    worst = worst_face(f.decision for f in counted)
+    return PictureResult(worst.verdict, worst.score, tuple(faces), tuple(notes))
+
+
+def standing_warnings(bundle: Bundle, settings: Settings) -> tuple[str, ...]:
+    """What every answer must say about the bundle and the settings."""
+    warnings = []
+    if bundle.spec.provenance.trained_on == SAMPLE_ROOT:
+        warnings.append(
+            "this detector was trained on the embedded sample: it shows that the pipeline works"
+            " and proves nothing about real swaps"
+        )
+    wanted, used = bundle.spec.face_finder, (settings.face_detector, settings.face_pack)
+    if not _same_finder(wanted, *used):
+        warnings.append(
+            f"faces are found by {_finder_name(*used)}, but the detector was trained with"
+            f" {_finder_name(wanted.detector, wanted.pack)}; boxes may differ"
+            " (INSWAPPER_FACE_DETECTOR, INSWAPPER_FACE_PACK)"
+        )
+    return tuple(warnings)
+
+
+def _same_finder(wanted: FaceFinder, detector: str, pack: str) -> bool:
+    same_pack = wanted.pack == pack or detector != "insightface"
+    return wanted.detector == detector and same_pack
+
+
+def _finder_name(detector: str, pack: str) -> str:
+    return f"{detector} ({pack})" if detector == "insightface" else detector
+
+
+def _keypoints(face: Face) -> FloatArray:
+    if face.keypoints is None:
+        raise DetectorError(
+            "the face detector gave no keypoints, which the detector of swaps needs; choose another"
+            " INSWAPPER_FACE_DETECTOR or a model with five landmarks"
+        )
+    return face.keypoints
+
+
+def _rounded(values: Any, digits: int) -> list[float]:
+    return [round(float(value), digits) for value in values]

@@ -1,0 +1,138 @@
+"""POST /detect and /detect/batch."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from typing import BinaryIO
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from pipeline.runtime.errors import DecodeError
+from serve import examples
+from serve.deps import FILE, FILES, Heatmap, Place, Workplace, within_rate
+from serve.detector.images import decode_picture
+from serve.detector.state import InForce
+from serve.problems import Problem, answered, documented, problem_of, request_id_of
+from serve.schemas import (
+    BatchAnswer,
+    BatchItem,
+    DetectAnswer,
+    ImageFacts,
+    PictureAnswer,
+    model_of,
+    picture_members,
+    threshold_of,
+)
+from serve.web.uploads import documented_upload, uploaded
+
+router = APIRouter(
+    tags=["detection"],
+    dependencies=[Depends(within_rate)],
+    responses=documented(400, 408, 413, 415, 422, 429, 500, 503),
+)
+
+
+@router.post("/detect", responses=answered(examples.DETECT), openapi_extra=documented_upload(FILE))
+async def detect(
+    request: Request, response: Response, place: Place, heatmap: Heatmap = False
+) -> DetectAnswer:
+    """Judge the faces of one picture; the worst face counts. No face is an answer, not an error."""
+    in_force = place.state.in_force
+    place.lane.refuse_if_full()
+    async with uploaded(request, FILE, max_files=1) as (stream,):
+        answer = await judge_upload(place, in_force, stream, heatmap)
+    response.headers["Server-Timing"] = server_timing(answer.timing_ms)
+    return DetectAnswer(
+        request_id=request_id_of(request),
+        threshold=threshold_of(in_force),
+        model=model_of(in_force),
+        **dict(answer),
+    )
+
+
+@router.post(
+    "/detect/batch",
+    responses=answered(examples.BATCH),
+    openapi_extra=documented_upload(FILES, several=True),
+)
+async def detect_batch(
+    request: Request, response: Response, place: Place, heatmap: Heatmap = False
+) -> BatchAnswer:
+    """Judge several pictures, each by itself; 422 when none of them can be used."""
+    started = time.perf_counter()
+    in_force = place.state.in_force
+    place.lane.refuse_if_full()
+    async with uploaded(request, FILES, place.state.settings.max_batch_files) as streams:
+        items = [
+            await _item(place, in_force, index, stream, heatmap)
+            for index, stream in enumerate(streams)
+        ]
+    if all(item.result is None for item in items):
+        listed = [item.model_dump(exclude={"result"}) for item in items]
+        raise Problem(422, "none of the files can be used", items=listed)
+    timings = _sum(item.result.timing_ms for item in items if item.result)
+    timings["total"] = 1000 * (time.perf_counter() - started)
+    response.headers["Server-Timing"] = server_timing(timings)
+    return BatchAnswer(
+        request_id=request_id_of(request),
+        threshold=threshold_of(in_force),
+        model=model_of(in_force),
+        items=items,
+    )
+
+
+def server_timing(timing_ms: Mapping[str, float]) -> str:
+    """The header's value of durations in milliseconds."""
+    return ", ".join(f"{name};dur={duration:.2f}" for name, duration in timing_ms.items())
+
+
+async def judge_upload(
+    place: Workplace, in_force: InForce, stream: BinaryIO, heatmap: bool
+) -> PictureAnswer:
+    """Decode a picture beside the lane, judge it in the lane. Raises DecodeError or the 503."""
+    started = time.perf_counter()
+    async with place.lane.place():
+        entered = time.perf_counter()
+        picture = await asyncio.to_thread(
+            decode_picture, stream, place.state.settings.max_image_pixels
+        )
+        decoded = time.perf_counter()
+        timed = await place.lane.run(lambda: in_force.detector.judge_picture(picture.rgb))
+    queue_ms = 1000 * (entered - started) + timed.queue_ms
+    answer = PictureAnswer(
+        **picture_members(timed.value, in_force.detector if heatmap else None),
+        image=ImageFacts(
+            width_px=picture.rgb.shape[1],
+            height_px=picture.rgb.shape[0],
+            format=picture.file_format,
+            orientation=picture.orientation,
+        ),
+        timing_ms={
+            "decode": round(1000 * (decoded - entered), 2),
+            "queue": round(queue_ms, 2),
+            "inference": round(timed.compute_ms, 2),
+            "total": round(1000 * (time.perf_counter() - started), 2),
+        },
+        warnings=[*in_force.detector.warnings, *picture.warnings, *timed.value.warnings],
+    )
+    place.metrics.count_picture(answer)
+    return answer
+
+
+async def _item(
+    place: Workplace, in_force: InForce, index: int, stream: BinaryIO, heatmap: bool
+) -> BatchItem:
+    try:
+        answer = await judge_upload(place, in_force, stream, heatmap)
+    except DecodeError as error:
+        problem = problem_of(error)
+        return BatchItem(index=index, status=problem.status_code, error=problem.detail)
+    return BatchItem(index=index, status=200, result=answer)
+
+
+def _sum(timings: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for timing in timings:
+        for name, duration in timing.items():
+            total[name] = total.get(name, 0.0) + duration
+    return total

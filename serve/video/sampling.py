@@ -1,0 +1,76 @@
+"""Which frames of a video are examined, and their pixels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.frames.scenes import Scene, detect_scenes, sample_indices
+from pipeline.media.video import read_frames
+from pipeline.views.preprocess import ImageU8
+from serve.video.files import VideoLimits
+
+Picks = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """As training took frames from videos; max_frames: most frames of one video."""
+
+    frames_per_scene: int
+    scene_threshold: float
+    min_scene_s: float
+    max_frames: int
+
+
+@dataclass(frozen=True)
+class SamplePlan:
+    """picks: (frame index, position of its scene) in ascending order. wanted: before thinning."""
+
+    scenes: tuple[Scene, ...]
+    picks: Picks
+    wanted: int
+
+    @property
+    def warnings(self) -> list[str]:
+        if len(self.picks) == self.wanted:
+            return []
+        return [f"only {len(self.picks)} of {self.wanted} sampled frames were examined"]
+
+
+def plan_samples(path: Path, sampling: Sampling, threads: int = 1) -> SamplePlan:
+    """Look through a video for its scenes and choose frames of each. Raises DecodeError.
+
+    Scenes shorter than min_scene_s are passed over, unless the video has no other.
+    """
+    find = partial(detect_scenes, path, sampling.scene_threshold, threads=threads)
+    scenes = find(min_scene_s=sampling.min_scene_s) or find(min_scene_s=0.0)
+    wanted = [
+        (index, number)
+        for number, scene in enumerate(scenes)
+        for index in sample_indices(scene, sampling.frames_per_scene)
+    ]
+    return SamplePlan(tuple(scenes), _thinned(wanted, sampling.max_frames), len(wanted))
+
+
+def sampled_frames(
+    path: Path, picks: Picks, limits: VideoLimits, threads: int = 1
+) -> Iterator[tuple[int, float, ImageU8]]:
+    """(frame index, timestamp in seconds, rgb) of each pick. Raises DecodeError or TooLargeError.
+
+    The limits hold for each frame: what a header says of length and size need not be true.
+    """
+    for index, timestamp_s, rgb in read_frames(path, [i for i, _ in picks], threads=threads):
+        limits.check_length(timestamp_s)
+        limits.check_size(rgb.shape[1], rgb.shape[0])
+        yield index, timestamp_s, rgb
+
+
+def _thinned(samples: Sequence[tuple[int, int]], most: int) -> Picks:
+    """At most `most` of the samples, evenly spread."""
+    if len(samples) <= most:
+        return tuple(samples)
+    positions = np.linspace(0, len(samples) - 1, most).round().astype(int)
+    return tuple(samples[position] for position in positions)

@@ -1,0 +1,188 @@
+"""From a video file to a verdict: a few frames a scene, their mean, and the highest scene."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.bundle.load import FrameSampling
+from pipeline.decision.thresholds import Thresholds
+from pipeline.frames.scenes import Scene
+from pipeline.runtime.errors import DecodeError
+from pipeline.views.preprocess import ImageU8
+from serve.detector.cores import usable_cores
+from serve.detector.inference import PictureResult, SwapDetector
+from serve.detector.verdicts import PictureVerdict, alarm, mean_verdict
+from serve.settings import Settings
+from serve.video.files import VideoLimits, probed
+from serve.video.sampling import SamplePlan, Sampling, plan_samples, sampled_frames
+from serve.video.tracks import Track, tracks_of
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_order(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """Yield function(item) in the order of the items, with at most `ahead` calls under way.
+
+    Unlike Executor.map, items are drawn only as they are needed, so that decoded frames do not pile
+    up. An exception of a call is raised where its result would have been; the rest is cancelled.
+    """
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """One sampled frame. scene: its position in the list of scenes."""
+
+    frame_index: int
+    timestamp_s: float
+    scene: int
+    result: PictureResult
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        score = self.result.score
+        return {
+            "frame_index": self.frame_index,
+            "timestamp_s": round(self.timestamp_s, 3),
+            "scene": self.scene,
+            "verdict": self.result.verdict,
+            "score": None if score is None else round(score, 6),
+            "faces": [face.to_dict() for face in self.result.faces],
+        }
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """Frames [start, stop) of the video between two cuts; score: mean of its counted frames."""
+
+    start: int
+    stop: int
+    verdict: PictureVerdict
+    score: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "start_frame": self.start,
+            "stop_frame": self.stop,
+            "verdict": self.verdict,
+            "score": None if self.score is None else round(self.score, 6),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class VideoResult:
+    """score: mean over the counted frames. highest_scene: position of the scene with the highest
+    score, which a short swap raises and a long real rest does not hide; None without any face.
+    tracks: single faces through their scenes, the most alarming first."""
+
+    verdict: PictureVerdict
+    score: float | None
+    highest_scene: int | None
+    scenes: tuple[SceneResult, ...]
+    frames: tuple[FrameResult, ...]
+    tracks: tuple[Track, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def judge_video(
+    detector: SwapDetector, path: Path, settings: Settings, pool: Executor, workers: int
+) -> VideoResult:
+    """Judge a video of at most `max_video_s`, read in this process. workers: frames at a time.
+
+    The decoder gets all cores: one video is read at a time, and a single file has one worker.
+    Raises DecodeError or TooLargeError; no message repeats the path or the file's content.
+    """
+    limits = video_limits(settings)
+    sampling = sampling_of(detector.bundle.spec.sampling, settings)
+    threads = settings.threads or usable_cores()
+    try:
+        probed(path, limits)
+        plan = plan_samples(path, sampling, threads)
+        stream = sampled_frames(path, plan.picks, limits, threads)
+        frames = _judged_frames(detector, plan, stream, pool, workers)
+        return summary(
+            plan.scenes, tuple(frames), detector.decision.thresholds, warnings=plan.warnings
+        )
+    except DecodeError as error:
+        raise type(error)(str(error).removeprefix(f"{path}: ")) from error
+
+
+def video_limits(settings: Settings) -> VideoLimits:
+    return VideoLimits(settings.max_video_s, settings.max_image_pixels)
+
+
+def sampling_of(trained: FrameSampling, settings: Settings) -> Sampling:
+    """The bundle's way of sampling with the settings' bound."""
+    return Sampling(
+        frames_per_scene=trained.frames_per_scene,
+        scene_threshold=trained.scene_threshold,
+        min_scene_s=trained.min_scene_s,
+        max_frames=settings.max_video_frames,
+    )
+
+
+def summary(
+    scenes: Sequence[Scene],
+    frames: Sequence[FrameResult],
+    thresholds: Thresholds,
+    warnings: Sequence[str] = (),
+) -> VideoResult:
+    """The verdict of a video, of its scenes and of its tracks from the sampled frames."""
+    by_scene = [[f for f in frames if f.scene == number] for number in range(len(scenes))]
+    results = tuple(
+        SceneResult(scene.start, scene.stop, *_mean(group, thresholds))
+        for scene, group in zip(scenes, by_scene, strict=True)
+    )
+    decision, score = _mean(frames, thresholds)
+    scored = [n for n, scene in enumerate(results) if scene.score is not None]
+    highest = max(scored, key=lambda n: results[n].score or 0.0) if scored else None
+    notes = list(warnings)
+    if highest is not None and alarm(results[highest].verdict) > alarm(decision):
+        notes.append(
+            f"scene {highest + 1} of {len(scenes)} alone is {results[highest].verdict}: the mean"
+            " over the whole video hides it"
+        )
+    tracks = tracks_of([f.result for f in frames], [f.scene for f in frames], thresholds)
+    return VideoResult(decision, score, highest, results, tuple(frames), tracks, tuple(notes))
+
+
+def _mean(
+    frames: Sequence[FrameResult], thresholds: Thresholds
+) -> tuple[PictureVerdict, float | None]:
+    """Verdict and mean score of the frames with a face."""
+    results = [f.result for f in frames]
+    judgements = [(r.verdict, r.score) for r in results if r.score is not None]
+    return mean_verdict(judgements, thresholds) if judgements else ("no_face", None)
+
+
+def _judged_frames(
+    detector: SwapDetector,
+    plan: SamplePlan,
+    stream: Iterator[tuple[int, float, ImageU8]],
+    pool: Executor,
+    workers: int,
+) -> Iterator[FrameResult]:
+    scene_of = dict(plan.picks)
+
+    def judge(frame: tuple[int, float, ImageU8]) -> FrameResult:
+        index, timestamp_s, rgb = frame
+        return FrameResult(index, timestamp_s, scene_of[index], detector.judge_picture(rgb))
+
+    yield from map_in_order(pool, judge, stream, ahead=2 * workers)
