@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro audit inspect report test test-fast fuzz lint format readme bench \
-	bench-serve scale remote-demo production production-mobile release serve
+	bench-serve production production-mobile release serve
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,7 +57,7 @@ serve: $(READY)  ## the service on http://127.0.0.1:8000 (PORT=9000; settings: .
 SECONDS ?= 600
 
 fuzz: $(READY)  ## damaged pictures and videos through the decoders, for ten minutes (SECONDS=600)
-	nice $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	nice $(BIN)/python -m tests.bench.fuzz --seconds $(SECONDS)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -76,12 +76,6 @@ bench: $(READY)  ## measure everything against its alternatives (ten minutes, qu
 
 bench-serve: $(READY)  ## load test of the service on a quiet machine, into metrics/bench_serve.json
 	$(BIN)/python -m tests.loadtest
-
-scale: $(READY)  ## what a million pictures, 100,000 videos, 1,000 requests a second cost, into metrics/scale.json
-	$(BIN)/python -m tests.scale $(ARGS)
-
-remote-demo: $(READY)  ## DVC on S3 with moto: push, delete all, pull, nothing runs (ENDPOINT=https://... BUCKET=name: a real one)
-	$(BIN)/python -m tests.remote_demo $(if $(ENDPOINT),--endpoint $(ENDPOINT)) $(if $(BUCKET),--bucket $(BUCKET))
 
 # What both recipes share: swaps made on the fly, every seam with its surroundings, many pairs.
 DATA = -S pseudo_swap.frac=1.0 -S pseudo_swap.tight_frac=0.25 -S crop_faces.context_max_px=640 \

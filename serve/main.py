@@ -20,7 +20,6 @@ from serve.web.access import Access
 from serve.web.guard import Guard
 from serve.web.lifecycle import PlainStartup, drain_on_sigterm
 from serve.web.logs import set_up_logs
-from serve.web.tracing import traced
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -32,8 +31,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         set_up_logs(chosen.log_format)
         state = ServiceState(chosen)
         async with AsyncExitStack() as stack:
-            if chosen.otel:
-                stack.enter_context(traced(app))
             app.state.workplace = place = Workplace(state)
             stack.push_async_callback(place.close)
             await asyncio.to_thread(state.start)

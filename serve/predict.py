@@ -13,10 +13,10 @@ from typing import Annotated
 
 import cv2
 import typer
+from loky import cpu_count
 
 import serve.untracked  # noqa: F401
 from pipeline.runtime.errors import PipelineError
-from serve.detector.cores import usable_cores
 from serve.detector.inference import load_swap_detector
 from serve.records import Examiner, Record, find_inputs
 from serve.settings import load_settings
@@ -69,7 +69,7 @@ def predict(
 def _examiner(model: Path | None, heatmap: Path | None, single: bool) -> Iterator[Examiner]:
     """Several inputs share the cores, one thread each; a single one gets them all."""
     settings = load_settings()
-    cores = settings.threads or usable_cores()
+    cores = settings.threads or cpu_count()
     workers, threads = (1, cores) if single else (cores, 1)
     cv2.setNumThreads(threads)
     detector = load_swap_detector(settings, threads, model)

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     deadline_s: longest wait for a turn. body_timeout_s: longest silence within a request's body.
     rate_per_minute: requests of one client to the detection routes; None sets no limit.
     state_file: where the threshold of the administrator outlives a restart. drain_s: how long
-    SIGTERM still lets connections in. log_format: of the log on standard error. otel: send traces.
+    SIGTERM still lets connections in. log_format: of the log on standard error.
     """
 
     model_config = SettingsConfigDict(
@@ -70,7 +70,6 @@ class Settings(BaseSettings):
     state_file: Path | None = None
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0
     log_format: Literal["json", "text"] = "json"
-    otel: bool = False
 
 
 def load_settings() -> Settings:

@@ -1,6 +1,6 @@
 """Make the README's tables and graph anew: `python -m stages.write_readme` (`make readme`).
 
-Reads genuine.json, ablation.json and scale.json of metrics/, and dvc.yaml. Run by hand; no stage
+Reads genuine.json, ablation.json and profile.json of metrics/, and dvc.yaml. Run by hand; no stage
 of dvc.yaml.
 """
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from loky import cpu_count
 
-from serve.detector.cores import usable_cores
-from tests.synthetic import draw_clip, write_clip
+from tests.support.synthetic import draw_clip, write_clip
 
 # A busy machine makes single examples slow; that is no fault of the code.
 settings.register_profile("repository", deadline=None)
@@ -21,7 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Processes of `-n auto`; xdist itself would count the host's cores, whatever the quota."""
-    return usable_cores()
+    return cpu_count()
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,9 @@ def load_detector(
 
         return ScrfdPackDetector(pack, min_score, threads)
     if name == "retinaface":
-        from pipeline.faces.retinaface import RetinaFaceDetector
+        from pipeline.faces.scrfd_pack import ScrfdPackDetector
 
-        return RetinaFaceDetector(min_score, threads)
+        return ScrfdPackDetector(PACK_NAME, min_score, threads, name)
     if name == "mediapipe":
         from pipeline.faces.mediapipe_face import MediapipeDetector
 

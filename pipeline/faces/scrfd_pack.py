@@ -20,13 +20,14 @@ from pipeline.views.preprocess import ImageU8
 class ScrfdPackDetector:
     """SCRFD through `insightface.app.FaceAnalysis`, detection only."""
 
-    name = "insightface"
-
-    def __init__(self, pack: str, min_score: float, threads: int = 1) -> None:
-        """pack: the embedded pack's name, or what `pack_folder` understands.
+    def __init__(
+        self, pack: str, min_score: float, threads: int = 1, name: str = "insightface"
+    ) -> None:
+        """pack: the embedded pack's name, or what `pack_folder` understands. name: for manifests.
 
         Raises DetectorError when the pack is missing or holds no detector; never downloads one.
         """
+        self.name = name
         self._model = _load_detection(pack_path(pack), threads)
         self._model.prepare(-1, det_thresh=min_score)
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
+from loky import cpu_count
+
 from pipeline.runtime.errors import InstallationError, PipelineError
 
 USAGE_ERROR = 2
@@ -76,10 +78,9 @@ def worker_count(variable: str = "INSWAPPER_WORKERS") -> int:
 
     It changes speed and never results, which is why it is not in params.yaml.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     value = os.environ.get(variable, "")
     if not value:
-        return max(1, cores or 1)
+        return int(cpu_count())
     if not value.isdigit() or int(value) < 1:
         raise PipelineError(f"{variable}: expected a whole number of at least 1, got {value!r}")
     return int(value)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+from loky import cpu_count
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.bundle.session import golden_crops
 from pipeline.faces.detector import Face
 from pipeline.runtime.errors import PipelineError, SettingsError
 from pipeline.views.paste import SQUARE_PX, TEMPLATE
-from serve.detector.cores import usable_cores
 from serve.detector.inference import SwapDetector, load_swap_detector
 from serve.problems import Problem
 from serve.settings import Settings
@@ -170,15 +170,15 @@ class ServiceState:
             self._replaced = None
             return Change(before, after)
 
-    def set_threshold(self, threshold: float | None, *, write: bool = True) -> Change:
+    def set_threshold(self, threshold: float | None) -> Change:
         """From now on call fake from `threshold` on; None goes back to the setting or the bundle.
 
-        write: False where another process writes the state file for all. Raises the problems 409,
-        and 503 when there is no detector or it cannot be kept; the old one holds then.
+        Raises the problems 409, and 503 when there is no detector or it cannot be kept; the old one
+        holds then.
         """
         with self._change():
             before = self.in_force
-            if write and self.settings.state_file is not None:
+            if self.settings.state_file is not None:
                 keep_or_refuse(self.settings.state_file, threshold)
             self._admin_threshold = threshold
             return Change(before, self._put(before.detector))
@@ -186,14 +186,14 @@ class ServiceState:
     @contextmanager
     def _change(self) -> Iterator[None]:
         if not self._changing.acquire(blocking=False):
-            raise change_under_way()
+            raise Problem(409, "another change is under way", retry_after_s=RETRY_AFTER_S)
         try:
             yield
         finally:
             self._changing.release()
 
     def _load(self) -> InForce:
-        threads = self.settings.threads or usable_cores()
+        threads = self.settings.threads or cpu_count()
         detector = load_swap_detector(self.settings, threads)
         warm_up(detector)
         loaded = self._put(detector)
@@ -209,11 +209,6 @@ class ServiceState:
             threshold, source = self.settings.threshold, "setting"
         self._in_force = InForce(detector.with_threshold(threshold), source)
         return self._in_force
-
-
-def change_under_way() -> Problem:
-    """To be raised while another order of an administrator is carried out."""
-    return Problem(409, "another change is under way", retry_after_s=RETRY_AFTER_S)
 
 
 def keep_or_refuse(path: Path, threshold: float | None) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from loky import cpu_count
+
 from pipeline.bundle.load import FrameSampling
 from pipeline.decision.thresholds import Thresholds
 from pipeline.frames.scenes import Scene
 from pipeline.runtime.errors import DecodeError
 from pipeline.views.preprocess import ImageU8
-from serve.detector.cores import usable_cores
 from serve.detector.inference import PictureResult, SwapDetector
 from serve.detector.verdicts import PictureVerdict, alarm, mean_verdict
 from serve.settings import Settings
@@ -111,7 +112,7 @@ def judge_video(
     """
     limits = video_limits(settings)
     sampling = sampling_of(detector.bundle.spec.sampling, settings)
-    threads = settings.threads or usable_cores()
+    threads = settings.threads or cpu_count()
     try:
         probed(path, limits)
         plan = plan_samples(path, sampling, threads)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 # Loggers whose lines leave through our handler.
-OURS = ("inswapper", "uvicorn", "opentelemetry")
+OURS = ("inswapper", "uvicorn")
 
 
 class JsonFormatter(logging.Formatter):

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from loky import cpu_count
 
 from pipeline.faces.detector import find_faces
 from pipeline.faces.load import load_detector
 from pipeline.runtime.params import load_params
 from pipeline.views.preprocess import ImageU8, Preprocess
-from serve.detector.cores import usable_cores
 from tests.bench.clips import FPS, SCENE_S, frames
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, skipped
@@ -30,7 +30,7 @@ def rows(options: Options) -> list[Row]:
     if pack is None or not any(pack.glob("*.onnx")):
         return [skipped(WORK, "no pack of insightface models (--insightface-pack FOLDER)")]
     pictures = faces_in_frames()
-    cv2.setNumThreads(usable_cores())
+    cv2.setNumThreads(cpu_count())
     find, analysis = our_faces(), face_analysis(pack)
     works = {
         "ours": lambda: [find(rgb) for rgb in pictures],
@@ -52,7 +52,7 @@ def our_faces() -> Callable[[ImageU8], int]:
     """What stage crop_faces does with a frame, with all cores for it; the number of faces."""
     params = load_params()
     wanted, preprocess = params.crop_faces, Preprocess.from_params(params.preprocess)
-    detector = load_detector(wanted.detector, pack=wanted.pack, threads=usable_cores())
+    detector = load_detector(wanted.detector, pack=wanted.pack, threads=cpu_count())
 
     def find(rgb: ImageU8) -> int:
         faces = find_faces(

@@ -28,7 +28,7 @@ import yaml
 from pipeline.core.files import write_json
 from pipeline.runtime.cli import run_stage, worker_count
 from pipeline.runtime.errors import PipelineError
-from tests.imports import ROOT
+from tests.support.imports import ROOT
 
 REPORT = Path("metrics/growth.json")
 SAMPLE = ROOT / "data/sample/inswapper"

@@ -10,6 +10,7 @@ import numpy as np
 import onnx2torch
 import onnxruntime
 import torch
+from loky import cpu_count
 
 from pipeline.bundle.load import Bundle
 from pipeline.bundle.session import Logits
@@ -18,14 +19,13 @@ from pipeline.faces.scrfd_pack import ScrfdPackDetector
 from pipeline.runtime.params import load_params
 from pipeline.training.network.model import build_model
 from pipeline.views.preprocess import FloatArray
-from serve.detector.cores import usable_cores
 from serve.detector.inference import SwapDetector, load_swap_detector
 from serve.settings import load_settings
 
 
 def served() -> SwapDetector:
     """As serve.predict loads it for one input. Raises BundleError or DetectorError."""
-    return load_swap_detector(load_settings(), usable_cores())
+    return load_swap_detector(load_settings(), cpu_count())
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def in_torch(detector: SwapDetector) -> SwapDetector:
 
 def torch_bundle(bundle: Bundle) -> TorchBundle:
     """The same bundle with its network in torch, on all cores."""
-    torch.set_num_threads(usable_cores())
+    torch.set_num_threads(cpu_count())
     network = build_model(load_params().model, bundle.spec.preprocess).eval()
     parts = {field.name: getattr(bundle, field.name) for field in fields(Bundle)}
     return TorchBundle(**parts, network=network)
@@ -101,7 +101,7 @@ def by_default_sessions(detector: SwapDetector) -> SwapDetector:
 
 def insightface_detector() -> ScrfdPackDetector:
     """A face detector of its own, whose session may be changed."""
-    face_detector = load_swap_detector(load_settings(), usable_cores()).face_detector
+    face_detector = load_swap_detector(load_settings(), cpu_count()).face_detector
     if not isinstance(face_detector, ScrfdPackDetector):
         raise TypeError("INSWAPPER_FACE_DETECTOR: expected insightface for this comparison")
     return face_detector

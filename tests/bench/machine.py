@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from serve.detector.cores import usable_cores
+from loky import cpu_count
 
 # What the vector units can do decides how long networks take.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")
@@ -27,7 +26,7 @@ PACKAGES = (
 def machine() -> dict[str, Any]:
     """Cores, vector instructions and versions; nothing that names the machine."""
     return {
-        "cores": usable_cores(),
+        "cores": cpu_count(),
         "processor": platform.machine(),
         "flags": [flag for flag in FLAGS if flag in _processor_flags()],
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

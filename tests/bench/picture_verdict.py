@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from loky import cpu_count
 
 from pipeline.bundle.load import SPEC_FILE, Bundle, load_bundle, read_spec
 from serve.detector.bundles import EXPORT, RELEASE
-from serve.detector.cores import usable_cores
 from serve.detector.images import decode_picture
 from serve.detector.inference import SwapDetector
 from tests.bench.judges import by_default_sessions, in_torch, served, torch_bundle
@@ -27,7 +27,7 @@ DEFAULTS = "onnxruntime's default sessions"
 
 def rows(options: Options) -> list[Row]:
     """Raises BundleError, DetectorError or PackageError."""
-    cv2.setNumThreads(usable_cores())
+    cv2.setNumThreads(cpu_count())
     ours = served()
     return [*verdict_rows(ours, options.rounds), *network_rows(ours.bundle, options.rounds)]
 
@@ -68,7 +68,7 @@ def network_rows(bundle: Bundle, rounds: int) -> list[Row]:
     quantised = int8_bundle()
     bundles = {"ours": bundle, "torch": torch_bundle(bundle)}
     if quantised is not None:
-        bundles |= {"int8": quantised, "fp32": load_bundle(quantised.directory, usable_cores())}
+        bundles |= {"int8": quantised, "fp32": load_bundle(quantised.directory, cpu_count())}
     found = timed({name: predicting(one) for name, one in bundles.items()}, rounds)
 
     def row(work: str, against: str, ours: str, theirs: str, goal: Goal) -> Row:
@@ -101,5 +101,5 @@ def int8_bundle() -> Bundle | None:
     for folder in (RELEASE, EXPORT):
         path = folder / SPEC_FILE
         if path.is_file() and "int8" in read_spec(path).models:
-            return load_bundle(folder, usable_cores(), "int8")
+            return load_bundle(folder, cpu_count(), "int8")
     return None

@@ -21,7 +21,7 @@ from pipeline.runtime.cli import run_stage
 from pipeline.runtime.errors import PipelineError
 from tests.bench.growth import SAMPLE, STEPS, chosen_videos, run_measured, write_data_root
 from tests.bench.machine import machine
-from tests.imports import ROOT
+from tests.support.imports import ROOT
 
 REPORT = Path("metrics/ray.json")
 SEQUENTIAL = "sequential"

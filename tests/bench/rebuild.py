@@ -11,8 +11,8 @@ from tests.bench.growth import free_box
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, longer, number
 from tests.bench.timing import Timing, timed
-from tests.clones import UP_TO_DATE, clone_working_tree, dvc_cache_dir, run
-from tests.imports import ROOT
+from tests.support.clones import UP_TO_DATE, clone_working_tree, dvc_cache_dir, run
+from tests.support.imports import ROOT
 
 VIDEOS = Path("data/sample/inswapper/original_videos")
 TRAINING = ("train", "train_seam")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import av
 import cv2
+from loky import cpu_count
 
 from pipeline.frames.sampling import scene_frames
 from pipeline.frames.scenes import detect_scenes
 from pipeline.media.video import THREADS_A_CORE
 from pipeline.runtime.params import load_params
 from pipeline.views.preprocess import ImageU8
-from serve.detector.cores import usable_cores
 from tests.bench.clips import write_clip
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, longer, number
@@ -29,7 +29,7 @@ SAME_CUT = 1
 
 def rows(options: Options) -> list[Row]:
     """Every way gets all cores: decoders of both libraries use threads. Raises PackageError."""
-    cv2.setNumThreads(usable_cores())
+    cv2.setNumThreads(cpu_count())
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, (width, height) in SIZES.items():
@@ -83,7 +83,7 @@ def picks(clip: Path) -> list[int]:
         params.scene_threshold,
         params.min_scene_s,
         params.frames_per_scene,
-        threads=usable_cores(),
+        threads=cpu_count(),
     )
     return [frame.index for frame in frames]
 
@@ -119,7 +119,7 @@ def bare_decode(clip: Path, wanted: Sequence[int]) -> list[ImageU8]:
     chosen = set(wanted)
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
-        stream.codec_context.thread_count = THREADS_A_CORE * usable_cores()
+        stream.codec_context.thread_count = THREADS_A_CORE * cpu_count()
         stream.thread_type = "AUTO"
         return [
             frame.to_ndarray(format="rgb24")

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from loky import cpu_count
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -27,7 +28,6 @@ from pipeline.training.pairs.scenes import trained_preprocess
 from pipeline.training.store.reader import FaceStore
 from pipeline.views.cut import cut_view
 from pipeline.views.preprocess import ImageU8, Preprocess
-from serve.detector.cores import usable_cores
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster
 from tests.bench.stepper import learning, pair_sampler, stored_inputs
@@ -91,7 +91,7 @@ def loaders(inputs: Inputs, params: Params, folder: Path) -> Works:
 def cheap_step(params: Params) -> Params:
     """params.yaml's recipe with random weights: the fastest network, the most to feed."""
     model = params.model.model_copy(update={"weights": "none"})
-    train = params.train.model_copy(update={"threads": usable_cores()})
+    train = params.train.model_copy(update={"threads": cpu_count()})
     return params.model_copy(update={"model": model, "train": train})
 
 

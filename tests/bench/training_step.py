@@ -3,10 +3,10 @@
 from contextlib import ExitStack
 
 import torch
+from loky import cpu_count
 
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.network.hardware import choose_precision
-from serve.detector.cores import usable_cores
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, number
 from tests.bench.stepper import learning, stored_inputs
@@ -49,7 +49,7 @@ def rows(options: Options) -> list[Row]:
 def convnext(params: Params) -> Params:
     """The recipe of `make production` with random weights and batches that a laptop can hold."""
     model = params.model.model_copy(update={"backbone": "convnext_tiny", "weights": "none"})
-    update = {"precision": "auto", "batch_size": BATCH, "threads": usable_cores()}
+    update = {"precision": "auto", "batch_size": BATCH, "threads": cpu_count()}
     train = params.train.model_copy(update={**update, "lr": 0.0003})
     return params.model_copy(update={"model": model, "train": train})
 

@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+from loky import cpu_count
 from scenedetect import ContentDetector, detect
 
 from pipeline.frames.scenes import Scene, sample_indices
-from serve.detector.cores import usable_cores
 from serve.detector.inference import SwapDetector
 from serve.settings import load_settings
 from serve.video.sampling import plan_samples
@@ -31,7 +31,7 @@ WORK = f"video to verdict, {CLIP_S} s of 720p"
 
 def rows(options: Options) -> list[Row]:
     """Raises BundleError, DetectorError or PackageError."""
-    cv2.setNumThreads(usable_cores())
+    cv2.setNumThreads(cpu_count())
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         clip = write_clip(Path(folder) / "clip.mp4", 1280, 720, CLIP_S)
         detector, settings = served(), load_settings()

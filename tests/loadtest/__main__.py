@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
+from loky import cpu_count
 
 from pipeline.bundle.load import SPEC_FILE, read_spec
 from pipeline.core.files import write_json
 from pipeline.runtime.cli import run_stage
 from serve.detector.bundles import find_bundle
-from serve.detector.cores import usable_cores
 from serve.settings import load_settings
 from tests.loadtest.inputs import encoded, photograph
 from tests.loadtest.measures import overhead, overload, reloads
@@ -99,7 +99,7 @@ def measure(reload_count: int, soak_s: float, soak_requests: int) -> dict[str, A
 def machine() -> dict[str, str | int]:
     """What the numbers were measured on."""
     return {
-        "cores": usable_cores(),
+        "cores": cpu_count(),
         "onnxruntime": onnxruntime.__version__,
         "processor": platform.machine(),
         "python": platform.python_version(),

@@ -8,8 +8,8 @@ from itertools import repeat
 from typing import Any, TypeVar
 
 import numpy as np
+from loky import cpu_count
 
-from serve.detector.cores import usable_cores
 from serve.detector.images import decode_picture
 from serve.detector.inference import load_swap_detector
 from serve.settings import load_settings
@@ -30,7 +30,7 @@ WARM_UP_ROUNDS = 5
 def overhead(service: Service, picture: bytes, rounds: int = OVERHEAD_ROUNDS) -> dict[str, Any]:
     """/detect against decoding and judging in this process, in turns and with equal settings."""
     settings = load_settings()
-    detector = load_swap_detector(settings, settings.threads or usable_cores())
+    detector = load_swap_detector(settings, settings.threads or cpu_count())
     upload = upload_of("/detect", "file", [picture])
 
     def direct() -> None:

@@ -15,7 +15,7 @@ import psutil
 
 from pipeline.runtime.errors import PipelineError
 from tests.loadtest.client import Client
-from tests.processes import open_files
+from tests.support.service_process import open_files
 
 START_S = 120
 POLL_S = 0.02

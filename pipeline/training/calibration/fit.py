@@ -117,9 +117,7 @@ def weighted_quantile(
     values: NDArray[np.float64], weights: NDArray[np.float64], frac: float
 ) -> float:
     """The least value up to which at least `frac` of the weight lies."""
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(int(np.searchsorted(reached, frac - 1e-12)), len(values) - 1)])
+    return float(np.quantile(values, frac, weights=weights, method="inverted_cdf"))
 
 
 def _min_detail(pool: Pool, frac: float) -> float | None:

@@ -1,10 +1,8 @@
 """How the heads are fused, fitted on validation: a temperature, or logistic weights."""
 
-import math
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brute, fmin
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.core.labels import FAKE, REAL
@@ -13,28 +11,25 @@ from pipeline.runtime.sections import FusionParams
 from pipeline.training.scoring.copies import Pool
 
 TEMPERATURE_RANGE = (0.2, 10.0)
+GRID = 41
 # Of each class, below which a kind of faces gets no limits of its own.
 FEWEST_FACES = 40
 _TINY = 1e-7
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def fit_temperature(pool: Pool, fusion: FusionParams) -> float:
     """The temperature with the least negative log likelihood of the fused score, within 0.2 to 10.
 
-    A grid finds the valley (the fused score need not have one only), a golden-section search its
-    bottom; both work on the logarithm. No randomness.
+    The loss may have several valleys, so a grid over the logarithm is searched before the bottom
+    of its best valley. No randomness.
     """
 
-    def loss(log_temperature: float) -> float:
-        scores = fuse_face(pool.logits, math.exp(log_temperature), fusion)
+    def loss(log_temperature: NDArray[np.float64]) -> float:
+        scores = fuse_face(pool.logits, float(np.exp(log_temperature.item())), fusion)
         return log_loss(pool.labels, scores, pool.weights)
 
-    low, high = (math.log(limit) for limit in TEMPERATURE_RANGE)
-    grid = np.linspace(low, high, 41)
-    best = int(np.argmin([loss(float(value)) for value in grid]))
-    left, right = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])
-    return float(f"{math.exp(golden_section(loss, left, right)):.6g}")
+    lowest = brute(loss, [tuple(np.log(TEMPERATURE_RANGE))], Ns=GRID, finish=fmin, disp=False)
+    return float(f"{np.clip(np.exp(lowest.item()), *TEMPERATURE_RANGE):.6g}")
 
 
 def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
@@ -75,25 +70,6 @@ def fit_weights(pool: Pool) -> LogisticWeights:
 def fewest(pool: Pool) -> int:
     """Faces of the rarer class."""
     return min(int((pool.labels == label).sum()) for label in (REAL, FAKE))
-
-
-def golden_section(
-    function: Callable[[float], float], left: float, right: float, tolerance: float = 1e-5
-) -> float:
-    """Where a function with one valley between `left` and `right` is lowest, to `tolerance`."""
-    inner_left = right - _GOLDEN * (right - left)
-    inner_right = left + _GOLDEN * (right - left)
-    at_left, at_right = function(inner_left), function(inner_right)
-    while right - left > tolerance:
-        if at_left <= at_right:
-            right, inner_right, at_right = inner_right, inner_left, at_left
-            inner_left = right - _GOLDEN * (right - left)
-            at_left = function(inner_left)
-        else:
-            left, inner_left, at_left = inner_left, inner_right, at_right
-            inner_right = left + _GOLDEN * (right - left)
-            at_right = function(inner_right)
-    return (left + right) / 2
 
 
 def log_loss(

@@ -49,14 +49,6 @@ ABLATION_PARTS: Final = {
     "fusion_learned_with_seam": "**network and trees, learned fusion**",
 }
 PROFILED_FUNCTIONS: Final = 7
-PREPARATION_PARTS: Final = {
-    "extract": "frames",
-    "crop": "crops",
-    "store": "object store",
-    "dvc": "DVC",
-    "manifests": "manifests",
-    "packing": "packing",
-}
 
 
 def with_tables(readme: str, repo: Path) -> str:
@@ -68,9 +60,6 @@ def with_tables(readme: str, repo: Path) -> str:
         "genuine": genuine_table(_json(repo / "metrics/genuine.json")),
         "dag": dag(repo),
         "ablation": ablation_table(_json(repo / "metrics/ablation.json")),
-        "scale": scale_table(scale := _json(repo / "metrics/scale.json")),
-        "replicas": replicas_table(scale),
-        "machines": machines_table(scale),
         "profile": profile_table(_json(repo / "metrics/profile.json")),
     }
     for name, part in parts.items():
@@ -96,43 +85,6 @@ def ablation_table(metrics: dict[str, Any]) -> str:
     for part, title in ABLATION_PARTS.items():
         spreads = [metrics["variant"][part][cell] for cell in ABLATION_CELLS]
         rows.append([title, *map(_spread, spreads)])
-    return _table(rows)
-
-
-def scale_table(metrics: dict[str, Any]) -> str:
-    """The plan's numbers, each with its kind and its formula."""
-    rows = [["what", "number", "kind", "how"], ["---"] * 4]
-    for row in metrics["rows"]:
-        value = f"{_number(row['value'])} {row['unit']}"
-        rows.append([row["what"], value, row["kind"], row["how"]])
-    return _table(rows)
-
-
-def replicas_table(metrics: dict[str, Any]) -> str:
-    """What replicas make of the load: latencies and refusals for both ways of dispatch."""
-    ways = list(metrics["replicas"][0]["answers"])
-    columns = [f"{way}: {name}" for way in ways for name in ("p50 ms", "p99 ms", "refused")]
-    heading = ["replicas", "cores", "load", *columns, "kind"]
-    rows = [heading, ["---"] * len(heading)]
-    for row in metrics["replicas"]:
-        cells = [f"{row['replicas']}", f"{row['cores']}", f"{row['load']:.0%}"]
-        for way in ways:
-            found = row["answers"][way]
-            cells += [f"{found['p50_ms']:.0f}", f"{found['p99_ms']:.0f}", f"{found['refused']:.1%}"]
-        rows.append([*cells, row["kind"]])
-    return _table(rows)
-
-
-def machines_table(metrics: dict[str, Any]) -> str:
-    """Hours of each part of the preparation, a row a number of machines."""
-    parts = list(PREPARATION_PARTS)
-    heading = ["machines", *PREPARATION_PARTS.values(), "all", "what takes longest", "kind"]
-    rows = [heading, ["---"] * len(heading)]
-    for row in metrics["machines"]:
-        hours = [_number(row["hours"][part]) for part in parts]
-        longest = ", ".join(PREPARATION_PARTS[part] for part in row["longest"])
-        cells = [f"{row['machines']:,}", *hours, _number(row["elapsed_h"]), longest, row["kind"]]
-        rows.append(cells)
     return _table(rows)
 
 

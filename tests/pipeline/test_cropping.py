@@ -1,0 +1,247 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.core.manifest import CropRow, FrameRow, SkipRow, read_rows, write_rows
+from pipeline.crops.cropping import CropResult, reasons, require_few_skipped, stills_as_frames
+from pipeline.media.pictures import read_picture
+from pipeline.runtime.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
+from stages import crop_faces
+from tests.support.imports import ROOT
+from tests.support.synthetic import (
+    draw_face,
+    draw_scenery,
+    frame_row,
+    input_row,
+    write_rgb,
+)
+from tests.support.tiny_graphs import save_graph
+from tests.support.written_frames import (
+    PREPROCESS,
+    box_of,
+    bytes_below,
+    crop,
+    fakes,
+    put,
+    put_fake,
+    put_real,
+    stored,
+    with_mask,
+)
+
+
+@pytest.fixture(autouse=True)
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_real_face_gives_one_row_and_one_file_a_scale() -> None:
+    drawn = draw_face(0)
+    result = crop([put_real(drawn)])
+    assert [row.crop_scale for row in result.rows] == [1.1, 1.5, 2.0]
+    assert [row.image_path for row in result.rows] == [
+        f"data/crops/p0/000_000004_0_{scale}.png" for scale in (110, 150, 200)
+    ]
+    for row in result.rows:
+        expected = PREPROCESS.crop(drawn.rgb, box_of(row), row.crop_scale)
+        np.testing.assert_array_equal(stored(row.image_path), expected)
+        assert (row.label, row.boundary_label, row.mask_path) == (0, 0, "")
+        assert (row.detector, row.face_id) == ("insightface", "p0/000_000004_0")
+        assert row.face_px == max(row.box_x1 - row.box_x0, row.box_y1 - row.box_y0)
+        assert (row.kp0_x, row.kp0_y) == pytest.approx(tuple(drawn.keypoints[0]), abs=9)
+    assert result.skipped == []
+    assert len(bytes_below(Path("data/crops"))) == 4
+
+
+def test_the_context_holds_every_crop_at_the_frames_resolution() -> None:
+    drawn = draw_face(0, height=400, width=400)
+    for row in crop([put_real(drawn)]).rows:
+        context = stored(row.context_path)
+        assert row.context_scale == 1
+        x, y = int(row.context_x), int(row.context_y)
+        region = drawn.rgb[y : y + context.shape[0], x : x + context.shape[1]]
+        np.testing.assert_array_equal(context, region)
+        moved = box_of(row) - np.tile(np.float32([x, y]), 2)
+        recut = PREPROCESS.crop(context, moved, row.crop_scale)
+        np.testing.assert_array_equal(recut, stored(row.image_path))
+
+
+def test_a_large_context_is_made_smaller_together_with_its_mask() -> None:
+    drawn = draw_face(0, height=400, width=400, face_px=200)
+    frames = [put_real(drawn), put_fake(drawn, mask=True)]
+    row = fakes(crop(frames, context_max_px=256))[0]
+    context, mask = stored(row.context_path), stored(row.mask_path)
+    assert row.context_scale == pytest.approx(256 / 400, abs=0.05)
+    assert max(context.shape) == 256
+    assert mask.shape == context.shape
+    assert mask.max() > 200
+
+
+def test_a_context_is_clipped_where_the_picture_ends() -> None:
+    drawn = draw_face(0, height=200, width=320, centre=(60, 100))
+    row = crop([put_real(drawn)]).rows[0]
+    assert (row.context_x, row.context_y) == (0, 0)
+    assert stored(row.context_path).shape[0] == 200
+
+
+def test_rows_read_back_give_the_same_rows_and_squares(tmp_path: Path) -> None:
+    result = crop([put_real(), put_fake(mask=True)])
+    write_rows(tmp_path / "crops.csv", result.rows, CropRow)
+    again = read_rows(tmp_path / "crops.csv", CropRow)
+    assert again == result.rows
+    for row in again:
+        expected = PREPROCESS.crop(stored(f"data/frames/{row.video_id}/4.png"), box_of(row), 1.5)
+        if row.crop_scale == 1.5:
+            np.testing.assert_array_equal(stored(row.image_path), expected)
+
+
+def test_every_skipped_frame_has_a_row_with_its_reason() -> None:
+    broken = put_real(video_id="broken")
+    Path(broken.frame_path).write_bytes(b"no picture")
+    unmasked = put_fake(video_id="unmasked").model_copy(update={"mask_path": "nowhere.png"})
+    misfit = with_mask(put_fake(video_id="misfit"), np.zeros((10, 20), np.uint8))
+    frames = [
+        put_real(),
+        put(draw_scenery(5), video_id="empty"),
+        put_real(draw_face(0, face_px=65), video_id="small"),
+        broken,
+        unmasked,
+        misfit,
+    ]
+    skipped = crop(frames, min_face_px=80).skipped
+    assert [(row.video_id, row.reason) for row in skipped] == [
+        ("empty", "no_face"),
+        ("small", "face_too_small"),
+        ("broken", "decode_error"),
+        ("unmasked", "decode_error"),
+        ("misfit", "decode_error"),
+    ]
+    assert "min_face_px 80" in skipped[1].detail
+    assert "mask of (10, 20), expected (240, 320)" in skipped[4].detail
+    assert {row.stage for row in skipped} == {"crop_faces"}
+
+
+def test_too_many_skipped_frames_stop_the_stage() -> None:
+    def skip(path: str, reason: Any) -> SkipRow:
+        return SkipRow(path=path, video_id="v", stage="crop_faces", reason=reason)
+
+    skipped = [skip("a.png", "no_face"), skip("b.png", "decode_error"), skip("c.png", "no_face")]
+    result = CropResult(
+        rows=[], skipped=skipped, thresholds=crop([put_real()]).thresholds, frames=12
+    )
+    require_few_skipped(result, 0.25)
+    expected = (
+        r"3 of 12 frames were skipped \(no_face 2, decode_error 1\), above.*0\.2; first: a\.png"
+    )
+    with pytest.raises(SkipLimitError, match=expected):
+        require_few_skipped(result, 0.2)
+    assert reasons(CropResult([], [], result.thresholds, 1)) == "none"
+
+
+def test_faults_of_the_input_are_named() -> None:
+    real = put_real()
+    with pytest.raises(ManifestError, match="'p0', frame 4: 2 rows"):
+        crop([real, real])
+    with pytest.raises(ManifestError, match="no face was found in a real frame"):
+        crop([put_fake()])
+    with pytest.raises(ParamsError, match=r"context_scale: 1\.8 is below.* 2;"):
+        crop([real], context_scale=1.8)
+
+
+def test_a_video_id_cannot_lead_out_of_the_folder() -> None:
+    drawn = draw_face(0)
+    write_rgb(Path("frame.png"), drawn.rgb)
+    names = ["../../p 0", "..", "p_0", "p 0"]
+    frames = [frame_row(video_id=name, frame_path="frame.png") for name in names]
+    rows = crop(frames).rows
+    paths = {row.image_path for row in rows}
+    assert len(paths) == 4 * 3
+    assert all(".." not in path and path.startswith("data/crops/") for path in paths)
+    assert [row.video_id for row in rows[::3]] == names
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_bytes_of_one() -> None:
+    frames = [put_real(draw_face(n), video_id=f"p{n}") for n in range(3)]
+    frames += [put_fake(draw_face(0), mask=True), put(draw_scenery(5), video_id="empty")]
+    alone = crop(frames, workers=1)
+    files = bytes_below(Path("data/crops"))
+    shutil.rmtree("data/crops")
+    together = crop(frames, workers=2)
+    assert (together.rows, together.skipped) == (alone.rows, alone.skipped)
+    assert bytes_below(Path("data/crops")) == files
+
+
+def test_a_detector_without_keypoints_leaves_their_columns_empty() -> None:
+    answer = np.array([[[320], [320], [200], [240], [0.9]]], np.float32)
+    save_graph(Path("yolo.onnx"), [1, 3, 640, 640], answer)
+    row = crop([put_real()], detector="yolo_face", model_file="yolo.onnx").rows[0]
+    assert row.detector == "yolo_face"
+    assert {value for name, value in row if name.startswith("kp")} == {None}
+
+
+def test_a_still_is_a_video_of_one_frame() -> None:
+    still = input_row(video_id="images/p1", path="data/own/images/p1.png", mask_path="m.png")
+    (frame,) = stills_as_frames([still])
+    assert (frame.frame_path, frame.mask_path) == ("data/own/images/p1.png", "m.png")
+    assert (frame.scene, frame.frame_index, frame.timestamp_s) == (0, 0, 0)
+    assert (frame.video_id, frame.identity_id) == ("images/p1", "p0")
+
+
+def test_pictures_are_turned_upright_and_become_rgb(tmp_path: Path) -> None:
+    upright = draw_face(0).rgb
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = Image.fromarray(np.rot90(upright))
+    turned.save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), upright)
+    Image.fromarray(upright[:, :, 0]).save(tmp_path / "grey.png")
+    grey = read_picture(tmp_path / "grey.png")
+    np.testing.assert_array_equal(grey, np.repeat(upright[:, :, :1], 3, axis=2))
+
+
+def test_unreadable_pictures_are_decode_errors(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    whole = tmp_path / "whole.png"
+    Image.fromarray(draw_face(0).rgb).save(whole)
+    (tmp_path / "half.png").write_bytes(whole.read_bytes()[:2000])
+    for name, message in {
+        "deep.png": "expected 8 bits",
+        "text.jpg": "not a readable picture",
+        "half.png": "not a readable picture",
+        "absent.png": "not a readable picture",
+    }.items():
+        with pytest.raises(DecodeError, match=f"{name}.*{message}"):
+            read_picture(tmp_path / name)
+
+
+def test_the_stage_writes_the_same_bytes_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INSWAPPER_WORKERS", "1")
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    drawn = draw_face(0)
+    manifests = Path("data/manifests")
+    write_rows(manifests / "raw.csv", [put_real(drawn), put_fake(drawn, mask=True)], FrameRow)
+    write_rgb(Path("still.png"), draw_face(1).rgb)
+    still = input_row(video_id="still", path="still.png")
+    write_rows(manifests / "images.csv", [still], type(still))
+    crop_faces.main()
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        "crop_faces: 3 frames, 0 reused, 3 faces, 9 crops",
+        "crop_faces: skipped 0 frames: none",
+    ]
+    first = bytes_below(Path("data"))
+    Path("data/crops/left_over.png").touch()
+    crop_faces.main()
+    assert "3 frames, 3 reused" in capsys.readouterr().out
+    assert bytes_below(Path("data")) == first
+    assert {"manifests/crops.csv", "manifests/skipped_faces.csv", "manifests/quality.json"} <= set(
+        first
+    )

@@ -1,0 +1,107 @@
+"""The faces of a frame: which are swapped ones, and what tells where their boundary lies."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.media.pictures import read_mask
+from pipeline.views.preprocess import ImageU8
+from tests.support.synthetic import (
+    DrawnFace,
+    alpha_u8,
+    draw_face,
+    swap_face,
+)
+from tests.support.written_frames import (
+    FAKE,
+    UNIFACE,
+    box_of,
+    crop,
+    fakes,
+    put,
+    put_fake,
+    put_real,
+    stored,
+    with_mask,
+)
+
+
+@pytest.fixture(autouse=True)
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def wide_mask(drawn: DrawnFace) -> ImageU8:
+    """A soft square of 1.3 times the side of the box that the detector finds here, about 117 px."""
+    x, y = (drawn.box_xyxy[:2] + drawn.box_xyxy[2:]).astype(int) // 2
+    mask = np.zeros(drawn.rgb.shape[:2], np.uint8)
+    mask[y - 76 : y + 76, x - 76 : x + 76] = 255
+    return np.asarray(cv2.GaussianBlur(mask, (11, 11), 0), np.uint8)
+
+
+def test_a_mask_makes_boundary_labels_exact_and_a_tight_crop_misses_the_seam() -> None:
+    drawn = draw_face(0)
+    frames = [put_real(drawn), with_mask(put_fake(drawn), wide_mask(drawn))]
+    rows = fakes(crop(frames, boundary_min_sigma=0.01))
+    assert [row.boundary_label for row in rows] == [0, 1, 1]
+    assert {row.boundary_source for row in rows} == {"exact"}
+    mask = read_mask(Path("data/frames/inswapper/p0/4.mask.png"), drawn.rgb.shape[:2])
+    cut = stored(rows[0].mask_path)[:, :, 0]
+    x, y = int(rows[0].context_x), int(rows[0].context_y)
+    np.testing.assert_array_equal(cut, mask[y : y + cut.shape[0], x : x + cut.shape[1]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "original", "source"),
+    [(FAKE, "p0", "paired"), (FAKE, "", "geometric"), (UNIFACE, "", "none")],
+    ids=["original known", "keypoints only", "nothing known"],
+)
+def test_the_best_known_source_of_the_boundary_is_used(
+    kind: dict[str, Any], original: str, source: str
+) -> None:
+    drawn = draw_face(0)
+    fake = put_fake(drawn, **(kind | {"original_video_id": original}))
+    rows = fakes(crop([put_real(drawn), fake]))
+    assert {row.boundary_source for row in rows} == {source}
+    assert rows[-1].boundary_label == (-1 if source == "none" else 1)
+
+
+def test_a_retimed_copy_is_not_compared_with_another_moment_of_its_original() -> None:
+    drawn = draw_face(0)
+    fake = put_fake(drawn, **(FAKE | {"original_video_id": "p0"}))
+    later = fake.model_copy(update={"timestamp_s": fake.timestamp_s + 0.5})
+    rows = fakes(crop([put_real(drawn), later]))
+    assert {row.boundary_source for row in rows} == {"geometric"}
+
+
+def two_people() -> tuple[DrawnFace, ImageU8, ImageU8]:
+    """A swapped small face beside a larger untouched one: (the small one, fake, mask)."""
+    left = draw_face(0, height=240, width=480, face_px=90, centre=(110, 120))
+    right = draw_face(3, height=240, width=240, face_px=130)
+    both = left.rgb.copy()
+    both[:, 240:] = right.rgb
+    drawn = DrawnFace(both, left.box_xyxy, left.keypoints)
+    rgb, alpha = swap_face(drawn, 50)
+    return drawn, rgb, alpha_u8(alpha)
+
+
+@pytest.mark.parametrize("known_by", ["mask", "original"])
+def test_a_bystander_in_a_fake_is_not_called_fake(known_by: str) -> None:
+    drawn, rgb, mask = two_people()
+    fake = put(rgb, **FAKE)
+    frames = [put_real(drawn), with_mask(fake, mask) if known_by == "mask" else fake]
+    result = crop(frames, max_faces=2)
+    assert len({row.face_id for row in result.rows if row.label == 0}) == 2
+    assert {row.face_id for row in fakes(result)} == {"inswapper/p0/000_000004_0"}
+    assert abs(box_of(fakes(result)[0]) - drawn.box_xyxy).max() < 20
+
+
+def test_a_fake_whose_mask_covers_no_face_is_skipped() -> None:
+    fake = put_fake()
+    result = crop([put_real(), with_mask(fake, np.zeros((240, 320), np.uint8))])
+    assert [(row.reason, row.detail) for row in result.skipped] == [
+        ("no_face", "faces: 1, none of them under the paste mask")
+    ]

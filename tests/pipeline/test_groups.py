@@ -1,0 +1,160 @@
+"""pipeline.splits.groups: balanced, reproducible, held-out sources in test alone."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.labels import SPLITS
+from pipeline.core.manifest import CropRow, SplitRow, read_rows, write_rows
+from pipeline.runtime.errors import SplitError
+from pipeline.runtime.sections import SplitGroupsParams
+from pipeline.splits.groups import assign_groups, find_groups
+from tests.support.imports import ROOT
+from tests.support.manifest_rows import crop_rows
+from tests.support.split_rows import PARAMS, holding_out, row, split_of
+from tests.support.stage_runs import run_stage
+
+
+@pytest.mark.parametrize("people", [12, 28, 60])
+@pytest.mark.parametrize("fractions", [(0.22, 0.22), (0.1, 0.3)])
+def test_fractions_are_near(people: int, fractions: tuple[float, float]) -> None:
+    rng = random.Random(people)
+    rows = [
+        row(f"p{i:02d}", fake=fake)
+        for i in range(people)
+        for fake in ("", "inswapper", *(["uniface"] if i % 3 == 0 else []))
+        for _ in range(rng.randint(3, 9))
+    ]
+    params = SplitGroupsParams(
+        seed=1, val_frac=fractions[0], test_frac=fractions[1], test_sources=[]
+    )
+    divided = assign_groups(rows, params)
+    for kind in ("real", "inswapper", "uniface"):
+        total = sum(r.fake_type == kind for r in rows)
+        for name, fraction in zip(("val", "test"), fractions, strict=True):
+            share = sum(r.fake_type == kind for r in divided[name]) / total
+            assert share == pytest.approx(fraction, abs=1.2 / people + 0.05)
+
+
+def test_the_seed_decides_among_equals() -> None:
+    rows = crop_rows(12, frames=1, scales=(1.5,))
+    divisions = {
+        tuple(sorted(split_of(assign_groups(rows, PARAMS.model_copy(update={"seed": s}))).items()))
+        for s in (1, 1, 2, 3)
+    }
+    assert 2 <= len(divisions) <= 3
+
+
+def pairs(source: str, people: int, fake: str = "pseudo") -> list[CropRow]:
+    """A real and a fake crop of each person of a source."""
+    names = [f"{source}{number:02d}" for number in range(people)]
+    return [row(name, fake=kind, source=source) for name in names for kind in ("", fake)]
+
+
+def test_held_out_sources_go_to_test_and_count_for_no_fraction() -> None:
+    rows = [*pairs("a", 50), *pairs("b", 50), *pairs("c", 7)]
+    divided = assign_groups(rows, holding_out("c"))
+    assert {r.source for r in divided["train"] + divided["val"]} == {"a", "b"}
+    others = [r for r in divided["test"] if r.source != "c"]
+    assert len(divided["test"]) - len(others) == 14
+    assert [len(divided["val"]), len(others)] == [44, 44]
+
+
+def test_a_group_of_held_out_and_other_sources_goes_to_test_as_a_whole() -> None:
+    mixed = row("c00", video="shared", source="a"), row("a99", video="shared", source="a")
+    divided = assign_groups([*pairs("a", 20), *pairs("c", 1), *mixed], holding_out("c"))
+    assert {r.identity_id for r in divided["test"] if r.group == "a99"} == {"a99", "c00"}
+    assert all(r.group != "a99" for r in divided["train"] + divided["val"])
+
+
+def test_a_class_that_only_held_out_sources_have_is_needed_in_test_only() -> None:
+    divided = assign_groups([*pairs("a", 20), *pairs("c", 3, "inswapper")], holding_out("c"))
+    assert sum(r.is_inswapper for r in divided["test"]) == 3
+
+
+def test_held_out_sources_fill_in_for_test() -> None:
+    """Two people to divide are enough when the test has its own."""
+    divided = assign_groups([*pairs("a", 2), *pairs("c", 3)], holding_out("c"))
+    assert {name: len({r.group for r in rows}) for name, rows in divided.items()} == {
+        "train": 1,
+        "val": 1,
+        "test": 3,
+    }
+
+
+def test_a_source_that_is_not_there_is_named() -> None:
+    with pytest.raises(SplitError) as raised:
+        assign_groups([*pairs("b", 9), *pairs("a", 9)], holding_out("a", "ffhq", "d"))
+    assert str(raised.value) == (
+        "split_groups.test_sources: no crop is of source d, ffhq; expected some of a, b"
+    )
+
+
+def test_nothing_is_left_to_train_on() -> None:
+    with pytest.raises(SplitError, match="nothing is left to train on"):
+        assign_groups(pairs("a", 9), holding_out("a"))
+
+
+def test_a_chain_of_swaps_is_one_group() -> None:
+    rows = [
+        row("c", fake="inswapper", donor="b"),
+        row("b", fake="inswapper", donor="z"),
+        row("d", video="v", fake="uniface", original="video of c"),
+        row("e", video="v"),
+        row("a"),
+    ]
+    assert find_groups(rows) == {"a": "a", "b": "b", "c": "b", "d": "b", "e": "b"}
+
+
+def test_a_name_may_be_a_person_s_and_a_video_s() -> None:
+    rows = [row("x", video="y"), row("y", video="x")]
+    assert find_groups(rows) == {"x": "x", "y": "y"}
+
+
+def test_what_is_missing_is_said() -> None:
+    rows = [row("a"), row("b"), row("c"), row("a", fake="inswapper"), row("b", fake="uniface")]
+    with pytest.raises(SplitError) as raised:
+        assign_groups(rows, PARAMS)
+    first, second, third = str(raised.value).splitlines()
+    assert "would have no fake crops" in first
+    assert "would have no inswapper crops" in first
+    assert "at least 3 groups" in second
+    assert third == (
+        "Groups: a: 1 fake, 1 inswapper, 1 real; b: 1 fake, 1 real, 1 uniface; c: 1 real"
+    )
+
+
+@pytest.mark.parametrize("fake", ["", "uniface"])
+def test_one_label_only(fake: str) -> None:
+    missing = "real" if fake else "fake"
+    with pytest.raises(SplitError, match=f"train would have no {missing} crops; val would have no"):
+        assign_groups([row(f"p{i}", fake=fake) for i in range(9)], PARAMS)
+
+
+def test_no_crops() -> None:
+    with pytest.raises(SplitError, match="there are no crops to split"):
+        assign_groups([], PARAMS)
+
+
+def test_many_groups_are_not_all_listed() -> None:
+    with pytest.raises(SplitError) as raised:
+        assign_groups([row(f"p{i:02d}") for i in range(30)], PARAMS)
+    assert str(raised.value).endswith("p11: 1 real; and 18 more")
+
+
+def test_the_stage(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    rows = crop_rows(6, frames=2)
+    write_rows(tmp_path / "data/manifests/crops.csv", rows, CropRow)
+    outputs = []
+    for _ in range(2):
+        done = run_stage(tmp_path, "split_groups")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [line.split()[1] for line in done.stdout.splitlines()] == list(SPLITS)
+        outputs.append([(tmp_path / f"data/splits/{n}.csv").read_bytes() for n in SPLITS])
+    assert outputs[0] == outputs[1]
+    read = [r for n in SPLITS for r in read_rows(tmp_path / f"data/splits/{n}.csv", SplitRow)]
+    assert len(read) == len(rows)
+    assert all(r.group == r.identity_id for r in read)

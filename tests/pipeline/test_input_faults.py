@@ -1,0 +1,144 @@
+"""pipeline.inputs.listing: everything that is wrong with a data root is said at once."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.inputs.listing import list_inputs
+from pipeline.runtime.errors import ManifestError
+from tests.support.data_roots import HEADER, make_root, original, swapped
+
+
+def faults_of(root: Path) -> list[str]:
+    with pytest.raises(ManifestError) as raised:
+        list_inputs(root)
+    return str(raised.value).replace(f"{root}/", "").splitlines()
+
+
+def test_nothing_at_all_says_where_to_put_files(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "data")
+    (fault,) = faults_of(root)
+    assert "holds no input. Put real videos into inswapper/original_videos" in fault
+    assert "images.csv" in fault
+
+
+def test_without_image_list(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "data", original("a"))
+    (root / "images.csv").unlink()
+    (fault,) = faults_of(root)
+    assert fault.startswith("images.csv: not found; create it, with the header line path,label")
+
+
+def test_all_faults_at_once(tmp_path: Path) -> None:
+    root = make_root(
+        tmp_path / "data",
+        original("a"),
+        "inswapper/original_videos/a.mov",
+        "images/b.png",
+        "images/c.png",
+        identities="video_id,identity_id\nnobody,x\na,anna\na,berta",
+        images="path,label,source,fake_type,mask_path\nimages/b.png,0,lfw,inswapper,\n"
+        "images/b.png,2,lfw,,\nimages/none.png,0,lfw,,\n./images/b.png,1,lfw,real,m.png\n"
+        "images/c.png,1,lfw,deepfakes,",
+    )
+    assert faults_of(root) == [
+        "inswapper/original_videos/a.mp4: a.mov has the same name but for the ending;"
+        " rename one of them",
+        "inswapper/identities.csv: row 2: video_id: 'nobody' is no video of inswapper;"
+        " expected the name of an original, or inswapper/NAME or uniface/NAME",
+        "inswapper/identities.csv: row 4: video_id: 'a' stands already above",
+        "images.csv: row 3: label: Input should be 0 or 1 (got '2')",
+        "images.csv: row 6: fake_type: Input should be '', 'real', 'inswapper', 'uniface',"
+        " 'pseudo' or 'other' (got 'deepfakes')",
+        "images.csv: row 2: fake_type: 'inswapper' contradicts label 0; expected real or nothing",
+        f"images.csv: row 4: path: 'images/none.png' is no file of {root}",
+        "images.csv: row 5: fake_type: 'real' contradicts label 1; expected what made the fake",
+        f"images.csv: row 5: mask_path: 'm.png' is no file of {root}",
+        "images.csv: row 5: path: 'images/b.png' stands already in row 2",
+        "images.csv: row 5: video_id: 'images/b' stands already in row 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "fault"),
+    [
+        ("path,label", "images.csv: column 'source' is missing"),
+        ("path,label,source,colour", "images.csv: column 'colour' is unknown"),
+        ("path,label,source,source", "images.csv: column 'source' stands twice"),
+        ("", "images.csv: empty file; expected a header line"),
+    ],
+)
+def test_wrong_columns(tmp_path: Path, header: str, fault: str) -> None:
+    root = make_root(tmp_path / "data", original("a"))
+    (root / "images.csv").write_text(header)
+    assert faults_of(root) == [fault]
+
+
+def test_wrong_columns_of_identities(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "data", original("a"), identities="video,identity_id\na,b")
+    assert faults_of(root) == [
+        "inswapper/identities.csv: column 'video_id' is missing",
+        "inswapper/identities.csv: column 'video' is unknown",
+    ]
+
+
+@pytest.mark.parametrize("name", ["../up", "/root", "a//b", "a/./b", "c:\\x", "bell\x07"])
+def test_names_that_cannot_be_folders(tmp_path: Path, name: str) -> None:
+    root = make_root(
+        tmp_path / "data", "a.png", images=f"path,label,source,video_id\na.png,0,lfw,{name}"
+    )
+    assert all(fault.startswith("images.csv: row 2: ") for fault in faults_of(root))
+
+
+def test_the_same_file_with_two_labels(tmp_path: Path) -> None:
+    root = make_root(
+        tmp_path / "data",
+        *("a.png", "b.png", "c.png"),
+        images=f"{HEADER}\na.png,0,lfw\nb.png,1,lfw\nc.png,0,lfw",
+    )
+    for name in ("b.png", "c.png"):
+        (root / name).write_text("a.png")
+    assert faults_of(root) == [
+        "images.csv: row 3: label: 1, but images.csv: row 2 holds the same file as 0"
+    ]
+    (root / "b.png").write_text("b.png")
+    warnings = list_inputs(root).warnings
+    assert any("row 4: the same file as " in warning for warning in warnings)
+
+
+def test_fakes_without_original_are_a_warning(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "data", *map(swapped, [f"f{i}" for i in range(9)]))
+    inputs = list_inputs(root)
+    assert {(row.identity_id, row.original_video_id) for row in inputs.videos} == {
+        (f"f{i}", "") for i in range(9)
+    }
+    assert inputs.warnings == [
+        "fakes without an original: 9 (inswapper/f0, inswapper/f1, inswapper/f2, inswapper/f3,"
+        " inswapper/f4 and 4 more)"
+    ]
+
+
+def test_an_original_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    root = make_root(
+        tmp_path / "data",
+        "a.png",
+        images="path,label,source,original_video_id\na.png,1,lfw,gone",
+    )
+    assert list_inputs(root).warnings == ["fakes whose original is not among the inputs: 1 (gone)"]
+
+
+def test_stray_files_are_a_warning(tmp_path: Path) -> None:
+    root = make_root(
+        tmp_path / "data",
+        original("a"),
+        "inswapper/original_videos/notes.txt",
+        "inswapper/original_videos/.hidden",
+        "inswapper/inswapper/masks/zzz.mkv",
+    )
+    notes, mask = list_inputs(root).warnings
+    assert notes.endswith(
+        "notes.txt: left out; videos end with .mp4, .m4v, .mov, .mkv, .webm, .avi"
+    )
+    assert mask.endswith(
+        "zzz.mkv: no video of that name in " + f"{root}/inswapper/inswapper; the mask is left out"
+    )

@@ -1,0 +1,68 @@
+"""pipeline.frames.sampling: one pass over a video gives what a scan and a second reading give."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.frames.sampling import scene_frames
+from pipeline.frames.scenes import detect_scenes, sample_indices
+from pipeline.media.video import read_frames
+from pipeline.media.video_writer import write_video
+from pipeline.runtime.errors import DecodeError
+from tests.support.synthetic import draw_clip, draw_scenery, write_clip
+
+SEARCH = (0.35, 0.4)
+PER_SCENE = 3
+
+
+def shots(*lengths: int) -> list[np.ndarray]:
+    return [
+        draw_scenery(4 * shot, 96, 128, (i % 16, i % 9))
+        for shot, length in enumerate(lengths)
+        for i in range(length)
+    ]
+
+
+def plainly(path: Path) -> list[tuple[int, int, float, bytes]]:
+    """Scan, choose, and read the video again."""
+    scene_of = {
+        index: number
+        for number, scene in enumerate(detect_scenes(path, *SEARCH))
+        for index in sample_indices(scene, PER_SCENE)
+    }
+    return [(scene_of[i], i, t, rgb.tobytes()) for i, t, rgb in read_frames(path, scene_of)]
+
+
+def found(path: Path, **options: int) -> list[tuple[int, int, float, bytes]]:
+    frames = scene_frames(path, *SEARCH, PER_SCENE, **options)
+    return [(frame.scene, frame.index, frame.timestamp_s, frame.rgb.tobytes()) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [(12,), (130,), (40, 10, 70), (30, 4, 30), (25, 1, 30, 2), (3,), (200, 11)],
+    ids=lambda lengths: "-".join(map(str, lengths)),
+)
+def test_one_pass_is_a_scan_and_a_second_reading(tmp_path: Path, lengths: tuple[int, ...]) -> None:
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, shots(*lengths), 25)
+    one = found(clip)
+    assert one == plainly(clip) == found(clip, threads=2) == found(clip, max_kept_bytes=0)
+    scenes = sum(length >= 10 for length in lengths)
+    assert len({scene for scene, *_ in one}) == scenes
+    assert len(one) == PER_SCENE * scenes
+
+
+def test_what_is_kept_does_not_grow_with_the_scene(tmp_path: Path) -> None:
+    """A scene of 400 frames is sampled where the frames that one of 100 keeps are."""
+    write_video(tmp_path / "long.mp4", shots(400), 25)
+    assert [index for _, index, *_ in found(tmp_path / "long.mp4")] == [64, 192, 320]
+
+
+def test_a_damaged_video_raises_after_what_could_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mkv"
+    write_clip(path, draw_clip(1))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DecodeError, match=r"cut\.mkv"):
+        found(path)

@@ -1,0 +1,84 @@
+"""A short run of tests.bench.fuzz; `make fuzz` is the long one."""
+
+import io
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from pipeline.media.video import probe
+from pipeline.runtime.errors import DecodeError, TooLargeError
+from serve.detector.images import decode_picture
+from tests.bench.fuzz import MAX_PIXELS, fuzz, seeds_of
+from tests.support.damaged_files import mutated, picture_seeds, video_seeds
+
+
+def faults(kind: str, count: int) -> list[tuple[int, str]]:
+    reports = list(fuzz(kind, first=0, count=count, seconds=600))
+    assert [number for number, _ in reports] == list(range(count))
+    return [report for report in reports if report[1]]
+
+
+def test_a_few_damaged_pictures() -> None:
+    assert faults("pictures", 200) == []
+
+
+@pytest.mark.slow
+def test_more_damaged_pictures() -> None:
+    assert faults("pictures", 2000) == []
+
+
+@pytest.mark.slow
+def test_damaged_videos() -> None:
+    assert faults("videos", 150) == []
+
+
+def test_the_seeds_are_sound_and_most_mutations_are_not(tmp_path: Path) -> None:
+    for name, content in picture_seeds().items():
+        (tmp_path / name).write_bytes(content)
+        assert decode_picture(tmp_path / name, MAX_PIXELS).rgb.shape[2] == 3
+    for name, content in video_seeds().items():
+        (tmp_path / name).write_bytes(content)
+        assert probe(tmp_path / name).width_px == 96
+    seeds = seeds_of("pictures")
+    refused = 0
+    for number in range(100):
+        (tmp_path / "mutated").write_bytes(mutated(seeds, number))
+        try:
+            decode_picture(tmp_path / "mutated", MAX_PIXELS)
+        except DecodeError:
+            refused += 1
+    assert 20 <= refused < 100
+
+
+def test_a_number_names_the_same_bytes() -> None:
+    seeds = seeds_of("pictures")
+    assert mutated(seeds, 7) == mutated(seeds_of("pictures"), 7)
+    assert len({mutated(seeds, number) for number in range(50)}) == 50
+
+
+def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
+    reports = fuzz("pictures", first=0, count=20_000, seconds=600)
+    assert next(reports) == (0, "")
+    (child,) = multiprocessing.active_children()
+    child.kill()
+    crash = next(report for report in reports if report[1])
+    assert crash[1] == "the process ended with -9"
+    assert next(reports) == (crash[0] + 1, "")
+    reports.close()
+
+
+@pytest.mark.parametrize("number", [532_532, 601_552])
+def test_a_gif_whose_frame_is_larger_than_its_screen_takes_no_room(number: int) -> None:
+    """They took 1,378 and 537 MB before the size was looked at."""
+    with pytest.raises(TooLargeError):
+        decode_picture(io.BytesIO(mutated(seeds_of("pictures"), number)), MAX_PIXELS)
+    assert list(fuzz("pictures", first=number, count=1, seconds=600)) == [(number, "")]
+
+
+def test_a_video_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:
+    content = video_seeds()["h264.mp4"]
+    head, _, tail = content.rpartition(b"avc1")
+    (tmp_path / "unknown.mp4").write_bytes(head + b"zzzz" + tail)
+    with pytest.raises(DecodeError):
+        probe(tmp_path / "unknown.mp4")

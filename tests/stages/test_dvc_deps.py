@@ -1,0 +1,77 @@
+"""Every stage declares exactly the folders of the code it runs, or results would go stale."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.imports import PACKAGES, ROOT, closure, module_file
+
+DVC_YAML = ROOT / "dvc.yaml"
+# Distributes work and reports errors; changes no output (tests/pipeline/test_incremental.py).
+RUNTIME = "pipeline/runtime"
+
+
+def stages() -> dict[str, dict[str, Any]]:
+    """Stage name -> its definition; a matrix stage once."""
+    if not DVC_YAML.exists():
+        return {}
+    raw = yaml.safe_load(DVC_YAML.read_text(encoding="utf-8"))["stages"]
+    return dict(raw)
+
+
+def entry_points(stage: dict[str, Any]) -> set[Path]:
+    """The files of all `python -m stages.NAME` in a stage's command."""
+    commands = stage["cmd"] if isinstance(stage["cmd"], list) else [stage["cmd"]]
+    words = [word for command in commands for word in command.split()]
+    files = {file for word in words if (file := module_file(word)) is not None}
+    return {file for file in files if file.parent.name == "stages"}
+
+
+def declared_code(stage: dict[str, Any]) -> list[str]:
+    """The deps in our packages as written; DVC allows `path` and `path: {options}`."""
+    deps = [next(iter(dep)) if isinstance(dep, dict) else dep for dep in stage.get("deps", [])]
+    return [dep for dep in deps if dep.split("/")[0] in PACKAGES]
+
+
+def needed_code(stage: dict[str, Any]) -> set[str]:
+    """The stage's script and the folders of all that it imports, pipeline/runtime excepted."""
+    entries = entry_points(stage)
+    reached = {path for entry in entries for path in closure(entry)} - entries
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in reached}
+    return (folders | {entry.relative_to(ROOT).as_posix() for entry in entries}) - {RUNTIME}
+
+
+def test_there_are_stages() -> None:
+    assert stages(), f"{DVC_YAML.name} is missing or has no stages"
+
+
+@pytest.mark.parametrize("name", stages())
+def test_stage_runs_its_own_module(name: str) -> None:
+    assert entry_points(stages()[name]) == {ROOT / "stages" / f"{name}.py"}
+
+
+@pytest.mark.parametrize("name", stages())
+def test_declared_folders_are_those_of_the_imported_code(name: str) -> None:
+    stage = stages()[name]
+    declared, needed = declared_code(stage), needed_code(stage)
+    missing, extra = sorted(needed - set(declared)), sorted(set(declared) - needed)
+    assert not missing, f"dvc.yaml: {name}: deps: add {missing}"
+    assert not extra, f"dvc.yaml: {name}: deps: remove {extra}"
+    assert len(declared) == len(set(declared)), f"dvc.yaml: {name}: deps: listed twice"
+
+
+def test_no_declared_folder_contains_another() -> None:
+    """A dependency on `pipeline/training` would rerun everything after any change."""
+    for name, stage in stages().items():
+        declared = declared_code(stage)
+        assert not [a for a in declared for b in declared if b.startswith(f"{a}/")], name
+
+
+def test_forms_of_a_stage_are_understood() -> None:
+    deps = ["pipeline/core", {"pipeline/views": {"persist": True}}, "data/a.csv"]
+    stage = {"cmd": "python -m stages.show_result --split ${item}", "deps": deps}
+    assert entry_points(stage) == {ROOT / "stages/show_result.py"}
+    assert declared_code(stage) == ["pipeline/core", "pipeline/views"]
+    assert entry_points({"cmd": ["echo", "python -m stages.show_result"]}) == entry_points(stage)

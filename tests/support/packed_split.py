@@ -1,0 +1,108 @@
+"""A small drawn split on disk: real faces and their swaps, at every crop scale."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.core.manifest import SplitRow, write_rows
+from pipeline.training.store.packing import pack
+from pipeline.training.store.reader import FaceStore, open_zarr
+from pipeline.views.preprocess import ImageU8, Preprocess
+from tests.support.manifest_rows import crop_row
+from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, write_rgb
+
+PREPROCESS = Preprocess(size_px=64, scales=(1.1, 1.5, 2.0))
+
+
+def write_split(
+    root: Path,
+    *,
+    people: int = 2,
+    frames: int = 2,
+    first_person: int = 0,
+    preprocess: Preprocess = PREPROCESS,
+    fakes: bool = True,
+) -> Path:
+    """Write pictures and root/split.csv; return the CSV's path."""
+    rows: list[SplitRow] = []
+    for person in range(first_person, first_person + people):
+        for frame in range(frames):
+            face = draw_face(
+                person, height=150, width=150 + frame, face_px=72, roll_deg=5 * frame, scenery=frame
+            )
+            rows += _rows(root, preprocess, face, person, frame, face.rgb, None)
+            if fakes:
+                swapped, alpha = swap_face(face, person + 50)
+                rows += _rows(root, preprocess, face, person, frame, swapped, alpha_u8(alpha))
+    path = root / "split.csv"
+    write_rows(path, rows, SplitRow)
+    return path
+
+
+def packed_split(root: Path, **options: Any) -> FaceStore:
+    """The same as a Zarr group."""
+    pack(write_split(root, **options), root / "split.zarr", crops_per_shard=8)
+    return open_zarr(root / "split.zarr")
+
+
+def _rows(
+    root: Path,
+    preprocess: Preprocess,
+    face: DrawnFace,
+    person: int,
+    frame: int,
+    rgb: ImageU8,
+    mask: ImageU8 | None,
+) -> list[SplitRow]:
+    """The crops of one face, written beside each other; a mask makes it a fake."""
+    video = f"p{person}" if mask is None else f"inswapper/p{person}"
+    stem = root / "crops" / video / f"{frame:06d}"
+    write_rgb(stem.with_name(stem.name + "_context.png"), rgb)
+    if mask is not None:
+        cv2.imwrite(f"{stem}_mask.png", mask)
+    rows = []
+    for scale in preprocess.scales:
+        crop_path = stem.with_name(f"{stem.name}_{round(100 * scale)}.png")
+        write_rgb(crop_path, preprocess.crop(rgb, face.box_xyxy, scale))
+        rows.append(
+            crop_row(
+                **_origin(person, fake=mask is not None),
+                video_id=video,
+                face_id=f"{video}/{frame:06d}",
+                frame_index=frame,
+                crop_scale=scale,
+                image_path=str(crop_path),
+                context_path=f"{stem}_context.png",
+                mask_path="" if mask is None else f"{stem}_mask.png",
+                boundary_label=int(mask is not None and scale > 1.3),
+                **_geometry(face),
+            )
+        )
+    return [SplitRow(**row.model_dump(), group=f"p{person}") for row in rows]
+
+
+def _origin(person: int, *, fake: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"identity_id": f"p{person}", "boundary_source": "exact"}
+    if not fake:
+        return values
+    return values | {
+        "source": "inswapper",
+        "label": 1,
+        "fake_type": "inswapper",
+        "is_inswapper": 1,
+        "source_identity_id": f"p{person + 50}",
+        "original_video_id": f"p{person}",
+    }
+
+
+def _geometry(face: DrawnFace) -> dict[str, Any]:
+    """Box and keypoints of a frame of which the picture is the part at (10, 20), unscaled."""
+    box = face.box_xyxy + np.float32([10, 20, 10, 20])
+    points = face.keypoints + np.float32([10, 20])
+    names = ("box_x0", "box_y0", "box_x1", "box_y1")
+    values = {name: round(float(value), 3) for name, value in zip(names, box, strict=True)}
+    for index, (x, y) in enumerate(points):
+        values |= {f"kp{index}_x": round(float(x), 3), f"kp{index}_y": round(float(y), 3)}
+    return values

@@ -1,0 +1,37 @@
+"""Crops to be divided into splits, and the parameters with which they are."""
+
+from pipeline.core.manifest import CropRow, SplitRow
+from pipeline.runtime.sections import SplitGroupsParams
+from tests.support.manifest_rows import crop_row
+
+PARAMS = SplitGroupsParams(seed=7, val_frac=0.22, test_frac=0.22, test_sources=[])
+
+
+def row(
+    identity: str,
+    *,
+    video: str = "",
+    fake: str = "",
+    donor: str = "",
+    original: str = "",
+    source: str = "videos",
+) -> CropRow:
+    """One crop; its video is its person's own unless told."""
+    return crop_row(
+        source=source,
+        identity_id=identity,
+        video_id=video or f"video of {identity}",
+        label=int(bool(fake)),
+        fake_type=fake or "real",
+        is_inswapper=int(fake == "inswapper"),
+        source_identity_id=donor,
+        original_video_id=original,
+    )
+
+
+def split_of(divided: dict[str, list[SplitRow]]) -> dict[str, str]:
+    return {r.group: name for name, rows in divided.items() for r in rows}
+
+
+def holding_out(*sources: str) -> SplitGroupsParams:
+    return PARAMS.model_copy(update={"test_sources": list(sources)})

@@ -1,0 +1,100 @@
+"""pipeline.training.review.change_report: the comment on a change and its workflow."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.runtime.errors import PipelineError
+from pipeline.training.review.change_report import TEST_METRICS, change_report, stale_stages
+from tests.support.clones import clone_working_tree, run
+from tests.support.imports import ROOT, closure, imported_names
+
+WORKFLOW = ROOT / ".github/workflows/report.yml"
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A clone without data whose working tree is committed; `base` is that commit."""
+    target = tmp_path / "repo"
+    clone_working_tree(target)
+    run(target, "git", "add", "-A")
+    run(target, "git", "commit", "-q", "--allow-empty", "-m", "base")
+    run(target, "git", "tag", "base")
+    return target
+
+
+def change(repo: Path, auc: float) -> float:
+    """Another learning rate and another AUC; returns the AUC before."""
+    params = repo / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(re.sub(r"(?m)^(  lr:).*$", r"\1 0.5", text), encoding="utf-8")
+    path = repo / TEST_METRICS
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    before = float(metrics["headline"]["auc"])
+    metrics["headline"]["auc"] = auc
+    path.write_text(json.dumps(metrics), encoding="utf-8")
+    return before
+
+
+@pytest.mark.slow
+def test_a_change_is_told_with_its_numbers(repo: Path) -> None:
+    before = change(repo, 0.5)
+    report = change_report(repo, "base")
+    assert report.startswith("## Change against `base`\n")
+    assert re.search(rf"\| auc \| {before:.3f} \| 0\.500 \| .* \| {0.5 - before:+.3f} \|", report)
+    assert re.search(r"\| params.yaml \| train.lr \| [\d.]+ \| 0.5 \|", report)
+    assert "<summary>All metrics: 1 changed</summary>" in report
+    assert "train" in stale_stages(repo)
+    assert "> **dvc.lock is stale**: " in report
+
+
+@pytest.mark.slow
+def test_no_change_and_no_data_is_no_fault(repo: Path) -> None:
+    report = change_report(repo, "base")
+    assert "Parameters: no change." in report
+    assert "All metrics: no change." in report
+
+
+@pytest.mark.slow
+def test_a_base_without_metrics_has_no_before(repo: Path) -> None:
+    run(repo, "git", "rm", "-q", "--cached", TEST_METRICS)
+    run(repo, "git", "commit", "-qm", "no metrics")
+    assert re.search(r"\| auc \| - \| 0\.\d{3} \|", change_report(repo, "HEAD"))
+
+
+@pytest.mark.slow
+def test_an_unknown_base_is_named(repo: Path) -> None:
+    with pytest.raises(PipelineError, match="unknown Git revision 'nosuch'"):
+        change_report(repo, "nosuch")
+
+
+def test_the_report_needs_no_package_but_dvc() -> None:
+    files = closure(ROOT / "stages/report_change.py")
+    names = {name.split(".")[0] for file in files for name in imported_names(file)}
+    assert names - sys.stdlib_module_names == {"pipeline"}
+
+
+def test_the_workflow_is_one() -> None:
+    """Against the schema of GitHub's workflow files, which check-jsonschema carries."""
+    checker = [sys.executable, "-m", "check_jsonschema"]
+    command = [*checker, "--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_step_that_makes_the_report_runs(repo: Path) -> None:
+    run(repo, "git", "update-ref", "refs/remotes/origin/trunk", "HEAD")
+    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["report"]["steps"]
+    (command,) = [step["run"] for step in steps if "make report" in step.get("run", "")]
+    run(repo, "bash", "-euc", command, GITHUB_BASE_REF="trunk", PYTHON=sys.executable)
+    written = (repo / "report.md").read_text(encoding="utf-8")
+    assert written.startswith("## Change against `origin/trunk`\n")

@@ -1,0 +1,240 @@
+"""The whole test report of a small network on drawn faces, from probes to the page."""
+
+import base64
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.core.files import to_json
+from pipeline.core.manifest import SkipRow, SplitRow, write_rows
+from pipeline.decision.fusion import LearnedFusion
+from pipeline.media.pictures import read_picture
+from pipeline.runtime.sections import EvaluateParams
+from pipeline.training.calibration.fit import Calibration
+from pipeline.training.evaluation import probes
+from pipeline.training.evaluation.evaluate import (
+    SAMPLE_NOTE,
+    Evaluation,
+    Surroundings,
+    evaluate,
+    headline_lines,
+    read_surroundings,
+)
+from pipeline.training.evaluation.probes import LADDERS, Judge, compressed_reals
+from pipeline.training.evaluation.report import render_report, write_reports
+from pipeline.training.evaluation.worst_mistakes import worst_mistakes, write_mistakes
+from pipeline.training.pairs.degradations import SOFT_COPIES, jpeg
+from pipeline.training.scoring.scorer import Scorer
+from tests.support.decisions import decision_of, limits_of
+from tests.support.face_stores import PREPROCESS, SharpnessNet, drawn_store
+from tests.support.tiny_trees import stump
+
+DECISION = decision_of(limits_of(0.5, 0.55))
+LEARNED = LearnedFusion(bias=0.0, real_fake=1.0, inswapper=0.0, boundary=0.0, seam=0.1)
+CALIBRATION = Calibration(decision=DECISION, other=DECISION.model_copy(update={"fusion": LEARNED}))
+PARAMS = EvaluateParams(
+    seed=3, bootstrap=100, compressed_jpeg=50, low_quality_px=96, ladder_faces=4
+)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    store = drawn_store(people=3, frames=2, kinds=("inswapper", "uniface"))
+    return Judge(Scorer(SharpnessNet().eval(), PREPROCESS, stump()), store, DECISION)
+
+
+@pytest.fixture(scope="module")
+def around() -> Surroundings:
+    train = drawn_store(people=2, frames=1).table.assign(identity_id="t", source_identity_id="")
+    skipped = pd.DataFrame({"video_id": ["p0"], "reason": ["no_face"]})
+    return Surroundings(train=train, seen=train, skipped=skipped, data_root="data/sample")
+
+
+@pytest.fixture(scope="module")
+def evaluation(judge: Judge, around: Surroundings) -> Evaluation:
+    return evaluate(judge, CALIBRATION, around, PARAMS)
+
+
+def test_the_report_has_every_section(evaluation: Evaluation) -> None:
+    report = evaluation.report
+    assert report["note"] == SAMPLE_NOTE
+    assert set(report["report"]) == {
+        "clean_real",
+        "compressed_real",
+        "inswapper",
+        "low_quality",
+        "unseen_identity",
+        "unseen_source",
+    }
+    assert (report["frame"]["n_real"], report["frame"]["n_fake"]) == (6, 12)
+    assert (report["video"]["n_real"], report["video"]["n_fake"]) == (3, 6)
+    assert report["report"]["unseen_identity"]["n_real"] == 6
+    assert report["report"]["unseen_source"]["auc"] is None  # uniface has no reals of its source
+    assert report["fusion"]["in_force"] == "fixed"
+    assert report["coverage"]["coverage"] == pytest.approx(18 / 19)
+    assert set(report["view"]) == {"1.1x", "1.5x", "2x", "aligned"}
+    assert set(report["source"]) == {"videos", "inswapper", "uniface"}
+    assert report["source"]["videos"]["in_training"] == 1
+    assert (
+        report["source"]["uniface"] | {"n_real": 0, "n_fake": 6, "fpr": None}
+        == report["source"]["uniface"]
+    )
+    assert report["surroundings"]["open"]["n_real"] == 6
+    assert report["surroundings"]["tight"]["auc"] is None
+    # Of half or a third of these faces too little is left to be judged.
+    judged = {name for name, copy in SOFT_COPIES.items() if 100 * copy.size_factor >= 60}
+    assert set(report["copies"]) == {"promised", "as_it_is", *judged, "all"}
+    assert report["copies"]["as_it_is"]["n_fake"] == 12
+
+
+def test_all_ladders_have_the_same_number_of_steps(evaluation: Evaluation) -> None:
+    found = evaluation.report["ladder"]
+    assert {name: len(found[name]) for name in LADDERS} == dict.fromkeys(LADDERS, 6)
+    assert found["blur_px"]["4"]["fpr"] == 1.0  # this network calls everything smooth fake
+
+
+def test_the_probes_see_through_a_detector_of_softness(evaluation: Evaluation) -> None:
+    found = evaluation.report["probe"]
+    assert found["only_reals_blurred"]["passed"] == 0
+    assert found["background_only"]["auc"] == pytest.approx(0.5, abs=0.01)
+    assert found["background_only"]["passed"] == 1
+    assert found["metadata_only"]["auc"] == pytest.approx(0.5, abs=0.1)
+    assert found["permuted_labels"]["auc"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_detector_of_backgrounds_is_caught(judge: Judge, around: Surroundings) -> None:
+    """Swaps with another background: what is around the face gives them away."""
+    pictures = judge.store.pictures
+    bright = [
+        rgb if label == 0 else np.full_like(rgb, 200)
+        for rgb, label in zip(pictures.contexts, judge.labels, strict=True)
+    ]
+    told = replace(judge, store=replace(judge.store, pictures=replace(pictures, contexts=bright)))
+    found = probes.probes(told, np.linspace(0, 1, 18), around.train, 10, 0)
+    assert found["background_only"]["auc"] > 0.95
+    assert found["background_only"]["passed"] == 0
+
+
+def test_metadata_that_tells_is_caught(judge: Judge, around: Surroundings) -> None:
+    told = around.train.assign(timestamp_s=around.train["label"] * 9.0)
+    faces = judge.store.faces.assign(timestamp_s=judge.store.faces["label"] * 9.0)
+    judge_told = replace(judge, store=replace(judge.store, faces=faces))
+    found = probes.probes(judge_told, np.linspace(0, 1, 18), told, 10, 0)
+    assert found["metadata_only"] == {"auc": 1.0, "at_most": 0.6, "passed": 0}
+
+
+def test_probes_without_a_class_are_null(judge: Judge, around: Surroundings) -> None:
+    faces = judge.store.faces.assign(label=0)
+    lacking = replace(judge, store=replace(judge.store, faces=faces))
+    found = probes.probes(lacking, np.zeros(18), around.train, 10, 0)
+    assert found == {"auc": None, "reason": "the test split lacks a class"}
+
+
+def test_compressed_reals_are_the_real_faces_scored_again(
+    judge: Judge, evaluation: Evaluation
+) -> None:
+    table = compressed_reals(judge, evaluation.faces, 50)
+    assert (table["label"] == 0).all()
+    reals = np.flatnonzero(judge.labels == 0)
+    assert table["score"].to_numpy() == pytest.approx(judge.scores(reals, jpeg(50)))
+    assert judge.scores(np.array([], dtype=np.int64), jpeg(50)).tolist() == []
+
+
+def test_the_report_repeats_itself(
+    judge: Judge, around: Surroundings, evaluation: Evaluation
+) -> None:
+    again = evaluate(judge, CALIBRATION, around, PARAMS)
+    assert to_json(again.report) == to_json(evaluation.report)
+
+
+def test_headline_lines(evaluation: Evaluation) -> None:
+    lines = headline_lines(evaluation.report)
+    names = [line.split()[0] for line in lines]
+    assert names == ["auc", "video_auc", "recall", "inswapper_recall", "fpr", "compressed_fpr"]
+    assert re.fullmatch(r"auc +[01]\.\d{3}  \([01]\.\d{3} to [01]\.\d{3}\)", lines[0])
+    empty = {"headline": {"auc": None, "auc_low": None, "auc_high": None, "reason": "none"}}
+    assert headline_lines(empty) == ["auc               not defined  (not defined to not defined)"]
+
+
+def test_only_wrong_verdicts_are_shown_as_mistakes(evaluation: Evaluation, judge: Judge) -> None:
+    found = worst_mistakes(evaluation, judge, count=2)
+    wrong = {
+        (row.face_id, row.verdict)
+        for row in evaluation.faces.itertuples()
+        if (row.label == 0) != (row.verdict == "real")
+    }
+    assert found
+    assert {(mistake.name, mistake.verdict) for mistake in found} <= wrong
+    videos = [mistake.name.rsplit("/", 1)[0] for mistake in found]
+    assert len(set(videos)) == len(videos)
+
+
+def test_mistakes_become_pictures_that_repeat_themselves(
+    evaluation: Evaluation, judge: Judge, tmp_path: Path
+) -> None:
+    found = worst_mistakes(evaluation, judge, count=2)
+    alarms = sum(mistake.truth == "real" for mistake in found)
+    names = {f"false_alarm_{n + 1}.png" for n in range(alarms)}
+    names |= {f"missed_fake_{n + 1}.png" for n in range(len(found) - alarms)}
+    folder = tmp_path / "mistakes"
+    write_mistakes(folder, [replace(found[0], truth="real")] * 9)
+    write_mistakes(folder, found)
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert first.keys() == names
+    write_mistakes(folder, found)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    picture = read_picture(folder / sorted(names)[0])
+    assert picture.shape == (160 + 40, 320, 3)
+    np.testing.assert_array_equal(picture[:160], np.hstack([found[0].crop, found[0].seam]))
+    assert 0 < (picture[160:] < 128).mean() < 0.2  # dark letters on white
+
+
+def test_without_mistakes_a_picture_says_so(tmp_path: Path) -> None:
+    write_mistakes(tmp_path / "mistakes", [])
+    assert [path.name for path in (tmp_path / "mistakes").iterdir()] == ["none.png"]
+
+
+def test_the_page_stands_alone_and_repeats_itself(
+    evaluation: Evaluation, judge: Judge, tmp_path: Path
+) -> None:
+    mistakes = worst_mistakes(evaluation, judge)
+    page = render_report(evaluation, mistakes, CALIBRATION, "data/sample")
+    assert page == render_report(evaluation, mistakes, CALIBRATION, "data/sample")
+    assert "come from the embedded sample" in page
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) >= 3
+    assert all(source.startswith("data:image/") for source in sources)
+    assert "http" not in re.sub(r'src="[^"]*"', "", page)
+    figures = [base64.b64decode(s.split(",")[1]) for s in sources if "svg" in s]
+    assert not any(b"dc:date" in figure for figure in figures)
+    write_reports(tmp_path / "reports", evaluation, judge, CALIBRATION, "data")
+    own = (tmp_path / "reports/test.html").read_text(encoding="utf-8")
+    assert "embedded sample" not in re.sub(r'src="[^"]*"', "", own)
+    shown = list((tmp_path / "reports/mistakes").glob("*.png"))
+    assert len(shown) == len(mistakes) == own.count("<figure>")
+
+
+def test_names_from_the_data_cannot_inject_markup(evaluation: Evaluation, judge: Judge) -> None:
+    evil = replace(worst_mistakes(evaluation, judge)[0], name="<script>alert(1)</script>")
+    page = render_report(evaluation, [evil], CALIBRATION, "data")
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_surroundings_are_read_from_the_data_folder(tmp_path: Path) -> None:
+    rows = [
+        SplitRow.model_validate({k: v for k, v in row.items() if v == v})  # drop NaN
+        for row in drawn_store(people=1, frames=1).table.to_dict("records")
+    ]
+    write_rows(tmp_path / "splits/train.csv", rows[:3], SplitRow)
+    write_rows(tmp_path / "splits/val.csv", rows[3:], SplitRow)
+    skip = SkipRow(path="a", video_id="v", stage="crop_faces", reason="no_face")
+    write_rows(tmp_path / "manifests/skipped_videos.csv", [], SkipRow)
+    write_rows(tmp_path / "manifests/skipped_faces.csv", [skip], SkipRow)
+    found = read_surroundings(tmp_path, "data")
+    assert (len(found.train), len(found.seen)) == (3, 6)
+    assert found.skipped["reason"].tolist() == ["no_face"]

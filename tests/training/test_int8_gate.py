@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.bundle.session import open_session
+from pipeline.decision.fusion import LearnedFusion
+from pipeline.training.export.int8_gate import compare, judge_int8
+from pipeline.training.network.onnx_export import CPU, export_onnx
+from pipeline.training.scoring.scorer import Scorer
+from pipeline.training.scoring.served import ServedNetwork
+from tests.support.decisions import decision_of, limits_of
+from tests.support.face_stores import PREPROCESS, SharpnessNet, drawn_store
+from tests.support.tiny_trees import stump
+
+SPEC = decision_of(limits_of(0.5, 0.5))
+
+
+def table(scores: np.ndarray, threshold: float = 0.5) -> pd.DataFrame:
+    labels = np.arange(len(scores)) % 2
+    verdicts = np.where(scores >= threshold, "fake", "real")
+    return pd.DataFrame({"label": labels, "score": scores, "verdict": verdicts})
+
+
+CLEAN = np.where(np.arange(1000) % 2, 0.8, 0.2)
+
+
+def test_an_equal_copy_passes() -> None:
+    found = compare(table(CLEAN), table(CLEAN + 0.01))
+    assert (found.written, found.auc_change, found.verdict_flips_frac) == (True, 0.0, 0.0)
+    assert found.reason.startswith("passed on 1000 faces")
+
+
+@pytest.mark.parametrize(("flipped", "passes"), [(4, True), (6, False)])
+def test_more_than_one_verdict_in_two_hundred_may_not_flip(flipped: int, passes: bool) -> None:
+    changed = CLEAN.copy()
+    changed[1 : 2 * flipped : 2] = 0.45  # fakes below the limit, still above every real
+    found = compare(table(CLEAN), table(changed))
+    assert found.verdict_flips_frac == flipped / 1000
+    assert found.auc_change == 0.0
+    assert found.written is passes
+    assert ("passed" if passes else "refused") in found.reason
+
+
+def test_a_lost_auc_is_refused_although_no_verdict_flips() -> None:
+    before = CLEAN.copy()
+    before[0:20:2] = 0.4  # ten reals
+    after = before.copy()
+    after[1:21:2] = 0.3  # ten fakes now lie below these ten reals
+    found = compare(table(before, 0.9), table(after, 0.9))
+    assert found.verdict_flips_frac == 0.0
+    assert found.auc_change == pytest.approx(-10 * 10 / 500**2)
+    assert found.written is True
+    lost = compare(table(CLEAN, 0.9), table(1 - CLEAN, 0.9))
+    assert (lost.written, lost.auc_change) == (False, -1.0)
+
+
+def test_one_class_cannot_be_judged() -> None:
+    one = table(CLEAN).assign(label=1)
+    assert "lacks a class" in compare(one, one).reason
+    assert compare(one, one).written is False
+
+
+def test_sessions_are_compared_on_the_stored_faces() -> None:
+    store = drawn_store(people=2, frames=1)
+    net = SharpnessNet().eval()
+    exact, other = (
+        open_session(export_onnx(model, PREPROCESS, 18), 1, CPU, "net")
+        for model in (net, SharpnessNet(gain=-20.0).eval())
+    )
+    trees = stump()
+    logits = Scorer(ServedNetwork(exact), PREPROCESS, trees).stored(store)
+    expected = Scorer(net, PREPROCESS, trees).stored(store)
+    for head, values in expected.items():
+        assert logits[head] == pytest.approx(values, abs=1e-4)
+    assert judge_int8(exact, exact, store, PREPROCESS, trees, SPEC).written is True
+    assert judge_int8(exact, other, store, PREPROCESS, trees, SPEC).written is False
+
+
+def test_the_trees_take_part_in_the_comparison() -> None:
+    """Where the trees alone decide, two networks that disagree give the same verdicts."""
+    store = drawn_store(people=2, frames=1)
+    sessions = [
+        open_session(export_onnx(SharpnessNet(gain=gain).eval(), PREPROCESS, 18), 1, CPU, "net")
+        for gain in (20.0, -20.0)
+    ]
+    deaf = LearnedFusion(bias=0.0, real_fake=0.0, inswapper=0.0, boundary=0.0, seam=1.0)
+    spec = SPEC.model_copy(update={"fusion": deaf})
+    found = judge_int8(*sessions, store, PREPROCESS, stump(), spec)
+    assert (found.written, found.auc_change, found.verdict_flips_frac) == (True, 0.0, 0.0)

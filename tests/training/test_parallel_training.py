@@ -1,0 +1,224 @@
+"""Training by several processes: the same steps as one process takes with the joined batch."""
+
+import hashlib
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.params import load_params
+from pipeline.training.loop.parallel import BatchShare, from_first, process_count, rank
+from pipeline.training.loop.train import training_params
+from pipeline.training.network.model import create_backbone
+from pipeline.training.pairs.sampler import Item, PairSampler
+from tests.support.packed_split import PREPROCESS
+from tests.support.service_process import free_port
+from tests.support.torchrun_folder import started, train_folder, write_params
+from tests.training.test_sampler import faces, sampler
+
+States = list[tuple[dict[str, Any], dict[str, torch.Tensor]]]
+
+
+def shares(batches: PairSampler, processes: int, epoch: int) -> list[list[list[Item]]]:
+    """Of each process its batches in an epoch."""
+    batches.set_epoch(epoch)
+    return [list(BatchShare(batches, number, processes)) for number in range(processes)]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_share_every_batch_without_overlap(processes: int) -> None:
+    whole = sampler(faces(), pairs=34, batch_size=4 * processes)
+    parts = shares(whole, processes, epoch=2)
+    assert {len(part) for part in parts} == {len(whole)}
+    joined = [[item for share in batch for item in share] for batch in zip(*parts, strict=True)]
+    whole.set_epoch(2)
+    assert joined == list(whole)
+    assert {len(batch) for part in parts for batch in part[:-1]} == {4}
+    last = [len(part[-1]) for part in parts]
+    assert max(last) - min(last) <= 2
+    for items in (batch for part in parts for batch in part):
+        assert [item.pair for item in items[::2]] == [item.pair for item in items[1::2]]
+
+
+def test_shares_are_drawn_anew_each_epoch() -> None:
+    whole = sampler(faces(), pairs=8, batch_size=4)
+    assert shares(whole, 2, epoch=1) == shares(whole, 2, epoch=1)
+    assert shares(whole, 2, epoch=1)[1] != shares(whole, 2, epoch=2)[1]
+
+
+def test_a_last_batch_without_a_pair_for_each_process_is_refused() -> None:
+    whole = sampler(faces(), pairs=9, batch_size=8)
+    with pytest.raises(ParamsError, match=r"pairs_per_epoch.*2 processes \(got 1\).*multiple of 2"):
+        BatchShare(whole, 0, 2)
+
+
+def test_the_launcher_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As stray variables of a cluster's shell: without torchrun they start nothing.
+    for name, value in (("WORLD_SIZE", "6"), ("RANK", "4"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    lines: list[str] = []
+    assert (process_count(), rank()) == (1, 0)
+    assert "processes" not in training_params(load_params())
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert (process_count(), rank()) == (6, 4)
+    assert training_params(load_params())["processes"] == 6
+    from_first(lines.append)("not the first")
+    monkeypatch.setenv("RANK", "0")
+    from_first(lines.append)("the first")
+    assert lines == ["the first"]
+
+
+def states(folder: Path, processes: int) -> list[States]:
+    """Of each process every epoch's row and weights."""
+    kept = folder / f"kept{processes}"
+    kept.mkdir()
+    with started(folder, processes, "tests.support.epoch_states", str(kept)) as run:
+        log = run.communicate()[0]
+    assert run.returncode == 0, log
+    return [torch.load(file, weights_only=True) for file in sorted(kept.iterdir())]
+
+
+def backbone_file(path: Path) -> str:
+    """Random, but from a file, so that there are phases."""
+    torch.manual_seed(5)
+    torch.save(create_backbone("convnext_atto", PREPROCESS.size_px).state_dict(), path)
+    return str(path)
+
+
+# A step of every phase moves weights by as much as params.yaml's rate ever does.
+STEADY = {"min_lr_frac": 1.0, "full_lr_scale": 1.0, "warmup_epochs": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        # A step an epoch.
+        {"epochs": 6, "pairs_per_epoch": 4, "frozen_epochs": 2, "last_stages_until_epoch": 4},
+        # Two steps an epoch, of two batches and of one with three pairs, two for one process.
+        {
+            "epochs": 3,
+            "pairs_per_epoch": 11,
+            "accumulate": 2,
+            "frozen_epochs": 1,
+            "last_stages_until_epoch": 2,
+        },
+    ],
+    ids=["phases", "accumulate"],
+)
+def test_two_processes_take_the_steps_of_one(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    model = {
+        "dropout": 0.0,
+        "weights": "file",
+        "weights_file": backbone_file(tmp_path / "backbone.pth"),
+    }
+    train_folder(tmp_path, model=model, **recipe, **STEADY, batch_size=8)
+    (one,) = states(tmp_path, 1)
+    write_params(tmp_path, model=model, **recipe, **STEADY, batch_size=4)
+    first, second = states(tmp_path, 2)
+    assert len(one) == len(first) == len(second) == recipe["epochs"]
+    losses, weights = 0.0, 0.0
+    for (row, single), (row_2, double), (other_row, other) in zip(one, first, second, strict=True):
+        assert other_row == row_2
+        assert all(torch.equal(double[name], other[name]) for name in double)
+        assert row["phase"] == row_2["phase"]
+        numbers = [name for name, value in row.items() if isinstance(value, float)]
+        losses = max(losses, *(abs(row[name] - row_2[name]) for name in numbers))
+        weights = max(weights, *(float((single[n] - double[n]).abs().max()) for n in single))
+    print(f"largest difference: losses {losses:.2g}, weights {weights:.2g}")
+    assert losses < 1e-5
+    assert weights < 1e-5
+    # What one step of the weights is, beside that.
+    moved = [max(float((a[n] - b[n]).abs().max()) for n in a) for (_, a), (_, b) in pairwise(one)]
+    assert min(moved) > 1e-4
+
+
+OUTPUTS = ("data/checkpoints", "metrics/train")
+
+
+def files(folder: Path) -> dict[str, str]:
+    """sha256 of every file under a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def train(folder: Path, processes: int) -> tuple[int, str]:
+    """Run stage `train` to its end; its exit status and what it printed."""
+    with started(folder, processes, "stages.train") as run:
+        log = run.communicate()[0]
+    return run.returncode, log
+
+
+def read_until(run: subprocess.Popen[str], text: str) -> list[str]:
+    """What a run printed, up to a line with `text`, which must come."""
+    assert run.stdout is not None
+    lines: list[str] = []
+    for line in run.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError("".join(lines))
+
+
+def kill_rank(run: subprocess.Popen[str], number: int) -> None:
+    children = psutil.Process(run.pid).children()
+    (one,) = (child for child in children if child.environ().get("RANK") == str(number))
+    one.kill()
+
+
+@pytest.mark.slow
+def test_only_the_first_of_two_machines_writes(tmp_path: Path) -> None:
+    here, there = train_folder(tmp_path / "here", epochs=2), tmp_path / "there"
+    shutil.copytree(here, there)
+    before = files(there)
+    options = ("--nnodes=2", "--master_addr=127.0.0.1", f"--master_port={free_port()}")
+    with (
+        started(here, 1, "stages.train", options=(*options, "--node_rank=0")) as first,
+        started(there, 1, "stages.train", options=(*options, "--node_rank=1")) as second,
+    ):
+        log, other_log = first.communicate()[0], second.communicate()[0]
+    assert (first.returncode, second.returncode) == (0, 0), log + other_log
+    assert files(there) == before
+    assert "train:" not in other_log
+    written = {name.rpartition("/")[0] for name in files(here).keys() - before.keys()}
+    assert {"data/checkpoints", "metrics/train"} <= written
+    assert log.count("train: epoch  1/2") == 1
+    assert "train: 2 processes, 4 pictures each in a batch" in log
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_after_a_process_was_killed(tmp_path: Path) -> None:
+    folder = train_folder(tmp_path, epochs=8)
+    status, log = train(folder, 2)
+    assert status == 0, log
+    uninterrupted = [files(folder / output) for output in OUTPUTS]
+    for output in OUTPUTS:
+        shutil.rmtree(folder / output)
+
+    with started(folder, 2, "stages.train") as run:
+        read_until(run, "train: epoch  3/8")
+        kill_rank(run, 1)
+        rest = run.communicate()[0]
+    assert run.returncode not in (0, None)
+    assert "train: best is" not in rest
+    assert not (folder / "data/checkpoints").exists()
+    assert len(list((folder / ".resume").iterdir())) == 1
+
+    # Another number of processes is another run.
+    with started(folder, 1, "stages.train") as run:
+        lines = read_until(run, "starting anew")
+    assert not any("resumed" in line for line in lines)
+
+    status, log = train(folder, 2)
+    assert status == 0, log
+    assert "train: resumed after epoch" in log
+    assert [files(folder / output) for output in OUTPUTS] == uninterrupted

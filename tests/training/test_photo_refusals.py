@@ -1,0 +1,89 @@
+"""pipeline.training.photos.importing: folders, targets and options that are refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.runtime.errors import ManifestError, ParamsError
+from pipeline.training.photos.files import list_photos
+from pipeline.training.photos.importing import import_photos
+from pipeline.training.photos.params import read_params
+from tests.support.drawn_photos import PARAMS, changed, draw, write_photos
+from tests.support.synthetic import draw_scenery
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda t: t.write_text("x"), "expected a folder or nothing, found a file"),
+        (lambda t: (t / "x").mkdir(parents=True), "not written by this command"),
+        (lambda t: earlier(t, "images.csv"), "not written by this command"),
+        (lambda t: earlier(t, "images.csv", "left_out.csv", "mine.txt"), "not written by"),
+        (
+            lambda t: earlier(t, "images.csv", "left_out.csv", "inswapper/inswapper/a.mp4"),
+            "not written by",
+        ),
+        (lambda t: earlier(t, "images.csv", "left_out.csv"), "--replace makes it anew"),
+    ],
+)
+def test_what_lies_at_the_target_is_kept(
+    make: Callable[[Path], object], message: str, folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "t"
+    make(target)
+    with pytest.raises(ManifestError, match=message):
+        import_photos(folder, target, PARAMS, workers=1)
+    assert target.exists()
+    if "--replace" not in message:
+        with pytest.raises(ManifestError, match=message):
+            import_photos(folder, target, PARAMS, workers=1, replace=True)
+
+
+def earlier(target: Path, *names: str) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("")
+
+
+def test_the_target_must_lie_apart_from_the_photos(folder: Path) -> None:
+    for target in (folder, folder / "a" / "t", folder.parent):
+        with pytest.raises(ManifestError, match="expected a place apart from"):
+            import_photos(folder, target, PARAMS, workers=1, replace=True)
+
+
+def test_folders_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"nowhere: no such folder; expected photos in"):
+        list_photos(tmp_path / "nowhere", ())
+    with pytest.raises(ManifestError, match=r"no folder in it; expected photos in"):
+        list_photos(tmp_path, ())
+    with pytest.raises(ManifestError, match=r"no source c, d; there are a, b$"):
+        list_photos(folder, ("d", "a", "c"))
+    draw(tmp_path / "s/back\\slash.png", 1)
+    with pytest.raises(ManifestError, match=r"rename 's/back\\\\slash.png'"):
+        list_photos(tmp_path, ())
+
+
+def test_nothing_is_written_when_no_photo_comes_in(tmp_path: Path) -> None:
+    (tmp_path / "f/a").mkdir(parents=True)
+    Image.fromarray(draw_scenery(5)).save(tmp_path / "f/a/wall.png")
+    with pytest.raises(ManifestError, match=r"no photo can be used \(no_face 1\)"):
+        import_photos(tmp_path / "f", tmp_path / "t", PARAMS, workers=1)
+    assert not (tmp_path / "t").exists()
+
+
+def test_options_are_checked() -> None:
+    given = {**PARAMS.model_dump(), "sources": ["a"], "exclude": []}
+    assert read_params(given) == changed(sources=("a",))
+    with pytest.raises(ParamsError) as raised:
+        read_params({**given, "hull_frac": 2.0, "min_face_px": 0})
+    assert str(raised.value).splitlines() == [
+        "import_photos: min_face_px: Input should be greater than or equal to 1 (got 0)",
+        "import_photos: hull_frac: Input should be less than or equal to 1 (got 2.0)",
+    ]

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.bundle.session import golden_crops
+from pipeline.runtime.errors import BundleError, WeightsError
+from pipeline.runtime.params import Params, load_params
+from pipeline.runtime.sections import ModelParams
+from pipeline.training.network.checkpoint import CheckpointMeta, save_detector
+from pipeline.training.network.model import HEADS, Detector, build_model
+from pipeline.training.scoring.scorer import crop_logits
+from pipeline.training.scoring.served import ServedNetwork, load_network, load_scorer
+from pipeline.views.preprocess import Preprocess
+from tests.support.tiny_trees import stump
+
+PREPROCESS = Preprocess(size_px=64)
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return load_params(Path(__file__).parents[2] / "params.yaml")
+
+
+def save_small(path: Path, params: Params) -> tuple[Detector, CheckpointMeta]:
+    """Save a small untrained detector and return what was saved."""
+    small = {"backbone": "mobilenetv2_035", "rgb_dim": 32, "frequency_dim": 16, "hidden_dim": 16}
+    model_params = ModelParams.model_validate(params.model.model_dump() | small)
+    torch.manual_seed(0)
+    model = build_model(model_params, PREPROCESS)
+    meta = CheckpointMeta(model_params, PREPROCESS, epoch=2, metric=0.5, quality={})
+    save_detector(path, model.state_dict(), meta)
+    return model, meta
+
+
+def test_the_served_graph_answers_as_the_trained_network(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSWAPPER_DEVICE", "cpu")
+    path = tmp_path / "best_model.pt"
+    model, meta = save_small(path, params)
+    network, found = load_network(path, params)
+    assert isinstance(network, ServedNetwork)
+    assert found == meta
+    crops = list(golden_crops(3, 64))
+    expected = crop_logits(model.eval(), crops, PREPROCESS)
+    served = crop_logits(network, crops, PREPROCESS)
+    for head in HEADS:
+        assert served[head] == pytest.approx(expected[head], abs=1e-4)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path, params: Params) -> None:
+    with pytest.raises(WeightsError, match=r"best_model\.pt: not found; run the train stage"):
+        load_network(tmp_path / "best_model.pt", params)
+
+
+def test_a_scorer_is_the_network_its_views_and_the_trees(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSWAPPER_DEVICE", "cpu")
+    path, trees = tmp_path / "best_model.pt", tmp_path / "trees.npz"
+    save_small(path, params)
+    with pytest.raises(BundleError, match=r"trees\.npz: cannot be read"):
+        load_scorer(path, trees, params)
+    trees.write_bytes(stump().to_bytes())
+    scorer = load_scorer(path, trees, params)
+    assert isinstance(scorer.network, ServedNetwork)
+    assert scorer.preprocess == PREPROCESS
+    assert scorer.trees is not None
+    assert scorer.trees.to_bytes() == stump().to_bytes()

@@ -1,0 +1,127 @@
+"""pipeline.training.store.reader: both sources answer alike, the packed bytes never change."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.runtime.errors import ManifestError
+from pipeline.training.store.packing import pack
+from pipeline.training.store.reader import FaceStore, open_manifest, open_zarr
+from tests.support.packed_split import PREPROCESS, packed_split, write_split
+from tests.support.synthetic import draw_face
+
+
+def test_zarr_answers_as_the_manifest_does(tmp_path: Path) -> None:
+    packed = packed_split(tmp_path)
+    files = open_manifest(tmp_path / "split.csv")
+    assert packed.table.equals(files.table)
+    assert packed.faces.equals(files.faces)
+    for row in range(len(files.table)):
+        np.testing.assert_array_equal(packed.crops(row), files.crops(row))
+    for face in range(len(files.faces)):
+        np.testing.assert_array_equal(packed.context(face), files.context(face))
+        assert packed.context_size(face) == files.context_size(face)
+        assert packed.context_size(face) == packed.context(face).shape[:2]
+        _same_mask(packed, files, face)
+
+
+def test_faces_are_numbered_by_first_appearance(tmp_path: Path) -> None:
+    store = open_manifest(write_split(tmp_path, people=1, frames=2))
+    assert list(store.faces["face_id"]) == [
+        "p0/000000",
+        "inswapper/p0/000000",
+        "p0/000001",
+        "inswapper/p0/000001",
+    ]
+    np.testing.assert_array_equal(store.face_of_crop, np.repeat(np.arange(4), 3))
+
+
+def test_box_and_keypoints_are_those_of_the_context(tmp_path: Path) -> None:
+    store = open_manifest(write_split(tmp_path, people=1, frames=1, fakes=False))
+    drawn = draw_face(0, height=150, width=150, face_px=72, scenery=0)
+    keypoints = store.keypoints(0)
+    assert keypoints is not None
+    np.testing.assert_allclose(store.box(0), drawn.box_xyxy, atol=1e-3)
+    np.testing.assert_allclose(keypoints, drawn.keypoints, atol=1e-3)
+    cut = PREPROCESS.crop(store.context(0), store.box(0), 1.5)
+    np.testing.assert_array_equal(cut, store.crops(1))
+
+
+def test_a_face_without_keypoints_has_none(tmp_path: Path) -> None:
+    path = write_split(tmp_path, people=1, frames=1, fakes=False)
+    header, *rows = [line.split(",") for line in path.read_text().splitlines()]
+    for row in rows:
+        row[header.index("kp3_x")] = ""
+    path.write_text("\n".join(map(",".join, [header, *rows])) + "\n")
+    store = open_manifest(path)
+    assert store.keypoints(0) is None
+    assert np.isfinite(store.box(0)).all()
+
+
+def test_text_stays_text(tmp_path: Path) -> None:
+    path = write_split(tmp_path, people=1, frames=1)
+    path.write_text(path.read_text().replace(",p0,", ",007,").replace(",p50,", ",NA,"))
+    table = open_manifest(path).table
+    assert set(table["identity_id"]) == {"007"}
+    assert set(table["source_identity_id"]) == {"", "NA"}
+
+
+def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    path = write_split(tmp_path)
+    digests = []
+    for name in ("a.zarr", "b.zarr"):
+        pack(path, tmp_path / name, crops_per_shard=8)
+        digests.append(_digest(tmp_path / name))
+    assert digests[0] == digests[1]
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_packing_again_replaces_the_old_split(tmp_path: Path) -> None:
+    target = tmp_path / "split.zarr"
+    pack(write_split(tmp_path / "a", people=2), target, crops_per_shard=8)
+    pack(write_split(tmp_path / "b", people=1), target, crops_per_shard=8)
+    assert len(open_zarr(target).faces) == 4
+
+
+def test_a_split_is_a_few_files(tmp_path: Path) -> None:
+    packed_split(tmp_path, people=2, frames=2)
+    files = [path for path in (tmp_path / "split.zarr" / "crops").rglob("*") if path.is_file()]
+    assert len(files) == 1 + 24 // 8  # metadata and shards of 8 crops
+
+
+def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    store = packed_split(tmp_path, people=1, frames=1)
+    copy = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(copy.crops(2), store.crops(2))
+    np.testing.assert_array_equal(copy.context(1), store.context(1))
+
+
+def test_missing_files_are_named_all_at_once(tmp_path: Path) -> None:
+    path = write_split(tmp_path, people=1, frames=1)
+    (tmp_path / "crops/p0/000000_150.png").unlink()
+    (tmp_path / "crops/inswapper/p0/000000_mask.png").unlink()
+    with pytest.raises(ManifestError, match="row 3: image_path") as raised:
+        open_manifest(path)
+    assert len(str(raised.value).splitlines()) == 4  # one crop, and the mask of three crops
+
+
+def test_a_missing_split_names_its_stage(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="pack_zarr"):
+        open_zarr(tmp_path / "train.zarr")
+
+
+def _same_mask(packed: FaceStore, files: FaceStore, face: int) -> None:
+    a, b = packed.mask(face), files.mask(face)
+    assert (a is None) == (b is None) == (files.faces["label"][face] == 0)
+    if a is not None and b is not None:
+        np.testing.assert_array_equal(a, b)
+        assert 0 < a.max() <= 1
+
+
+def _digest(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content = b"".join(str(p.relative_to(folder)).encode() + p.read_bytes() for p in files)
+    return hashlib.sha256(content).hexdigest()
