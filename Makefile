@@ -56,7 +56,7 @@ serve: $(READY)  ## the service on http://127.0.0.1:8000 (PORT=9000; settings: .
 
 SECONDS ?= 600
 
-fuzz: $(READY)  ## damaged pictures and videos through the decoders, for ten minutes (SECONDS=600)
+fuzz: $(READY)  ## damaged images and videos through the decoders, for ten minutes (SECONDS=600)
 	nice $(BIN)/python -m tests.bench.fuzz --seconds $(SECONDS)
 
 lint: $(READY)  ## ruff and mypy

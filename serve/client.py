@@ -91,13 +91,13 @@ class Client:
         except httpx.TransportError:
             return False
 
-    def detect(self, picture: Source, *, heatmap: bool = False) -> Json:
-        """Judge one picture, given as a path or as the file's bytes. Raises ServiceError."""
-        return _json(self._upload("/detect", [("file", picture)], heatmap))
+    def detect(self, image: Source, *, heatmap: bool = False) -> Json:
+        """Judge one image, given as a path or as the file's bytes. Raises ServiceError."""
+        return _json(self._upload("/detect", [("file", image)], heatmap))
 
-    def detect_batch(self, pictures: Sequence[Source], *, heatmap: bool = False) -> Json:
-        """Judge several pictures, each by itself: `items` in their order. Raises ServiceError."""
-        files = [("files", picture) for picture in pictures]
+    def detect_batch(self, images: Sequence[Source], *, heatmap: bool = False) -> Json:
+        """Judge several images, each by itself: `items` in their order. Raises ServiceError."""
+        files = [("files", image) for image in images]
         return _json(self._upload("/detect/batch", files, heatmap))
 
     def detect_video(

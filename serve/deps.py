@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from serve.detector.lane import Lane
+from serve.detector.inference_queue import InferenceQueue
 from serve.detector.state import ServiceState
 from serve.jobs import Jobs
-from serve.video.desk import VideoDesk
+from serve.video.queue import VideoQueue
 from serve.web.metrics import Metrics
 from serve.web.rates import RateLimit
 
@@ -16,34 +16,36 @@ FILE = "file"
 FILES = "files"
 
 
-class Workplace:
-    """Where requests are answered: the lane for inference, the desk for videos, jobs and counts."""
+class AppState:
+    """Shared by all requests: active detector, queues for images and videos, jobs, metrics."""
 
-    def __init__(self, state: ServiceState) -> None:
-        self.state = state
-        self.lane = Lane(state.settings.queue_length, state.settings.deadline_s)
-        self.metrics = Metrics(state, self.lane)
-        self.rate = RateLimit(state.settings.rate_per_minute)
-        self.videos = VideoDesk(state.settings, self.lane)
-        self.jobs = Jobs(state.settings.max_jobs, state.settings.job_ttl_s)
+    def __init__(self, service: ServiceState) -> None:
+        self.service = service
+        self.inference_queue = InferenceQueue(
+            service.settings.queue_length, service.settings.deadline_s
+        )
+        self.metrics = Metrics(service, self.inference_queue)
+        self.rate = RateLimit(service.settings.rate_per_minute)
+        self.videos = VideoQueue(service.settings, self.inference_queue)
+        self.jobs = Jobs(service.settings.max_jobs, service.settings.job_ttl_s)
 
     async def close(self) -> None:
         await self.jobs.close()
-        self.lane.close()
+        self.inference_queue.close()
 
 
-def workplace(request: Request) -> Workplace:
-    """The workplace that the app's lifespan made."""
-    found = request.app.state.workplace
-    assert isinstance(found, Workplace)
+def app_state(request: Request) -> AppState:
+    """The state that the app's lifespan made."""
+    found = request.app.state.inswapper
+    assert isinstance(found, AppState)
     return found
 
 
-Place = Annotated[Workplace, Depends(workplace)]
+AppStateDep = Annotated[AppState, Depends(app_state)]
 
 Heatmap = Annotated[bool, Query(description="Add the seam map of each face to the answer.")]
 
 
-async def within_rate(request: Request, place: Place) -> None:
+async def within_rate(request: Request, state: AppStateDep) -> None:
     """Raises the problem 429, before anything of the body is read."""
-    await place.rate.admit(request)
+    await state.rate.admit(request)

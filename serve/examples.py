@@ -62,7 +62,7 @@ BATCH: Example = {
     **_COMMON,
     "items": [
         {"index": 0, "status": 200, "result": _PICTURE, "error": None},
-        {"index": 1, "status": 415, "result": None, "error": "not a picture (JPEG, PNG, ...)"},
+        {"index": 1, "status": 415, "result": None, "error": "not an image (JPEG, PNG, ...)"},
     ],
 }
 VIDEO: Example = {

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 import serve.untracked  # noqa: F401
 from serve import examples
-from serve.deps import Place, Workplace
+from serve.deps import AppState, AppStateDep
 from serve.detector.state import RETRY_AFTER_S, ServiceState
 from serve.problems import Problem, add_problem_handlers, answered, documented
 from serve.routes import admin, detect, page
@@ -31,8 +31,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         set_up_logs(chosen.log_format)
         state = ServiceState(chosen)
         async with AsyncExitStack() as stack:
-            app.state.workplace = place = Workplace(state)
-            stack.push_async_callback(place.close)
+            app.state.inswapper = app_state = AppState(state)
+            stack.push_async_callback(app_state.close)
             await asyncio.to_thread(state.start)
             stack.enter_context(drain_on_sigterm(state, chosen.drain_s))
             yield
@@ -46,8 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(PlainStartup)
-    app.add_middleware(Guard, settings=lambda: app.state.workplace.state.settings)
-    app.add_middleware(Access, metrics=lambda: app.state.workplace.metrics)
+    app.add_middleware(Guard, settings=lambda: app.state.inswapper.service.settings)
+    app.add_middleware(Access, metrics=lambda: app.state.inswapper.metrics)
     add_problem_handlers(app)
     app.include_router(detect.router)
     app.include_router(detect_video.router)
@@ -75,17 +75,17 @@ async def health() -> dict[str, str]:
     return {"status": "alive"}
 
 
-async def ready(place: Place) -> dict[str, str]:
+async def ready(state: AppStateDep) -> dict[str, str]:
     """200 once a verified bundle and the face detector are loaded, else 503 with the reasons."""
-    faults = place.state.faults
+    faults = state.service.faults
     if faults:
         raise Problem(503, faults[0], retry_after_s=RETRY_AFTER_S, reasons=faults)
     return {"status": "ready"}
 
 
-async def metrics(place: Place) -> Response:
+async def metrics(state: AppStateDep) -> Response:
     """Counts and durations in the text format of Prometheus."""
-    return Response(place.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 app = create_app()

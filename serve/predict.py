@@ -1,4 +1,4 @@
-"""Judge pictures, videos and folders: `python -m serve.predict PATH... [--json]`.
+"""Judge images, videos and folders: `python -m serve.predict PATH... [--json]`.
 
 Exit code: 0 everything was judged, 1 some inputs could not be, 2 wrong usage, settings or bundle.
 """
@@ -24,13 +24,13 @@ from serve.settings import load_settings
 SOME_FAILED = 1
 USAGE_ERROR = 2
 
-# Tracebacks with local variables would print contents of pictures.
+# Tracebacks with local variables would print contents of images.
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, videos or folders.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, videos or folders.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     model: Annotated[
         Path | None,
@@ -39,10 +39,10 @@ def predict(
         ),
     ] = None,
     heatmap: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of the seam map over each face.")
+        Path | None, typer.Option(help="Folder for images of the seam map over each face.")
     ] = None,
 ) -> None:
-    """Say for each picture or video whether a face in it was swapped."""
+    """Say for each image or video whether a face in it was swapped."""
     if heatmap is not None and heatmap.exists() and not heatmap.is_dir():
         raise typer.BadParameter(f"{heatmap} is not a folder", param_hint="--heatmap")
     inputs = find_inputs(paths)

@@ -9,15 +9,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.core.arrays import ImageU8
 from pipeline.media.video import read_frames
 from pipeline.runtime.errors import DecodeError
-from pipeline.views.preprocess import ImageU8
 from serve.detector.heatmaps import draw_heatmap, write_png
-from serve.detector.images import FORMATS, decode_picture, is_picture
+from serve.detector.images import FORMATS, decode_image, is_image
 from serve.detector.inference import FaceResult, SwapDetector
 from serve.settings import Settings
 from serve.video.files import is_video
-from serve.video.videos import VideoResult, judge_video, map_in_order
+from serve.video.videos import VideoResult, map_in_order, score_video
 
 PICTURES = (".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv")
@@ -39,7 +39,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Examiner:
-    """Judges inputs one after another, `workers` pictures or frames at the same time."""
+    """Judges inputs one after another, `workers` images or frames at the same time."""
 
     detector: SwapDetector
     settings: Settings
@@ -52,33 +52,33 @@ class Examiner:
         inputs = (identify(path, number) for number, path in enumerate(paths))
         for kind, group in groupby(inputs, key=lambda item: item.kind):
             if kind == "image":
-                yield from map_in_order(self.pool, self._picture, group, ahead=2 * self.workers)
+                yield from map_in_order(self.pool, self._image, group, ahead=2 * self.workers)
             elif kind == "video":
                 yield from map(self._video, group)
             else:
                 yield from (self._record(item, error=item.error) for item in group)
 
-    def _picture(self, item: Input) -> Record:
+    def _image(self, item: Input) -> Record:
         try:
-            picture = decode_picture(item.path, self.settings.max_image_pixels)
+            image = decode_image(item.path, self.settings.max_image_pixels)
         except DecodeError as error:
             return self._record(item, error=str(error))
-        result = self.detector.judge_picture(picture.rgb)
+        result = self.detector.score_image(image.rgb)
         faces = [face.to_dict() for face in result.faces]
         if self.heatmap_folder is not None:
             for number, face in enumerate(result.faces):
-                faces[number]["heatmap"] = self._heatmap(item, f"face{number}", picture.rgb, face)
+                faces[number]["heatmap"] = self._heatmap(item, f"face{number}", image.rgb, face)
         return self._record(
             item,
             verdict=result.verdict,
             score=result.score,
             evidence={"faces": faces},
-            warnings=(*picture.warnings, *result.warnings),
+            warnings=(*image.warnings, *result.warnings),
         )
 
     def _video(self, item: Input) -> Record:
         try:
-            result = judge_video(self.detector, item.path, self.settings, self.pool, self.workers)
+            result = score_video(self.detector, item.path, self.settings, self.pool, self.workers)
         except DecodeError as error:
             return self._record(item, error=str(error))
         evidence: dict[str, Any] = {
@@ -108,7 +108,7 @@ class Examiner:
         return self._heatmap(item, f"frame{frame.frame_index}", rgb, face)
 
     def _heatmap(self, item: Input, part: str, rgb: ImageU8, face: FaceResult) -> str:
-        # Pictures of several folders may share a name; the number keeps them apart.
+        # Images of several folders may share a name; the number keeps them apart.
         name = f"{item.number:05d}_{item.path.stem}_{part}.png"
         path = (self.heatmap_folder or Path()) / name
         write_png(path, draw_heatmap(self.detector, rgb, face))
@@ -141,20 +141,20 @@ def identify(path: Path, number: int = 0) -> Input:
     make = partial(Input, path, number)
     try:
         if path.is_dir():
-            return make(None, "this folder holds no pictures or videos")
+            return make(None, "this folder holds no images or videos")
         if path.exists() and not path.is_file():
             return make(None, "not a regular file")
-        if is_picture(path):
+        if is_image(path):
             return make("image")
         if is_video(path):
             return make("video")
     except (DecodeError, OSError) as error:
         return make(None, getattr(error, "strerror", None) or str(error))
-    return make(None, f"neither a picture ({', '.join(FORMATS)}) nor a video")
+    return make(None, f"neither an image ({', '.join(FORMATS)}) nor a video")
 
 
 def find_inputs(paths: Iterable[Path]) -> list[Path]:
-    """Files as named; folders become the pictures and videos below them, by suffix, sorted.
+    """Files as named; folders become the images and videos below them, by suffix, sorted.
 
     A folder without any stays in the list itself, so that it is not passed over in silence.
     """

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.decision.thresholds import Thresholds
 from serve.detector.heatmaps import seam_map_of
-from serve.detector.inference import FaceResult, PictureResult, SwapDetector
-from serve.detector.state import InForce
+from serve.detector.inference import FaceResult, ImageResult, SwapDetector
+from serve.detector.state import ActiveDetector
 from serve.video.progress import JobStatus, Stage
 from serve.video.videos import VideoResult
 
@@ -23,7 +23,7 @@ class Limits(BaseModel):
 
 
 class Threshold(Limits):
-    """tight: for faces that fill the picture, which have the reason `no_surroundings`."""
+    """tight: for faces that fill the image, which have the reason `no_surroundings`."""
 
     tight: Limits
     source: Literal["bundle", "setting", "admin"]
@@ -39,7 +39,7 @@ class Model(BaseModel):
 
 
 class BandAnswer(BaseModel):
-    """Texture of one fineness; null where the picture ends.
+    """Texture of one fineness; null where the image ends.
 
     scale_px: half-width of its detail in pixels of INSwapper's 128-px face. drop_db: how much
     weaker it is inside the paste square than outside. profile_db: ring by ring, from the middle.
@@ -63,7 +63,7 @@ class SeamMapAnswer(BaseModel):
     """Where the network sees a paste seam: `side` rows of `side` values, from the top left.
 
     corners: where the map's top left, top right, bottom right and bottom left corners lie in the
-    upright picture, whose own corners are (0, 0) and (width, height). The map may be turned.
+    upright image, whose own corners are (0, 0) and (width, height). The map may be turned.
     """
 
     side: int
@@ -72,10 +72,10 @@ class SeamMapAnswer(BaseModel):
 
 
 class FaceAnswer(BaseModel):
-    """Boxes and keypoints in pixels of the upright picture.
+    """Boxes and keypoints in pixels of the upright image.
 
     possible: labels that cannot be ruled out at the bundle's confidence. surroundings: share of the
-    ring around INSwapper's paste square that the picture shows. seam_map: with ?heatmap=true.
+    ring around INSwapper's paste square that the image shows. seam_map: with ?heatmap=true.
     """
 
     box_xyxy: list[float]
@@ -93,7 +93,7 @@ class FaceAnswer(BaseModel):
 
 
 class ImageFacts(BaseModel):
-    """Of the upright picture; orientation is the EXIF value that was applied."""
+    """Of the upright image; orientation is the EXIF value that was applied."""
 
     width_px: int
     height_px: int
@@ -101,8 +101,8 @@ class ImageFacts(BaseModel):
     orientation: int
 
 
-class PictureAnswer(BaseModel):
-    """What holds for one picture, alone or within a batch."""
+class ImageAnswer(BaseModel):
+    """What holds for one image, alone or within a batch."""
 
     verdict: VerdictName
     score: Score | None
@@ -120,7 +120,7 @@ class Common(BaseModel):
     model: Model
 
 
-class DetectAnswer(Common, PictureAnswer):
+class DetectAnswer(Common, ImageAnswer):
     """POST /detect."""
 
 
@@ -129,7 +129,7 @@ class BatchItem(BaseModel):
 
     index: int
     status: int
-    result: PictureAnswer | None = None
+    result: ImageAnswer | None = None
     error: str | None = None
 
 
@@ -230,13 +230,13 @@ class AdminAnswer(BaseModel):
     persisted: bool
 
 
-def threshold_of(in_force: InForce) -> Threshold:
-    decision = in_force.detector.decision
+def threshold_of(active: ActiveDetector) -> Threshold:
+    decision = active.detector.decision
     return Threshold.model_validate(
         {
             **_limits(decision.open.thresholds),
             "tight": _limits(decision.tight.thresholds),
-            "source": in_force.threshold_source,
+            "source": active.threshold_source,
         }
     )
 
@@ -245,8 +245,8 @@ def _limits(thresholds: Thresholds) -> dict[str, float]:
     return {"fake": thresholds.fake_from, "suspicious": thresholds.suspicious_from}
 
 
-def model_of(in_force: InForce) -> Model:
-    bundle = in_force.detector.bundle
+def model_of(active: ActiveDetector) -> Model:
+    bundle = active.detector.bundle
     return Model(
         name=bundle.spec.name,
         version=bundle.spec.version,
@@ -255,8 +255,8 @@ def model_of(in_force: InForce) -> Model:
     )
 
 
-def picture_members(result: PictureResult, mapped_by: SwapDetector | None = None) -> dict[str, Any]:
-    """verdict, score and faces of a picture; with the detector that judged it, their seam maps."""
+def image_members(result: ImageResult, mapped_by: SwapDetector | None = None) -> dict[str, Any]:
+    """verdict, score and faces of an image; with the detector that judged it, their seam maps."""
     return {
         "verdict": result.verdict,
         "score": None if result.score is None else round(result.score, 6),
@@ -270,15 +270,14 @@ def _face_members(face: FaceResult, mapped_by: SwapDetector | None) -> dict[str,
 
 
 def video_members(result: VideoResult, mapped_by: SwapDetector | None = None) -> dict[str, Any]:
-    """verdict, score, scenes, frames and tracks of a video; `mapped_by` as in `picture_members`."""
+    """verdict, score, scenes, frames and tracks of a video; `mapped_by` as in `image_members`."""
     return {
         "verdict": result.verdict,
         "score": None if result.score is None else round(result.score, 6),
         "highest_scene": result.highest_scene,
         "scenes": [scene.to_dict() for scene in result.scenes],
         "frames": [
-            {**frame.to_dict(), **picture_members(frame.result, mapped_by)}
-            for frame in result.frames
+            {**frame.to_dict(), **image_members(frame.result, mapped_by)} for frame in result.frames
         ],
         "tracks": [track.to_dict() for track in result.tracks],
     }

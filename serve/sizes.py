@@ -1,4 +1,4 @@
-"""The bound on pictures and frames, which holds before any of their pixels is decoded."""
+"""The bound on images and frames, which holds before any of their pixels is decoded."""
 
 from math import isqrt
 from typing import Final
@@ -13,7 +13,7 @@ MOST_PIXELS: Final = 200_000_000
 def check_size(what: str, width_px: int, height_px: int, max_pixels: int) -> None:
     """Raises TooLargeError for too many pixels, and for a side that is out of all proportion.
 
-    Faces are also sought with a border of half the longer side all around, so a picture of one row
+    Faces are also sought with a border of half the longer side all around, so an image of one row
     would need the memory of a square.
     """
     if width_px * height_px > max_pixels:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pipeline.core.files import write_json
 from pipeline.faces.load import load_detector
-from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
+from pipeline.runtime.workers import worker_count
 from pipeline.training.loop.resume import RESUME_DIR
 from pipeline.training.loop.train import Inputs
 from pipeline.training.review.ablation import NETWORKS, TREES, Budget, KeptRuns, ablate, gather

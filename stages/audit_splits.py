@@ -1,7 +1,7 @@
 """Show what train, val and test have in common: `python -m stages.audit_splits`.
 
 Reads data/splits/{train,val,test}.csv and the context crops. Exit status 1 when two splits share a
-person, a video, a group or nearly the same picture. Run by hand; no stage of dvc.yaml.
+person, a video, a group or nearly the same image. Run by hand; no stage of dvc.yaml.
 """
 
 import sys

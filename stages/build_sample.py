@@ -5,8 +5,9 @@ params: build_sample   outs: data/sample
 
 from pathlib import Path
 
-from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
+from pipeline.runtime.workers import worker_count
 from pipeline.training.sample.build import build_sample
 from pipeline.training.sample.cast import CAST
 

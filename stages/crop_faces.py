@@ -17,8 +17,9 @@ from pipeline.crops.cropping import (
     stills_as_frames,
 )
 from pipeline.runtime.cache import stage_cache_root
-from pipeline.runtime.cli import ray_address, run_stage, worker_count
+from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
+from pipeline.runtime.workers import ray_address, worker_count
 from pipeline.views.preprocess import Preprocess
 
 MANIFESTS = Path("data/manifests")

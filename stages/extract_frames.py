@@ -10,8 +10,9 @@ from pathlib import Path
 from pipeline.core.manifest import FrameRow, InputRow, SkipRow, read_rows, write_rows
 from pipeline.frames.extraction import extract_frames, require_few_skipped
 from pipeline.runtime.cache import stage_cache_root
-from pipeline.runtime.cli import ray_address, run_stage, worker_count
+from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
+from pipeline.runtime.workers import ray_address, worker_count
 
 MANIFESTS = Path("data/manifests")
 SKIPPED = MANIFESTS / "skipped_videos.csv"

@@ -8,7 +8,8 @@ import argparse
 from pathlib import Path
 
 from pipeline.faces.retinaface_pack import PACK_NAME
-from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.workers import worker_count
 from pipeline.training.photos.importing import import_photos, summary_lines
 from pipeline.training.photos.params import read_params
 

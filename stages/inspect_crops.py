@@ -17,7 +17,7 @@ PAGE = Path("data/inspection/crops.html")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.inspect_crops", description=__doc__)
-    parser.add_argument("--most", type=int, default=2000, help="pictures on the page, about")
+    parser.add_argument("--most", type=int, default=2000, help="images on the page, about")
     args = parser.parse_args()
     if args.most < 1:
         parser.error(f"--most: expected at least 1, got {args.most}")

@@ -6,7 +6,8 @@ Run by `make release` after a production run; no stage of dvc.yaml, since Git ke
 import argparse
 from pathlib import Path
 
-from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.cli import run_stage
+from pipeline.runtime.workers import worker_count
 from pipeline.training.export.release import release, summary_lines
 
 

@@ -9,10 +9,11 @@ outs: data/seam/trees.npz, metrics/seam.json
 from pathlib import Path
 
 from pipeline.core.files import write_json
-from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
+from pipeline.runtime.workers import worker_count
 from pipeline.training.store.reader import open_zarr
-from pipeline.training.trees.fit import grow, pair_numbers, seam_report
+from pipeline.training.trees.fit import grow, pair_features, seam_report
 
 TREES = Path("data/seam/trees.npz")
 
@@ -20,7 +21,7 @@ TREES = Path("data/seam/trees.npz")
 def main() -> None:
     params = load_params()
     train, val = open_zarr(Path("data/zarr/train.zarr")), open_zarr(Path("data/zarr/val.zarr"))
-    numbers, labels = pair_numbers(train, params, worker_count())
+    numbers, labels = pair_features(train, params, worker_count())
     print(f"train_seam: {len(labels) // 2} pairs, {numbers.shape[1]} numbers each")
     trees = grow(numbers, labels, params.seam)
     TREES.parent.mkdir(parents=True, exist_ok=True)

@@ -24,13 +24,14 @@ from pipeline.bundle.session import (
     open_session,
     run_session,
 )
+from pipeline.core.arrays import FloatArray
 from pipeline.decision.decide import DecisionSpec
 from pipeline.runtime.errors import BundleError
 from pipeline.runtime.params import validation_lines
-from pipeline.runtime.sections import OpenFraction, Section
-from pipeline.seam.numbers import number_names
+from pipeline.runtime.sections import OpenFraction, StrictModel
+from pipeline.seam.features import feature_names
 from pipeline.seam.trees import TreeEnsemble
-from pipeline.views.preprocess import FloatArray, Preprocess
+from pipeline.views.preprocess import Preprocess
 
 SCHEMA_VERSION: Final = 3
 SPEC_FILE: Final = "detector.json"
@@ -46,23 +47,23 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
-class FileSpec(Section):
+class FileSpec(StrictModel):
     """One file of the bundle."""
 
     sha256: Sha256
     size_bytes: Annotated[int, Field(ge=1)]
 
 
-class Golden(Section):
+class Golden(StrictModel):
     """`count` crops of `golden_crops` and what each model file answers to them; what the trees
-    answer to as many rows of `golden_numbers`."""
+    answer to as many rows of `golden_features`."""
 
     count: Annotated[int, Field(ge=1)]
     outputs: dict[Precision, GoldenOutputs]
     seam: list[Finite]
 
 
-class Int8Check(Section):
+class Int8Check(StrictModel):
     """Whether the quantised copy passed its gate, and why."""
 
     written: bool
@@ -71,7 +72,7 @@ class Int8Check(Section):
     verdict_flips_frac: Finite | None = None
 
 
-class FaceFinder(Section):
+class FaceFinder(StrictModel):
     """The face detector whose boxes the crops were cut around; a service should use the same."""
 
     detector: str
@@ -79,7 +80,7 @@ class FaceFinder(Section):
     min_score: Finite
 
 
-class FrameSampling(Section):
+class FrameSampling(StrictModel):
     """How training took frames from videos; a service should take them alike."""
 
     frames_per_scene: Annotated[int, Field(ge=1)]
@@ -87,7 +88,7 @@ class FrameSampling(Section):
     min_scene_s: Finite
 
 
-class Provenance(Section):
+class Provenance(StrictModel):
     """Where the weights come from. Digests instead of a Git revision: a revision would change the
     bundle's bytes with every commit, while these change only when code, params or data do."""
 
@@ -98,7 +99,7 @@ class Provenance(Section):
     epoch: int
 
 
-class DetectorSpec(Section):
+class DetectorSpec(StrictModel):
     """detector.json: all that a service needs beside the ONNX file.
 
     version: changes with the weights and the decision. models: ONNX file a precision. seam_trees:
@@ -235,9 +236,9 @@ def check_golden(
             )
 
 
-def golden_numbers(count: int) -> FloatArray:
+def golden_features(count: int) -> FloatArray:
     """(count, k) float32 numbers as of a seam, some unknown: the same on every machine."""
-    width = len(number_names())
+    width = len(feature_names())
     mixed = (np.arange(count * width, dtype=np.uint64) * np.uint64(2654435761)) >> np.uint64(12)
     numbers = (mixed % np.uint64(2001)).astype(np.float32) / np.float32(1000) - np.float32(1)
     numbers = numbers.reshape(count, width)
@@ -247,13 +248,13 @@ def golden_numbers(count: int) -> FloatArray:
 
 def golden_seam(trees: TreeEnsemble, count: int) -> list[float]:
     """What an ensemble answers to the golden numbers."""
-    return [float(f"{logit:.9g}") for logit in trees.logits(golden_numbers(count))]
+    return [float(f"{logit:.9g}") for logit in trees.logits(golden_features(count))]
 
 
 def _check_trees(path: Path, trees: TreeEnsemble, spec: DetectorSpec) -> None:
     """Raise BundleError unless the trees read our numbers and answer as they did."""
-    if int(trees.feature.max()) >= len(number_names()):
-        raise BundleError(f"{path}: reads more numbers than the {len(number_names())} of a seam")
+    if int(trees.feature.max()) >= len(feature_names()):
+        raise BundleError(f"{path}: reads more numbers than the {len(feature_names())} of a seam")
     found = golden_seam(trees, spec.golden.count)
     if not np.allclose(found, spec.golden.seam, atol=GOLDEN_SEAM_TOLERANCE, rtol=0):
         raise BundleError(

@@ -1,6 +1,6 @@
 """Running an ONNX detector, and the golden crops that show whether it still computes the same.
 
-A bundle carries no pictures of people: its golden crops are drawn by whole-number arithmetic.
+A bundle carries no images of people: its golden crops are drawn by whole-number arithmetic.
 """
 
 from collections.abc import Sequence
@@ -11,22 +11,23 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.onnx_sessions import session_options
 from pipeline.runtime.errors import BundleError
-from pipeline.runtime.sections import Section
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.runtime.sections import StrictModel
+from pipeline.views.preprocess import Preprocess
 
 INPUT: Final = "crops"
 SEAM_HEAD: Final = "seam_map"
 SEAM_POOL: Final = 4
-# Batching does not raise throughput on a CPU (28.7 pictures/s one by one, 24.6 in 16s).
+# Batching does not raise throughput on a CPU (28.7 images/s one by one, 24.6 in 16s).
 CHUNK: Final = 4
 
 Logits = dict[str, FloatArray]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class GoldenOutputs(Section):
+class GoldenOutputs(StrictModel):
     """Logits of the golden crops, in order; the seam map as means of a 4x4 grid, row by row."""
 
     real_fake: list[Finite]
@@ -68,7 +69,7 @@ def golden_crops(count: int, size_px: int) -> ImageU8:
     """(count, size, size, 3) uint8: slanted ramps with a texture, the same on every machine.
 
     Whole-number arithmetic, because random generators may change between numpy versions and
-    pictures of people do not belong in a bundle.
+    images of people do not belong in a bundle.
     """
     rows, columns = np.mgrid[:size_px, :size_px].astype(np.uint32)
     crops = np.empty((count, size_px, size_px, 3), dtype=np.uint8)

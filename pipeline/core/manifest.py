@@ -30,10 +30,10 @@ class Row(BaseModel):
 class Origin(Row):
     """What every manifest carries through: whose face this is and what was done to it.
 
-    video_id is unique within the manifest; for a still picture it names the picture.
-    identity_id: the person whose picture was taken (the swap's target). source_identity_id: the
+    video_id is unique within the manifest; for a still image it names the image.
+    identity_id: the person whose image was taken (the swap's target). source_identity_id: the
     person whose face was put in, empty when none or unknown. original_video_id: the real video or
-    picture that a fake was made from, empty when not known.
+    image that a fake was made from, empty when not known.
     """
 
     video_id: Name

@@ -19,7 +19,7 @@ import cv2
 
 from pipeline.core.labels import REAL
 from pipeline.core.manifest import CropRow, FrameRow, InputRow, Origin, SkipRow
-from pipeline.crops.frame_faces import FoundFace, FrameFaces, SkipReason, cut_scene, read_scene
+from pipeline.crops.frame_faces import FoundFace, FrameFaces, SkipReason, cut_faces, read_frame
 from pipeline.faces.load import model_files
 from pipeline.runtime.cache import StageCache, content_digest, open_cache, versions
 from pipeline.runtime.code import code_digest
@@ -74,7 +74,7 @@ class CropResult:
 
 
 def stills_as_frames(stills: Iterable[InputRow]) -> list[FrameRow]:
-    """A still picture is a video of one frame."""
+    """A still image is a video of one frame."""
     return [
         FrameRow(
             **{name: getattr(still, name) for name in Origin.model_fields},
@@ -104,7 +104,7 @@ def crop_frames(
     _require_distinct(frames)
     by_place = {(row.video_id, row.frame_index): row for row in frames}
     videos = [list(group) for _, group in groupby(frames, key=lambda row: row.video_id)]
-    tasks = [[(row, _twin(row, by_place)) for row in video] for video in videos]
+    tasks = [[(row, _original_frame(row, by_place)) for row in video] for video in videos]
     cache = open_cache(job.cache_root, STAGE, _recipe(job))
     with worker_map(min(workers, len(tasks)), ray_address, partial(_worker_died, job)) as run:
         done = list(run(partial(_crop_video, job, cache), tasks))
@@ -138,7 +138,7 @@ def reasons(result: CropResult) -> str:
     return ", ".join(f"{reason} {number}" for reason, number in counts.most_common()) or "none"
 
 
-Task = Sequence[tuple[FrameRow, FrameRow | None]]
+VideoFrames = Sequence[tuple[FrameRow, FrameRow | None]]
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _recipe(job: CropJob) -> dict[str, Any]:
     }
 
 
-def _crop_video(job: CropJob, cache: StageCache, video: Task) -> list[_Outcome]:
+def _crop_video(job: CropJob, cache: StageCache, video: VideoFrames) -> list[_Outcome]:
     return [_crop_frame(job, cache, frame, original) for frame, original in video]
 
 
@@ -179,17 +179,17 @@ def _crop_frame(
         faces = [FoundFace(**face) for face in kept["faces"]]
         return _named(FrameFaces(faces, kept["skip"]), frame, prefix, reused=True)
     try:
-        scene = read_scene(frame, original)
+        scene = read_frame(frame, original)
     except DecodeError as error:
         # Not kept for later runs: the detail names the file.
         return _Outcome([], _skip(frame, "decode_error", str(error)))
-    found = cut_scene(job.params, job.preprocess, scene, prefix)
+    found = cut_faces(job.params, job.preprocess, scene, prefix)
     names = [name for face in found.faces for name in face.names]
     cache.store(key, prefix, names, asdict(found))
     return _named(found, frame, prefix, reused=False)
 
 
-def _worker_died(job: CropJob, video: Task) -> list[_Outcome]:
+def _worker_died(job: CropJob, video: VideoFrames) -> list[_Outcome]:
     """The outcomes of a video that nobody lived to finish; some of its files may be there."""
     for frame, _ in video:
         prefix = Path(_prefix(job, frame))
@@ -250,7 +250,7 @@ def _folder(frame: FrameRow) -> str:
     return f"{safe}/{frame.scene:03d}_{frame.frame_index:06d}"
 
 
-def _twin(frame: FrameRow, by_place: dict[tuple[str, int], FrameRow]) -> FrameRow | None:
+def _original_frame(frame: FrameRow, by_place: dict[tuple[str, int], FrameRow]) -> FrameRow | None:
     """The same moment of the original: a re-timed copy has the same index at another time."""
     twin = by_place.get((frame.original_video_id, frame.frame_index))
     if twin is None or abs(twin.timestamp_s - frame.timestamp_s) > SAME_MOMENT_S:

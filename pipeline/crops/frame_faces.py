@@ -1,6 +1,6 @@
 """One face of a frame as files and numbers: the crops that a network sees, and its surroundings.
 
-Nothing here knows whose face it is, so that the same picture gives the same cuts under any name.
+Nothing here knows whose face it is, so that the same image gives the same cuts under any name.
 """
 
 import functools
@@ -12,19 +12,20 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import FAKE, REAL
 from pipeline.core.manifest import FrameRow
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
-from pipeline.media.pictures import read_mask, read_picture, write_png
+from pipeline.media.images import read_image, read_mask, write_png
 from pipeline.runtime.sections import CropFacesParams
 from pipeline.views.boundary import boundary_label, difference_alpha
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 from pipeline.views.quality import QualityMeasures, measure_quality
 
 
 @dataclass(frozen=True)
-class Scene:
+class LabelledFrame:
     """A frame's pixels and what is known of its swap.
 
     label, is_inswapper: of the frame. mask: (H, W) uint8 paste mask. original: the frame before the
@@ -79,7 +80,9 @@ class FaceCutter:
     params: CropFacesParams
     preprocess: Preprocess
 
-    def cut(self, scene: Scene, face: Face, prefix: str, number: int, detector: str) -> FoundFace:
+    def cut(
+        self, scene: LabelledFrame, face: Face, prefix: str, number: int, detector: str
+    ) -> FoundFace:
         """Write a face's files, `prefix` + `number` and a suffix; collect what its rows say."""
         face = _as_written(face)
         context = self._context(scene, face)
@@ -101,7 +104,7 @@ class FaceCutter:
         return FoundFace(shared, [self._crop(scene, face, prefix, number, s) for s in scales])
 
     def _crop(
-        self, scene: Scene, face: Face, prefix: str, number: int, scale: float
+        self, scene: LabelledFrame, face: Face, prefix: str, number: int, scale: float
     ) -> dict[str, Any]:
         name = f"{number}_{round(100 * scale)}.png"
         write_png(f"{prefix}{name}", self.preprocess.crop(scene.rgb, face.box_xyxy, scale))
@@ -123,8 +126,8 @@ class FaceCutter:
             "boundary_source": boundary_source,
         }
 
-    def _context(self, scene: Scene, face: Face) -> _Context:
-        """The square around the face as far as the picture reaches; smaller only if too large."""
+    def _context(self, scene: LabelledFrame, face: Face) -> _Context:
+        """The square around the face as far as the image reaches; smaller only if too large."""
         left, top, side = self.preprocess.square(face.box_xyxy, self.params.context_scale)
         height, width = scene.rgb.shape[:2]
         x, y = max(0, left), max(0, top)
@@ -185,8 +188,8 @@ class FrameFaces:
     skip: tuple[SkipReason, str] | None = None
 
 
-def cut_scene(
-    params: CropFacesParams, preprocess: Preprocess, scene: Scene, prefix: str
+def cut_faces(
+    params: CropFacesParams, preprocess: Preprocess, scene: LabelledFrame, prefix: str
 ) -> FrameFaces:
     """Find the faces, choose the swapped ones of a fake, and write their files.
 
@@ -211,13 +214,13 @@ def cut_scene(
     )
 
 
-def read_scene(frame: FrameRow, original: FrameRow | None) -> Scene:
+def read_frame(frame: FrameRow, original: FrameRow | None) -> LabelledFrame:
     """A frame, its mask and its original from their files. Raises DecodeError."""
-    rgb = read_picture(Path(frame.frame_path))
+    rgb = read_image(Path(frame.frame_path))
     mask = read_mask(Path(frame.mask_path), rgb.shape[:2]) if frame.mask_path else None
-    twin = read_picture(Path(original.frame_path)) if original else None
+    twin = read_image(Path(original.frame_path)) if original else None
     comparable = twin if twin is not None and twin.shape == rgb.shape else None
-    return Scene(rgb, frame.label, frame.is_inswapper, mask, comparable)
+    return LabelledFrame(rgb, frame.label, frame.is_inswapper, mask, comparable)
 
 
 @functools.cache
@@ -226,7 +229,7 @@ def _detector(name: str, pack: str, model_file: str, min_score: float) -> FaceDe
     return load_detector(name, pack=pack, model_file=model_file, min_score=min_score, threads=1)
 
 
-def _swapped(faces: list[Face], scene: Scene) -> list[Face]:
+def _swapped(faces: list[Face], scene: LabelledFrame) -> list[Face]:
     """The faces of a fake that were swapped, as far as the mask or the original tells."""
     if (alpha := scene.alpha) is not None:
         return [face for face in faces if _is_pasted(face, alpha)]

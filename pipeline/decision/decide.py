@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import Field
 
 from pipeline.core.labels import QUALITY_NAMES
@@ -26,14 +26,13 @@ from pipeline.decision.fusion import (
     softmax,
 )
 from pipeline.decision.thresholds import VERDICTS, Score, Thresholds, Verdict, verdict
-from pipeline.runtime.sections import Fraction, OpenFraction, Section
+from pipeline.runtime.sections import Fraction, OpenFraction, StrictModel
 
 Reason = Literal["face_too_small", "too_soft", "no_surroundings"]
 PossibleLabel = Literal["real", "fake"]
-FloatArray64 = NDArray[np.float64]
 
 
-class Conformal(Section):
+class Conformal(StrictModel):
     """Which labels a score leaves possible, each class promised by itself (Vovk 2012, Mondrian).
 
     confidence: share of the reals that stay possibly real, and of the fakes that stay possibly
@@ -54,27 +53,27 @@ class Conformal(Section):
         return tuple(labels)
 
 
-class Limits(Section):
+class ScoreLimits(StrictModel):
     """What is read off a score, for faces of one kind."""
 
     thresholds: Thresholds
     conformal: Conformal
 
 
-class DecisionSpec(Section):
+class DecisionSpec(StrictModel):
     """All numbers between logits and verdict; part of calibration.json and of detector.json.
 
-    open: for faces with surroundings. tight: for those that fill the picture, whose seam would lie
-    outside it. min_face_px: longer side of the face box, in pixels of the picture.
+    open: for faces with surroundings. tight: for those that fill the image, whose seam would lie
+    outside it. min_face_px: longer side of the face box, in pixels of the image.
     min_surroundings_frac: share of the ring around the paste square below which a face is tight.
-    min_detail: detail of the surroundings (pipeline.seam.numbers.outside_detail) below which the
-    picture is too soft to tell; null where nothing is known of it.
+    min_detail: detail of the surroundings (pipeline.seam.features.outside_detail) below which the
+    image is too soft to tell; null where nothing is known of it.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     fusion: Fusion
-    open: Limits
-    tight: Limits
+    open: ScoreLimits
+    tight: ScoreLimits
     min_face_px: Annotated[int, Field(ge=1)]
     min_surroundings_frac: Fraction
     min_detail: Finite | None = None
@@ -84,7 +83,7 @@ class DecisionSpec(Section):
         """Those of faces with surroundings."""
         return self.open.thresholds
 
-    def limits(self, surroundings: float) -> Limits:
+    def limits(self, surroundings: float) -> ScoreLimits:
         """The limits for a face with that share of surroundings."""
         return self.tight if surroundings < self.min_surroundings_frac else self.open
 
@@ -103,7 +102,7 @@ class DecisionSpec(Section):
 class FaceDecision:
     """score: [0, 1], higher = more fake. heads: mean calibrated probability a head over the views;
     seam: that of the seam's trees, where there are any. view_scores: fused score of each view.
-    surroundings: share of the ring around the paste square that the picture shows. possible: labels
+    surroundings: share of the ring around the paste square that the image shows. possible: labels
     that cannot be ruled out. reasons: what limits the judgement; why a face was left undecided."""
 
     score: float
@@ -150,7 +149,7 @@ def decide(
     )
 
 
-def _verdict(score: float, limits: Limits, reasons: list[Reason]) -> Verdict:
+def _verdict(score: float, limits: ScoreLimits, reasons: list[Reason]) -> Verdict:
     """Too small or soft a face is never judged; without surroundings a doubt is no suspicion."""
     if "face_too_small" in reasons or "too_soft" in reasons:
         return "undecided"
@@ -159,7 +158,7 @@ def _verdict(score: float, limits: Limits, reasons: list[Reason]) -> Verdict:
 
 
 def worst_face(faces: Iterable[FaceDecision]) -> FaceDecision:
-    """The face a picture is judged by: the most alarming verdict, then the highest score."""
+    """The face an image is judged by: the most alarming verdict, then the highest score."""
     return max(faces, key=lambda face: (VERDICTS.index(face.verdict), face.score))
 
 

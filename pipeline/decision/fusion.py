@@ -4,27 +4,27 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import Field
 
-from pipeline.runtime.sections import Fraction, FusionParams, Section
+from pipeline.core.arrays import FloatArray64
+from pipeline.runtime.sections import Fraction, FusionParams, StrictModel
 
-FloatArray64 = NDArray[np.float64]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Logits = Mapping[str, ArrayLike]
 
 # The heads that are fused, in the order in which their weights are written everywhere.
 FUSED_HEADS = ("real_fake", "inswapper", "boundary")
-# The logit of the trees on the seam's numbers (pipeline.seam.numbers), one a face.
+# The logit of the trees on the seam's numbers (pipeline.seam.features), one a face.
 SEAM = "seam"
-# Detail of the surroundings that a 128-px face cannot hold (pipeline.seam.numbers), one a face; no
+# Detail of the surroundings that a 128-px face cannot hold (pipeline.seam.features), one a face; no
 # evidence by itself, but without it there is none to find.
 DETAIL = "detail"
-# Share of the ring around the paste square that the picture shows, one a face.
+# Share of the ring around the paste square that the image shows, one a face.
 SURROUNDINGS = "surroundings"
 
 
-class LogisticWeights(Section):
+class LogisticWeights(StrictModel):
     """sigmoid(bias + sum of weight x logit of the head). seam: weight of the seam's trees."""
 
     bias: Finite
@@ -107,8 +107,8 @@ def _logistic(
 
     if fusion.tight is None:
         return score(fusion)
-    is_tight = np.asarray(logits[SURROUNDINGS], np.float64) < fusion.tight_below
-    chosen = is_tight[..., None] if views else is_tight
+    lacks_surroundings = np.asarray(logits[SURROUNDINGS], np.float64) < fusion.tight_below
+    chosen = lacks_surroundings[..., None] if views else lacks_surroundings
     return np.where(chosen, score(fusion.tight), score(fusion))
 
 

@@ -3,20 +3,20 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import Field
 
+from pipeline.core.arrays import FloatArray64
 from pipeline.core.labels import FAKE, REAL
-from pipeline.runtime.sections import Section
+from pipeline.runtime.sections import StrictModel
 
 Verdict = Literal["real", "suspicious", "fake", "undecided"]
-# From the least to the most alarming: a picture takes the verdict of its worst face.
+# From the least to the most alarming: an image takes the verdict of its worst face.
 VERDICTS: tuple[Verdict, ...] = ("real", "undecided", "suspicious", "fake")
 Score = Annotated[float, Field(ge=0, le=1)]
-FloatArray64 = NDArray[np.float64]
 
 
-class Thresholds(Section):
+class Thresholds(StrictModel):
     """Operating points, chosen on validation only.
 
     best_f1: best F1. balanced: best product of true positive and true negative rate. low_fpr,

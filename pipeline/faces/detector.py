@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.views.preprocess import FloatArray, ImageU8
+from pipeline.core.arrays import FloatArray, ImageU8
 
 NMS_IOU = 0.4
-# A border of half the longer side: a face that fills the picture then takes half of what is
+# A border of half the longer side: a face that fills the image then takes half of what is
 # searched.
 PAD_FRAC = 0.5
 # Framed in black, a textured wall as a whole looks like a head to the network: half of the drawn
-# walls of the tests gave boxes of which 0.3 lay in the picture. Real faces keep 0.7 and more.
+# walls of the tests gave boxes of which 0.3 lay in the image. Real faces keep 0.7 and more.
 MIN_VISIBLE = 0.6
 # Keypoints are best where the face takes half of a 320-px cut. Measured on 180 photos, in distances
 # between the eyes, against another detector: median error 0.04 at any size, 0.05 to 0.09 without.
@@ -29,10 +29,10 @@ MIN_OVERLAP = 0.4
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One found face, in pixels of the picture.
+    """One found face, in pixels of the image.
 
-    box_xyxy: (4,) float32; may leave the picture. keypoints: (5, 2) float32 as x, y: left eye,
-    right eye, nose, left and right corner of the mouth, left and right as seen in the picture
+    box_xyxy: (4,) float32; may leave the image. keypoints: (5, 2) float32 as x, y: left eye,
+    right eye, nose, left and right corner of the mouth, left and right as seen in the image
     (ArcFace's order); None for detectors that give none. score: in [0, 1].
     """
 
@@ -54,37 +54,37 @@ class Face:
         return max(self.width_px, self.height_px)
 
     def moved(self, x: float, y: float) -> "Face":
-        """The same face in a picture whose origin lies at (-x, -y) of this one."""
+        """The same face in an image whose origin lies at (-x, -y) of this one."""
         shift = np.array([x, y], np.float32)
         points = None if self.keypoints is None else self.keypoints + shift
         return Face(self.box_xyxy + np.tile(shift, 2), points, self.score)
 
     def scaled(self, factor: float) -> "Face":
-        """The same face in a picture enlarged by `factor`."""
+        """The same face in an image enlarged by `factor`."""
         gain = np.float32(factor)
         points = None if self.keypoints is None else self.keypoints * gain
         return Face(self.box_xyxy * gain, points, self.score)
 
 
 class FaceDetector(Protocol):
-    """Finds faces in one picture. `name` goes into the manifests."""
+    """Finds faces in one image. `name` goes into the manifests."""
 
     name: str
 
     def detect(self, rgb: ImageU8) -> list[Face]:
-        """Faces of a (H, W, 3) uint8 picture, in no particular order; an empty list when none."""
+        """Faces of a (H, W, 3) uint8 image, in no particular order; an empty list when none."""
         ...
 
 
 def find_faces(
     detector: FaceDetector, rgb: ImageU8, *, min_score: float, min_face_px: float, max_faces: int
 ) -> list[Face]:
-    """The at most `max_faces` largest faces of a picture, largest first.
+    """The at most `max_faces` largest faces of an image, largest first.
 
     rgb: (H, W, 3) uint8. min_score: in [0, 1]. min_face_px: least longer side of the box. Faces
-    that fill the picture are missed by most detectors, so where nothing is found the picture is
-    searched once more with a black border around it. Boxes are not clipped to the picture. Equal
-    areas are ordered by position, so the result depends on the picture only.
+    that fill the image are missed by most detectors, so where nothing is found the image is
+    searched once more with a black border around it. Boxes are not clipped to the image. Equal
+    areas are ordered by position, so the result depends on the image only.
     """
 
     def wanted(faces: list[Face]) -> list[Face]:
@@ -113,9 +113,9 @@ def keep_best(
 
 
 def letterbox(rgb: ImageU8, width: int, height: int) -> tuple[ImageU8, float]:
-    """A picture scaled into the upper left of a black (height, width, 3) one, and the scale.
+    """An image scaled into the upper left of a black (height, width, 3) one, and the scale.
 
-    Divide found coordinates by the scale to get back to the picture.
+    Divide found coordinates by the scale to get back to the image.
     """
     scale = min(width / rgb.shape[1], height / rgb.shape[0])
     inner = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
@@ -126,9 +126,9 @@ def letterbox(rgb: ImageU8, width: int, height: int) -> tuple[ImageU8, float]:
 
 
 def input_shape(shape_hw: Sequence[int]) -> tuple[int, int]:
-    """Height and width of the network's input for a picture: the smallest that fits.
+    """Height and width of the network's input for an image: the smallest that fits.
 
-    The longer side is 320 if the picture has no more, else 640: a smaller input would lose small
+    The longer side is 320 if the image has no more, else 640: a smaller input would lose small
     faces (at 320 px, 15 % of those with 40 px of 480).
     """
     height, width = shape_hw[:2]
@@ -146,7 +146,7 @@ def input_shape(shape_hw: Sequence[int]) -> tuple[int, int]:
 
 
 def _detect_padded(detector: FaceDetector, rgb: ImageU8) -> list[Face]:
-    """Faces found with a border around the picture, as far as most of them lies in the picture."""
+    """Faces found with a border around the image, as far as most of them lies in the image."""
     height, width = rgb.shape[:2]
     pad = round(PAD_FRAC * max(height, width))
     bordered: NDArray[np.uint8] = np.pad(rgb, ((pad, pad), (pad, pad), (0, 0)))
@@ -157,7 +157,7 @@ def _detect_padded(detector: FaceDetector, rgb: ImageU8) -> list[Face]:
 def _measured_again(detector: FaceDetector, rgb: ImageU8, face: Face) -> Face:
     """The face as the detector sees it in a cut of fixed size, if it finds it there.
 
-    Box and keypoints then no longer depend on how large the face is in the picture.
+    Box and keypoints then no longer depend on how large the face is in the image.
     """
     if face.keypoints is None:
         return face
@@ -170,7 +170,7 @@ def _measured_again(detector: FaceDetector, rgb: ImageU8, face: Face) -> Face:
 
 
 def _cut(rgb: ImageU8, left: int, top: int, side: int) -> ImageU8:
-    """The square at (left, top); black where it leaves the picture."""
+    """The square at (left, top); black where it leaves the image."""
     height, width = rgb.shape[:2]
     rows = slice(max(0, top), min(height, top + side))
     columns = slice(max(0, left), min(width, left + side))

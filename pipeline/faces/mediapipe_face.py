@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.arrays import ImageU8
 from pipeline.faces.detector import Face
 from pipeline.runtime.errors import DetectorError
-from pipeline.views.preprocess import ImageU8
 
 
 class MediapipeDetector:
@@ -32,14 +32,14 @@ class MediapipeDetector:
             base_options=tasks.BaseOptions(model_asset_path=model_file),
             min_detection_confidence=min_score,
         )
-        self._picture = mediapipe.Image
+        self._image = mediapipe.Image
         self._format = mediapipe.ImageFormat.SRGB
         self._detector = tasks.vision.FaceDetector.create_from_options(options)
 
     def detect(self, rgb: ImageU8) -> list[Face]:
-        picture = self._picture(image_format=self._format, data=np.ascontiguousarray(rgb))
+        image = self._image(image_format=self._format, data=np.ascontiguousarray(rgb))
         faces = []
-        for found in self._detector.detect(picture).detections:
+        for found in self._detector.detect(image).detections:
             box = found.bounding_box
             corners = [
                 box.origin_x,

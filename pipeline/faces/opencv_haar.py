@@ -10,9 +10,9 @@ import cv2
 import cv2.data
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.faces.detector import Face
 from pipeline.runtime.errors import DetectorError
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 CASCADE = "haarcascade_frontalface_default.xml"
 # The cascade's last-stage weights have no upper bound; typical faces reach 3 to 8.

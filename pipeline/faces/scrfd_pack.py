@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import ImageU8
 from pipeline.core.onnx_sessions import PROVIDERS, session_options
 from pipeline.faces.detector import Face, input_shape, letterbox
 from pipeline.faces.retinaface_pack import PACK_NAME, build_pack
 from pipeline.runtime.errors import DetectorError
-from pipeline.views.preprocess import ImageU8
 
 
 class ScrfdPackDetector:
@@ -33,7 +33,7 @@ class ScrfdPackDetector:
 
     def detect(self, rgb: ImageU8) -> list[Face]:
         height, width = input_shape(rgb.shape)
-        # insightface would resize without area averaging, and fails on very long pictures.
+        # insightface would resize without area averaging, and fails on very long images.
         boxed, scale = letterbox(rgb, width, height)
         bgr = cv2.cvtColor(boxed, cv2.COLOR_RGB2BGR)
         boxes, keypoints = self._model.detect(bgr, input_size=(width, height))

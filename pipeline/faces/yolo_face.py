@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.onnx_sessions import open_session
 from pipeline.faces.detector import Face, keep_best, letterbox
 from pipeline.runtime.errors import DetectorError
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 DEFAULT_SIDE = 640
 BOX_ROWS = 5
@@ -52,7 +52,7 @@ class YoloFaceDetector:
 
 
 def decode(raw: FloatArray, scale: float, min_score: float) -> list[Face]:
-    """(n, 5) or (n, 20) rows in pixels of the input -> faces in pixels of the picture."""
+    """(n, 5) or (n, 20) rows in pixels of the input -> faces in pixels of the image."""
     centres, sides = raw[:, :2], raw[:, 2:4]
     corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1) / scale
     points = None

@@ -15,7 +15,7 @@ import cv2
 
 from pipeline.core.manifest import FrameRow, InputRow, Origin, SkipRow
 from pipeline.frames.sampling import SceneFrame, frames_at, scene_frames
-from pipeline.media.pictures import write_png
+from pipeline.media.images import write_png
 from pipeline.media.video import probe, read_frames
 from pipeline.runtime.cache import StageCache, content_digest, open_cache, versions
 from pipeline.runtime.code import code_digest

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from av.video.reformatter import VideoReformatter
 
+from pipeline.core.arrays import ImageU8
 from pipeline.frames.scenes import (
     CHOICE,
     CutFinder,
@@ -17,7 +18,7 @@ from pipeline.frames.scenes import (
     sample_stride,
     window_of,
 )
-from pipeline.media.video import DecodedFrame, ImageU8, decode_frames, probe, read_frames
+from pipeline.media.video import DecodedFrame, decode_frames, probe, read_frames
 
 # A decoded frame is yuv420p nearly always; those of a larger video are read in a second pass.
 BYTES_PER_PX = 1.5

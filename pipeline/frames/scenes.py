@@ -11,7 +11,8 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from scenedetect import FrameTimecode, SceneDetector
 
-from pipeline.media.video import DecodedFrame, ImageU8, VideoInfo, decode_frames, probe
+from pipeline.core.arrays import ImageU8
+from pipeline.media.video import DecodedFrame, VideoInfo, decode_frames, probe
 
 Histogram = NDArray[np.float32]
 

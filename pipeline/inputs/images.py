@@ -1,4 +1,4 @@
-"""The still pictures of the data root: images.csv."""
+"""The still images of the data root: images.csv."""
 
 import os
 from collections import Counter
@@ -14,8 +14,8 @@ from pipeline.inputs.drafts import Draft, Findings, draft_of, name_faults, parse
 class ImageEntry(Row):
     """One line of the user's images.csv; paths are absolute or relative to the data root.
 
-    video_id: the video that the picture is a frame of, or a name of its own. fake_type: what made a
-    fake, default "other". original_video_id: video_id of the real picture or video before the swap.
+    video_id: the video that the image is a frame of, or a name of its own. fake_type: what made a
+    fake, default "other". original_video_id: video_id of the real image or video before the swap.
     """
 
     path: Name
@@ -30,12 +30,12 @@ class ImageEntry(Row):
 
 
 def list_images(root: Path, videos: Sequence[Draft], findings: Findings) -> list[Draft]:
-    """In the order of images.csv. videos: whose names pictures may refer to but not take."""
+    """In the order of images.csv. videos: whose names images may refer to but not take."""
     path = root / "images.csv"
     if not path.exists():
         findings.faults.append(
             f"{path}: not found; create it, with the header line path,label,source alone when"
-            " there are no pictures (DVC tracks the file)"
+            " there are no images (DVC tracks the file)"
         )
         return []
     entries = parsed(path, ImageEntry, findings)
@@ -54,7 +54,7 @@ def list_images(root: Path, videos: Sequence[Draft], findings: Findings) -> list
 
 
 def _image(where: str, root: Path, entry: ImageEntry, *, shared: bool) -> Draft:
-    """video_id must be a picture's own: frames of one video are told apart by their file names.
+    """video_id must be an image's own: frames of one video are told apart by their file names.
 
     That video is then kept as original_video_id, so that its frames stay in one split.
     """

@@ -1,4 +1,4 @@
-"""The data root, read into two manifests: one row a video, one row a still picture.
+"""The data root, read into two manifests: one row a video, one row a still image.
 
     <root>/inswapper/original_videos/*.mp4   real videos
     <root>/inswapper/inswapper/*.mp4         INSwapper fakes of them; masks/<stem>.mkv if known
@@ -32,7 +32,7 @@ class Inputs:
 
 
 def list_inputs(root: Path) -> Inputs:
-    """Read the data root; videos by folder and name, pictures in the order of images.csv.
+    """Read the data root; videos by folder and name, images in the order of images.csv.
 
     Raises ManifestError with every fault, one a line: unknown columns, labels that contradict
     fake_type, missing or repeated files, names that clash; and when there is no input at all.
@@ -59,7 +59,7 @@ def _how_to_start(root: Path) -> str:
     return (
         f"{root}: holds no input. Put real videos into {root}/inswapper/{ORIGINALS}, INSwapper"
         f" fakes of them into {root}/inswapper/inswapper, UniFace fakes into"
-        f" {root}/inswapper/uniface, or list pictures in {root}/images.csv"
+        f" {root}/inswapper/uniface, or list images in {root}/images.csv"
     )
 
 
@@ -70,7 +70,7 @@ def _finished(draft: Draft) -> InputRow:
 
 
 def _check_contents(drafts: Sequence[Draft], rows: Sequence[InputRow], findings: Findings) -> None:
-    """The same bytes twice: with two labels a fault, else a picture that may reach two splits."""
+    """The same bytes twice: with two labels a fault, else an image that may reach two splits."""
     first: dict[str, tuple[str, InputRow]] = {}
     for draft, row in zip(drafts, rows, strict=True):
         where, earlier = first.setdefault(row.sha256, (draft.where, row))

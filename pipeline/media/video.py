@@ -15,11 +15,10 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
+from pipeline.core.arrays import ImageU8
 from pipeline.runtime.errors import DecodeError, TooLargeError
 
-ImageU8 = NDArray[np.uint8]
 PixelFormat = Literal["rgb24", "bgr24", "gray"]
 
 READ_OPTIONS = {
@@ -31,7 +30,7 @@ MAX_SIDE_PX = 8192
 COMPLETE_FRAC = 0.9
 # Decoding threads wait for the frame before theirs and for the caller; with one a core, 12 % of the
 # time is lost (720p and 1080p on 2 cores).
-THREADS_A_CORE = 2
+THREADS_PER_CORE = 2
 # swscale's fast paths differ between processors; these flags make the same pixels everywhere.
 # Without full chroma interpolation, accurate rounding darkens every RGB pixel by 2 (measured).
 EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
@@ -149,14 +148,14 @@ def decode_frames(path: Path, threads: int = 1) -> Generator[DecodedFrame]:
 
 @contextmanager
 def _opened(path: Path, threads: int) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its first moving pictures; every libav error becomes a DecodeError."""
+    """The container and its first moving images; every libav error becomes a DecodeError."""
     try:
         # An absolute path cannot be taken for an address such as "concat:a|b".
         with av.open(
             str(path.absolute()), options=dict(READ_OPTIONS), metadata_errors="replace"
         ) as container:
             stream = _first_stream(path, container)
-            stream.codec_context.thread_count = THREADS_A_CORE * threads if threads > 1 else 1
+            stream.codec_context.thread_count = THREADS_PER_CORE * threads if threads > 1 else 1
             stream.codec_context.thread_type = "AUTO" if threads > 1 else "NONE"
             yield container, stream
     except av.FFmpegError as error:

@@ -9,7 +9,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from pipeline.media.video import EXACT, ImageU8
+from pipeline.core.arrays import ImageU8
+from pipeline.media.video import EXACT
 
 # x264's vector code is not exact: one of 16 writes of the same frames had other bytes (AVX-512).
 X264_PARAMS = "cpu-independent=1"

@@ -1,12 +1,9 @@
 """What every stage script does around its `main`."""
 
 import errno
-import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-
-from loky import cpu_count
 
 from pipeline.runtime.errors import InstallationError, PipelineError
 
@@ -71,21 +68,3 @@ def _os_error_line(error: OSError) -> str:
     elif isinstance(error, FileNotFoundError):
         hint = "; `dvc repro` makes what stages read"
     return f"{error.filename or 'disk'}: {error.strerror}{hint}"
-
-
-def worker_count(variable: str = "INSWAPPER_WORKERS") -> int:
-    """Processes to use: the environment variable, else the cores this process may run on (>= 1).
-
-    It changes speed and never results, which is why it is not in params.yaml.
-    """
-    value = os.environ.get(variable, "")
-    if not value:
-        return int(cpu_count())
-    if not value.isdigit() or int(value) < 1:
-        raise PipelineError(f"{variable}: expected a whole number of at least 1, got {value!r}")
-    return int(value)
-
-
-def ray_address() -> str:
-    """Where Ray spreads the work of a stage, by Ray's own variable; empty: without Ray."""
-    return os.environ.get("RAY_ADDRESS", "")

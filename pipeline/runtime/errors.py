@@ -18,15 +18,15 @@ class ManifestError(PipelineError, ValueError):
 
 
 class DecodeError(PipelineError, OSError):
-    """A picture or a video cannot be decoded."""
+    """An image or a video cannot be decoded."""
 
 
 class UnknownFormatError(DecodeError):
-    """The content is of no known picture or video format."""
+    """The content is of no known image or video format."""
 
 
 class TooLargeError(DecodeError):
-    """A picture or a video is beyond a limit on pixels, duration or count."""
+    """An image or a video is beyond a limit on pixels, duration or count."""
 
 
 class DetectorError(PipelineError, RuntimeError):

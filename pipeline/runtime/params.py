@@ -27,15 +27,15 @@ from pipeline.runtime.sections import (
     PreprocessParams,
     PseudoSwapParams,
     SeamParams,
-    Section,
     SplitGroupsParams,
+    StrictModel,
     TrainParams,
 )
 
 PARAMS_PATH = Path("params.yaml")
 
 
-class Params(Section):
+class Params(StrictModel):
     """The whole params.yaml."""
 
     data: DataParams

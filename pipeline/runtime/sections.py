@@ -14,17 +14,17 @@ JpegQuality = Annotated[int, Field(ge=1, le=100)]
 Crf = Annotated[int, Field(ge=0, le=51)]
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """A frozen section of params.yaml; unknown keys and other types are refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class DataParams(Section):
+class DataParams(StrictModel):
     root: Annotated[str, Field(min_length=1)]
 
 
-class BuildSampleParams(Section):
+class BuildSampleParams(StrictModel):
     seed: Seed
     width_px: Annotated[int, Field(ge=160, le=1920, multiple_of=2)]
     height_px: Annotated[int, Field(ge=160, le=1080, multiple_of=2)]
@@ -45,14 +45,14 @@ class BuildSampleParams(Section):
         return self
 
 
-class ExtractFramesParams(Section):
+class ExtractFramesParams(StrictModel):
     frames_per_scene: Count
     scene_threshold: OpenFraction
     min_scene_s: Positive
     max_skip_frac: Fraction
 
 
-class PreprocessParams(Section):
+class PreprocessParams(StrictModel):
     size_px: Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
     scales: Annotated[list[Annotated[float, Field(ge=1, le=4)]], Field(min_length=1)]
 
@@ -63,7 +63,7 @@ class PreprocessParams(Section):
         return self
 
 
-class CropFacesParams(Section):
+class CropFacesParams(StrictModel):
     detector: Literal["insightface", "retinaface", "mediapipe", "yolo_face", "opencv_haar"]
     pack: Annotated[str, Field(min_length=1)]
     model_file: str
@@ -85,7 +85,7 @@ class CropFacesParams(Section):
         return self
 
 
-class SplitGroupsParams(Section):
+class SplitGroupsParams(StrictModel):
     seed: Seed
     val_frac: OpenFraction
     test_frac: OpenFraction
@@ -100,11 +100,11 @@ class SplitGroupsParams(Section):
         return self
 
 
-class PackZarrParams(Section):
+class PackZarrParams(StrictModel):
     crops_per_shard: Count
 
 
-class ModelParams(Section):
+class ModelParams(StrictModel):
     views: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     backbone: Annotated[str, Field(min_length=1)]
     weights: Literal["hub", "file", "package", "none"]
@@ -116,7 +116,7 @@ class ModelParams(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
-class PseudoSwapParams(Section):
+class PseudoSwapParams(StrictModel):
     frac: Fraction
     cross_identity_frac: Fraction
     hull_frac: Fraction
@@ -145,7 +145,7 @@ class PseudoSwapParams(Section):
         return self
 
 
-class AugmentParams(Section):
+class AugmentParams(StrictModel):
     flip_frac: Fraction
     clean_frac: Fraction
     jpeg_frac: Fraction
@@ -172,7 +172,7 @@ class AugmentParams(Section):
         return self
 
 
-class SeamParams(Section):
+class SeamParams(StrictModel):
     """The boosted trees on numbers along the seam."""
 
     pairs: Count
@@ -184,7 +184,7 @@ class SeamParams(Section):
     feature_frac: Annotated[float, Field(gt=0, le=1)]
 
 
-class TrainParams(Section):
+class TrainParams(StrictModel):
     seed: Seed
     epochs: Count
     pairs_per_epoch: Count
@@ -220,7 +220,7 @@ class TrainParams(Section):
         return self
 
 
-class FusionParams(Section):
+class FusionParams(StrictModel):
     real_fake: Fraction
     inswapper: Fraction
     boundary: Fraction
@@ -233,7 +233,7 @@ class FusionParams(Section):
         return self
 
 
-class CalibrateParams(Section):
+class CalibrateParams(StrictModel):
     fusion: Literal["fixed", "learned"]
     low_fpr: OpenFraction
     suspicious_fpr: OpenFraction
@@ -249,7 +249,7 @@ class CalibrateParams(Section):
         return self
 
 
-class EvaluateParams(Section):
+class EvaluateParams(StrictModel):
     seed: Seed
     bootstrap: Annotated[int, Field(ge=100)]
     compressed_jpeg: JpegQuality
@@ -257,13 +257,13 @@ class EvaluateParams(Section):
     ladder_faces: Annotated[int, Field(ge=4)]
 
 
-class ExportParams(Section):
+class ExportParams(StrictModel):
     opset: Annotated[int, Field(ge=18)]
     int8: bool
     golden_crops: Count
 
 
-def _require_ordered(section: Section, lower: str, upper: str) -> None:
+def _require_ordered(section: StrictModel, lower: str, upper: str) -> None:
     low, high = getattr(section, lower), getattr(section, upper)
     if low > high:
         raise ValueError(f"{lower} {low} is above {upper} {high}")

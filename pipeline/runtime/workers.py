@@ -3,6 +3,7 @@
 Who it was changes speed and never results: they come in the order of their tasks.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 import cv2
+from loky import cpu_count
+
+from pipeline.runtime.errors import PipelineError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -62,3 +66,21 @@ def worker_map(
     else:
         with process_pool(workers) as pool:
             yield pool.map
+
+
+def worker_count(variable: str = "INSWAPPER_WORKERS") -> int:
+    """Processes to use: the environment variable, else the cores this process may run on (>= 1).
+
+    It changes speed and never results, which is why it is not in params.yaml.
+    """
+    value = os.environ.get(variable, "")
+    if not value:
+        return int(cpu_count())
+    if not value.isdigit() or int(value) < 1:
+        raise PipelineError(f"{variable}: expected a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+def ray_address() -> str:
+    """Where Ray spreads the work of a stage, by Ray's own variable; empty: without Ray."""
+    return os.environ.get("RAY_ADDRESS", "")

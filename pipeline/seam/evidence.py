@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline.core.arrays import FloatArray
 from pipeline.seam.rings import BAND_SIGMAS, BANDS, RING_EDGES, VIEW_SQUARE_PX, band_levels
 from pipeline.views.paste import SQUARE_PX
-from pipeline.views.preprocess import FloatArray
 
 # Levels are half natural logarithms of energy.
 DECIBEL: Final = 20 / np.log(10)
@@ -19,7 +19,7 @@ class SeamEvidence:
 
     scale_px: (bands,) typical half-width of the band's detail, in pixels of INSwapper's 128-px
     face. inside_db, outside_db: (bands,) energy; profile_db: (bands, rings), from the middle of the
-    square outwards. NaN where the picture ends. A paste lacks the finest bands inside.
+    square outwards. NaN where the image ends. A paste lacks the finest bands inside.
     """
 
     scale_px: FloatArray

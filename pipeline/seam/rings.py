@@ -1,7 +1,7 @@
 """How much texture of each fineness lies in square rings around the middle of the paste square.
 
 INSwapper's face has at most 128-px texture, and its seam is a square that the keypoints fix. So the
-picture is seen at that square's own scale, split into bands, and the energy of each band is summed
+image is seen at that square's own scale, split into bands, and the energy of each band is summed
 ring by ring and sector by sector around the square. So are two kinds of curvature, along the
 square's sides and mixed: a bilinear filter along the sides does not weaken both quite alike.
 """
@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, FloatArray64, ImageU8
 from pipeline.views.aligned import OUTSIDE_FROM, OUTSIDE_TO, aligned_view, view_matrix
 from pipeline.views.paste import SQUARE_PX
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 # The square covers 256 of 344 px: two view pixels for each of INSwapper's.
 VIEW_PX: Final = 344
@@ -64,7 +64,7 @@ def _places() -> NDArray[np.int64]:
 
 
 _PLACES: Final = _places()
-# Cells outside the square in a view that is all picture.
+# Cells outside the square in a view that is all image.
 OUTSIDE_CELLS: Final = float(np.bincount(_PLACES).reshape(RINGS, SECTORS)[OUTSIDE].sum())
 
 
@@ -73,7 +73,7 @@ def ring_statistics(rgb: ImageU8, keypoints: FloatArray) -> FloatArray:
 
     rgb: (H, W, 3) uint8. keypoints: (5, 2) pixels. float32. The first ALL_MAPS rows are mean
     squares, the next ALL_MAPS logarithms of local mean squares, the last is the number of cells
-    inside the picture. Raises ValueError for unusable keypoints.
+    inside the image. Raises ValueError for unusable keypoints.
     """
     view = aligned_view(rgb, keypoints, VIEW_PX, VIEW_SQUARE_PX)
     grey = cv2.cvtColor(view.rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -141,7 +141,6 @@ def _through_inswapper(rgb: ImageU8, keypoints: FloatArray) -> FloatArray:
 # power: logarithm of the mean square, in which edges count most. log: mean of the logarithm.
 Kind = Literal["power", "log"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-Array = NDArray[np.float64]
 
 # Cells below which a level is unknown.
 MIN_CELLS: Final = 25.0
@@ -151,19 +150,19 @@ _FLOOR: Final = 0.02
 
 @dataclass(frozen=True)
 class Levels:
-    """Half logarithms of energy of n faces; NaN where too little of the picture is there.
+    """Half logarithms of energy of n faces; NaN where too little of the image is there.
 
     ring: (n, MAPS, RINGS). outside, inside: (n, MAPS). side_outside, side_inside: (n, MAPS, SIDES).
     sector_outside, sector_inside: (n, ALL_MAPS, SECTORS), inside being next to the seam alone.
     """
 
-    ring: Array
-    outside: Array
-    inside: Array
-    side_outside: Array
-    side_inside: Array
-    sector_outside: Array
-    sector_inside: Array
+    ring: FloatArray64
+    outside: FloatArray64
+    inside: FloatArray64
+    side_outside: FloatArray64
+    side_inside: FloatArray64
+    sector_outside: FloatArray64
+    sector_inside: FloatArray64
 
 
 def band_levels(statistics: FloatArray, kind: Kind) -> Levels:
@@ -172,16 +171,18 @@ def band_levels(statistics: FloatArray, kind: Kind) -> Levels:
     first = 0 if kind == "power" else ALL_MAPS
     counts, sectors = sums[:, -1:], sums[:, first : first + ALL_MAPS]
 
-    def level(maps: Array, counts: Array, axes: int | tuple[int, ...], fewest: float) -> Array:
+    def level(
+        maps: FloatArray64, counts: FloatArray64, axes: int | tuple[int, ...], fewest: float
+    ) -> FloatArray64:
         count, total = counts.sum(axis=axes), maps.sum(axis=axes)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.where(count >= fewest, total / count, np.nan)
         return np.asarray(0.5 * (np.log(mean + _FLOOR) if kind == "power" else mean))
 
-    def of_rings(rings: slice, axes: int | tuple[int, ...]) -> Array:
+    def of_rings(rings: slice, axes: int | tuple[int, ...]) -> FloatArray64:
         return level(_sides(sectors[:, :MAPS, rings]), _sides(counts[:, :, rings]), axes, MIN_CELLS)
 
-    def of_sectors(rings: slice) -> Array:
+    def of_sectors(rings: slice) -> FloatArray64:
         return level(sectors[:, :, rings], counts[:, :, rings], 2, SECTOR_MIN_CELLS)
 
     return Levels(
@@ -195,7 +196,7 @@ def band_levels(statistics: FloatArray, kind: Kind) -> Levels:
     )
 
 
-def _sides(sectors: Array) -> Array:
+def _sides(sectors: FloatArray64) -> FloatArray64:
     """(n, k, rings, SECTORS) -> (n, k, rings, SIDES)"""
-    by_side: Array = sectors.reshape(*sectors.shape[:3], SIDES, SECTORS_PER_SIDE).sum(axis=4)
+    by_side: FloatArray64 = sectors.reshape(*sectors.shape[:3], SIDES, SECTORS_PER_SIDE).sum(axis=4)
     return by_side

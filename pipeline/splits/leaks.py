@@ -1,6 +1,6 @@
 """What two splits have in common, found without trusting the groups that kept them apart.
 
-Names are compared (people, videos, groups), and so are pictures: a copy of a photograph under
+Names are compared (people, videos, groups), and so are images: a copy of a photograph under
 another name has no name in common with it, but nearly the same perceptual hash.
 """
 
@@ -49,7 +49,7 @@ KINDS: Final = (*NAMES, NEAR_DUPLICATE)
 
 
 @dataclass(frozen=True)
-class Place:
+class RowRef:
     """A row of a split's manifest, numbered as a spreadsheet does."""
 
     split: str
@@ -62,12 +62,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Overlap:
-    """One thing in two places. kind: one of KINDS; what: its name, or how near two pictures are."""
+    """One thing in two places. kind: one of KINDS; what: its name, or how near two images are."""
 
     kind: str
     what: str
-    first: Place
-    second: Place
+    first: RowRef
+    second: RowRef
 
     def __str__(self) -> str:
         return f"{self.kind} {self.what}: {self.first} and {self.second}"
@@ -125,7 +125,7 @@ def near_duplicates(splits: Splits, root: Path) -> list[Overlap]:
 
 
 def perceptual_hash(grey: NDArray[np.uint8]) -> int:
-    """64 bits of an (H, W) picture: which of the 8x8 lowest DCT coefficients exceed the median.
+    """64 bits of an (H, W) image: which of the 8x8 lowest DCT coefficients exceed the median.
 
     Survives another size, compression and changes of brightness, but not cropping or mirroring.
     """
@@ -147,18 +147,18 @@ def table_lines(audit: Audit, splits: Sequence[str]) -> list[str]:
     return lines
 
 
-def _first_places(splits: Splits, names: Names) -> dict[str, dict[str, Place]]:
+def _first_places(splits: Splits, names: Names) -> dict[str, dict[str, RowRef]]:
     """Of every split: where each name that is known stands first."""
-    places: dict[str, dict[str, Place]] = {split: {} for split in splits}
+    places: dict[str, dict[str, RowRef]] = {split: {} for split in splits}
     for split, rows in splits.items():
         for number, row in enumerate(rows, start=FIRST_ROW):
             for name in filter(None, names(row)):
-                places[split].setdefault(name, Place(split, number, row.face_id))
+                places[split].setdefault(name, RowRef(split, number, row.face_id))
     return places
 
 
 def _shared(
-    kind: str, named: Mapping[str, dict[str, Place]], against: Mapping[str, dict[str, Place]]
+    kind: str, named: Mapping[str, dict[str, RowRef]], against: Mapping[str, dict[str, RowRef]]
 ) -> list[Overlap]:
     """Names of one split that another split has among those to be met. against holds named."""
     return [
@@ -171,20 +171,20 @@ def _shared(
     ]
 
 
-def _faces(split: str, rows: Sequence[SplitRow]) -> list[tuple[Place, SplitRow]]:
+def _faces(split: str, rows: Sequence[SplitRow]) -> list[tuple[RowRef, SplitRow]]:
     """The first row of every face: a face has one context crop and a row a scale."""
-    first: dict[str, tuple[Place, SplitRow]] = {}
+    first: dict[str, tuple[RowRef, SplitRow]] = {}
     for number, row in enumerate(rows, start=FIRST_ROW):
-        first.setdefault(row.face_id, (Place(split, number, row.face_id), row))
+        first.setdefault(row.face_id, (RowRef(split, number, row.face_id), row))
     return list(first.values())
 
 
-def _read_hash(place: Place, row: SplitRow, root: Path) -> int:
+def _read_hash(place: RowRef, row: SplitRow, root: Path) -> int:
     try:
         with Image.open(root / row.context_path) as image:
             return perceptual_hash(np.asarray(image.convert("L")))
     except (OSError, ValueError, SyntaxError) as error:
         raise ManifestError(
-            f"{place}: context_path {row.context_path}: not a readable picture"
+            f"{place}: context_path {row.context_path}: not a readable image"
             f" ({type(error).__name__}); `dvc repro split_groups` makes it again"
         ) from error

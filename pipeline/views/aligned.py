@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.views.paste import SQUARE_PX, Matrix, arcface_square
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 # Share of a view's side that the paste square covers: 192 of 256 px.
 SQUARE_SHARE: Final = 0.75
@@ -28,14 +28,14 @@ _GRID: Final = 64
 
 @dataclass(frozen=True, eq=False)
 class AlignedView:
-    """rgb: (S, S, 3) uint8, mirrored beyond the picture. valid: (S, S) bool, inside the picture."""
+    """rgb: (S, S, 3) uint8, mirrored beyond the image. valid: (S, S) bool, inside the image."""
 
     rgb: ImageU8
     valid: NDArray[np.bool_]
 
 
 def view_matrix(keypoints: FloatArray, size_px: int, square_px: float) -> Matrix:
-    """Similarity (2, 3) from a picture to a view of `size_px` with the square in its middle.
+    """Similarity (2, 3) from an image to a view of `size_px` with the square in its middle.
 
     Raises ValueError for unusable keypoints.
     """
@@ -48,7 +48,7 @@ def view_matrix(keypoints: FloatArray, size_px: int, square_px: float) -> Matrix
 def aligned_view(
     rgb: ImageU8, keypoints: FloatArray, size_px: int, square_px: float | None = None
 ) -> AlignedView:
-    """Warp a (H, W, 3) uint8 picture into the view of a face with (5, 2) keypoints.
+    """Warp a (H, W, 3) uint8 image into the view of a face with (5, 2) keypoints.
 
     square_px: side of the paste square in the view, by default three quarters of the view.
     Raises ValueError for unusable keypoints.
@@ -64,9 +64,9 @@ def aligned_view(
 
 
 def surroundings_frac(keypoints: FloatArray, height: int, width: int) -> float:
-    """Share of the ring around the paste square, out to 1.34 half sides, that a picture shows.
+    """Share of the ring around the paste square, out to 1.34 half sides, that an image shows.
 
-    0 for a face that fills the frame: its seam, if there is one, lies outside the picture.
+    0 for a face that fills the frame: its seam, if there is one, lies outside the image.
     """
     matrix = cv2.invertAffineTransform(arcface_square(keypoints))
     steps = (np.arange(_GRID) + 0.5) / _GRID * 2 * OUTSIDE_TO - OUTSIDE_TO
@@ -93,7 +93,7 @@ def _shrunk(rgb: ImageU8, matrix: Matrix, size_px: int) -> tuple[ImageU8, Matrix
 
 
 def _cut(rgb: ImageU8, matrix: Matrix, size_px: int) -> tuple[ImageU8, Matrix]:
-    """The part of a picture that the view shows, so that a large photo costs no more."""
+    """The part of an image that the view shows, so that a large photo costs no more."""
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * size_px
     points = corners @ inverse[:, :2].T + inverse[:, 2]
@@ -105,7 +105,7 @@ def _cut(rgb: ImageU8, matrix: Matrix, size_px: int) -> tuple[ImageU8, Matrix]:
 
 
 def _inside(matrix: Matrix, size_px: int, height: int, width: int) -> NDArray[np.bool_]:
-    """(size_px, size_px): view pixels whose source lies at least one pixel inside the picture."""
+    """(size_px, size_px): view pixels whose source lies at least one pixel inside the image."""
     inverse = cv2.invertAffineTransform(matrix)
     steps = np.arange(size_px, dtype=np.float64)
     x = inverse[0, 0] * steps[None, :] + inverse[0, 1] * steps[:, None] + inverse[0, 2]

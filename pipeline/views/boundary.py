@@ -5,6 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import FAKE, REAL, UNKNOWN, BoundarySource
 from pipeline.views.paste import (
     SQUARE_PX,
@@ -15,7 +16,6 @@ from pipeline.views.paste import (
     seam_map,
     soften_edge,
 )
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 _SMOOTHING_PX: Final = 3
 

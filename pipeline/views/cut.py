@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.views.aligned import aligned_view, surroundings_frac
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 
 ALIGNED = "aligned"
 # The seam lies inside this crop and outside the smaller one (97 % of it, measured on 32 frames).
@@ -54,16 +55,16 @@ def cut_views(
 def surroundings_of(
     box_xyxy: ArrayLike, keypoints: FloatArray | None, height: int, width: int
 ) -> float:
-    """Share of a face's surroundings inside a picture of height x width pixels.
+    """Share of a face's surroundings inside an image of height x width pixels.
 
     From keypoints the ring around INSwapper's paste square; from a box (4,) alone the part of the
-    1.5x square that is not covered by a face that fills the picture.
+    1.5x square that is not covered by a face that fills the image.
     """
     if keypoints is not None:
         return surroundings_frac(keypoints, height, width)
     left, top, side = Preprocess.square(np.asarray(box_xyxy, dtype=np.float32), SEAM_SCALE)
     inside_x = max(0, min(left + side, width) - max(left, 0))
     inside_y = max(0, min(top + side, height) - max(top, 0))
-    # A picture that ends with the box shows 1 / 1.5 ** 2 of the square.
+    # An image that ends with the box shows 1 / 1.5 ** 2 of the square.
     least = 1 / SEAM_SCALE**2
     return float(max(0.0, (inside_x * inside_y / side**2 - least) / (1 - least)))

@@ -1,7 +1,7 @@
 """Where INSwapper's paste lies: its square, its mask, its seam, and what can be said about a crop.
 
 INSwapper aligns a face to a 128-px template, redraws it and pastes the square back with an eroded
-and blurred mask. All of it follows from the five keypoints; only the contrast needs a picture.
+and blurred mask. All of it follows from the five keypoints; only the contrast needs an image.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.views.preprocess import FloatArray
+from pipeline.core.arrays import FloatArray
 
 Matrix = NDArray[np.float64]
 T = TypeVar("T", np.uint8, np.float32)
@@ -33,7 +33,7 @@ TEMPLATE: Final = np.array(
 
 @dataclass(frozen=True)
 class Rect:
-    """Whole-pixel rectangle of a picture; right and bottom are exclusive."""
+    """Whole-pixel rectangle of an image; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -50,7 +50,7 @@ class Rect:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Row and column slices into the picture."""
+        """Row and column slices into the image."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
@@ -149,7 +149,7 @@ def soften_edge(mask: FloatArray) -> FloatArray:
 
 
 def seam_map(alpha: FloatArray) -> FloatArray:
-    """4 a (1 - a): 1 where paste and picture are mixed half and half, 0 where only one is."""
+    """4 a (1 - a): 1 where paste and image are mixed half and half, 0 where only one is."""
     return np.float32(4) * alpha * (np.float32(1) - alpha)
 
 

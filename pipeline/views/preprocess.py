@@ -1,4 +1,4 @@
-"""The one way from a picture and a face box to the network's input.
+"""The one way from an image and a face box to the network's input.
 
 crop_faces, the training dataset and the service all call it, and the exported bundle carries its
 values.
@@ -13,10 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.runtime.sections import PreprocessParams
-
-ImageU8 = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 
 # ImageNet statistics, which every pretrained backbone at hand was trained with.
 MEAN = (0.485, 0.456, 0.406)
@@ -52,7 +50,7 @@ class Preprocess:
 
     @staticmethod
     def square(box_xyxy: FloatArray, scale: float) -> tuple[int, int, int]:
-        """Left, top and side in whole pixels of the square; it may leave the picture."""
+        """Left, top and side in whole pixels of the square; it may leave the image."""
         x0, y0, x1, y1 = (float(value) for value in box_xyxy)
         side = max(2, round(scale * max(x1 - x0, y1 - y0)))
         left = round((x0 + x1 - side) / 2)
@@ -62,8 +60,8 @@ class Preprocess:
     def crop(self, rgb: ImageU8, box_xyxy: FloatArray, scale: float) -> ImageU8:
         """Cut the square of `scale` around the box: (H, W, 3) or (H, W) uint8 -> (size, size[, 3]).
 
-        What lies outside the picture is mirrored, not black: a hard border would look like a seam.
-        Whole-pixel squares make a crop of a context crop equal to the crop of the whole picture.
+        What lies outside the image is mirrored, not black: a hard border would look like a seam.
+        Whole-pixel squares make a crop of a context crop equal to the crop of the whole image.
         """
         left, top, side = self.square(box_xyxy, scale)
         patch = cut_reflected(rgb, left, top, side)
@@ -90,7 +88,7 @@ class Preprocess:
 
 
 def cut_reflected(rgb: ImageU8, left: int, top: int, side: int) -> ImageU8:
-    """The square at (left, top) of `side` pixels; pixels outside the picture are mirrored in."""
+    """The square at (left, top) of `side` pixels; pixels outside the image are mirrored in."""
     height, width = rgb.shape[:2]
     if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
         return rgb[top : top + side, left : left + side]

@@ -1,4 +1,4 @@
-"""How good the picture of a face is, measured so that a swap itself changes as little as possible.
+"""How good the image of a face is, measured so that a swap itself changes as little as possible.
 
 INSwapper's face has about 90 px of resolution over the height of the box and no camera noise. So
 the sharpness is taken at a scale below that, and noise and block edges are taken around the paste,
@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.runtime.errors import ManifestError
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 SHARPNESS_SIDE_PX: Final = 40
 BLOCK_PX: Final = 8
@@ -73,9 +73,9 @@ class QualityThresholds:
 
 
 def measure_quality(rgb: ImageU8, box_xyxy: FloatArray) -> QualityMeasures:
-    """Measure one face of a (H, W, 3) uint8 picture at the resolution at hand.
+    """Measure one face of a (H, W, 3) uint8 image at the resolution at hand.
 
-    box_xyxy: (4,) pixels; may leave the picture, but must overlap it.
+    box_xyxy: (4,) pixels; may leave the image, but must overlap it.
     Raises ValueError when the box lies outside.
     """
     sides = box_xyxy[2:] - box_xyxy[:2]
@@ -194,7 +194,7 @@ def _grown(box_xyxy: FloatArray, sides: FloatArray | float) -> FloatArray:
 
 
 def _clipped(box_xyxy: FloatArray, rgb: ImageU8) -> Rect:
-    """Left, top, right, bottom in whole pixels inside the picture, right and bottom exclusive."""
+    """Left, top, right, bottom in whole pixels inside the image, right and bottom exclusive."""
     height, width = rgb.shape[:2]
     x0, y0, x1, y1 = (round(float(value)) for value in box_xyxy)
     return max(0, x0), max(0, y0), min(width, x1), min(height, y1)
@@ -203,5 +203,5 @@ def _clipped(box_xyxy: FloatArray, rgb: ImageU8) -> Rect:
 def _part(rgb: ImageU8, rect: Rect) -> ImageU8:
     left, top, right, bottom = rect
     if left >= right or top >= bottom:
-        raise ValueError(f"the face box lies outside the picture of {rgb.shape[1]}x{rgb.shape[0]}")
+        raise ValueError(f"the face box lies outside the image of {rgb.shape[1]}x{rgb.shape[0]}")
     return rgb[top:bottom, left:right]

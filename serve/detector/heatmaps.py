@@ -1,4 +1,4 @@
-"""The seam map over the face: where it lies in the picture, and drawn for people to look at."""
+"""The seam map over the face: where it lies in the image, and drawn for people to look at."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.faces.detector import Face
 from pipeline.views.aligned import SQUARE_SHARE, view_matrix
 from pipeline.views.cut import cut_view
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 from serve.detector.inference import FaceResult, SwapDetector
 
 SIDE_PX = 384
@@ -21,7 +22,7 @@ CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
 
 
 def seam_map_of(detector: SwapDetector, face: FaceResult) -> dict[str, Any]:
-    """JSON-ready: side, values in [0, 1] row by row, and corners in pixels of the picture."""
+    """JSON-ready: side, values in [0, 1] row by row, and corners in pixels of the image."""
     corners = view_corners(detector.bundle.spec.preprocess, detector.seam_view, face.face)
     return {
         "side": face.seam_map.shape[0],
@@ -33,7 +34,7 @@ def seam_map_of(detector: SwapDetector, face: FaceResult) -> dict[str, Any]:
 def view_corners(preprocess: Preprocess, index: int, face: Face) -> FloatArray:
     """(4, 2): where the corners of a view lie: top left, top right, bottom right, bottom left.
 
-    In edges of pixels: the picture's own corners are (0, 0) and (width, height).
+    In edges of pixels: the image's own corners are (0, 0) and (width, height).
     Raises ValueError when the aligned view is asked for without keypoints.
     """
     if index < len(preprocess.scales):
@@ -54,7 +55,7 @@ def draw_heatmap(detector: SwapDetector, rgb: ImageU8, face: FaceResult) -> Imag
     """(384, 384, 3) uint8: the view that shows the whole seam, the map laid over it.
 
     The surer the network is of a paste seam, the stronger the colour; where it sees none the
-    picture shows through unchanged.
+    image shows through unchanged.
     """
     preprocess = detector.bundle.spec.preprocess
     large = replace(preprocess, size_px=SIDE_PX)

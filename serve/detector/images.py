@@ -1,14 +1,14 @@
-"""Untrusted picture files, decoded to 8-bit RGB with the header read first.
+"""Untrusted image files, decoded to 8-bit RGB with the header read first.
 
-What is done with unusual pictures:
+What is done with unusual images:
 
 - EXIF orientation 1 to 8 is applied; a damaged EXIF block counts as upright.
 - Transparent pixels are laid over white, as a viewer would show them.
-- Of an animated or many-paged file the first picture is examined, with a warning. The further
-  pictures of a phone's multi-picture JPEG (depth, gain map) are left alone without one.
+- Of an animated or many-paged file the first image is examined, with a warning. The further
+  images of a phone's multi-image JPEG (depth, gain map) are left alone without one.
 - 16-bit samples keep their upper 8 bits. 32-bit and floating-point samples are refused.
 - Grey becomes three equal channels. CMYK is converted without its colour profile, with a warning.
-- Colour profiles are not applied: training reads pictures without them, too.
+- Colour profiles are not applied: training reads images without them, too.
 - A truncated file is refused: the missing part would be grey, and its border an artefact.
 """
 
@@ -20,8 +20,8 @@ from warnings import filterwarnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from pipeline.core.arrays import ImageU8
 from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatError
-from pipeline.views.preprocess import ImageU8
 from serve.sizes import MOST_PIXELS, VARIABLE, check_size
 
 # Pillow would also try formats that start other programs (EPS) or that nobody sends.
@@ -36,7 +36,7 @@ filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """rgb: (H, W, 3) uint8, upright. file_format: Pillow's name. warnings: what was left out."""
 
     rgb: ImageU8
@@ -45,8 +45,8 @@ class Picture:
     warnings: tuple[str, ...] = ()
 
 
-def is_picture(source: Path | BinaryIO) -> bool:
-    """Whether the content starts like a picture of a known format; never decodes pixels."""
+def is_image(source: Path | BinaryIO) -> bool:
+    """Whether the content starts like an image of a known format; never decodes pixels."""
     try:
         _open_header(source).close()
     except UnknownFormatError:
@@ -56,19 +56,19 @@ def is_picture(source: Path | BinaryIO) -> bool:
     return True
 
 
-def decode_picture(source: Path | BinaryIO, max_pixels: int) -> Picture:
-    """Decode a picture of at most `max_pixels` (width times height; serve.sizes has the sides).
+def decode_image(source: Path | BinaryIO, max_pixels: int) -> DecodedImage:
+    """Decode an image of at most `max_pixels` (width times height; serve.sizes has the sides).
 
     Raises UnknownFormatError, TooLargeError or DecodeError; no message repeats the file's content.
     """
     with _open_header(source) as image:
-        check_size("picture", *image.size, max_pixels)
+        check_size("image", *image.size, max_pixels)
         try:
             return _decode(image)
         except DecodeError:
             raise
         except Exception as error:  # decoders of hostile data raise nearly every class there is
-            raise DecodeError(f"damaged or truncated {image.format} picture") from error
+            raise DecodeError(f"damaged or truncated {image.format} image") from error
 
 
 def _open_header(source: Path | BinaryIO) -> Image.Image:
@@ -76,22 +76,22 @@ def _open_header(source: Path | BinaryIO) -> Image.Image:
         return Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
         raise TooLargeError(
-            f"picture of more than {MOST_PIXELS} px, which {VARIABLE} cannot exceed"
+            f"image of more than {MOST_PIXELS} px, which {VARIABLE} cannot exceed"
         ) from None
     except UnidentifiedImageError:
-        raise UnknownFormatError(f"not a picture ({', '.join(FORMATS)})") from None
+        raise UnknownFormatError(f"not an image ({', '.join(FORMATS)})") from None
     except FileNotFoundError:
         raise DecodeError("no such file") from None
     except PermissionError:
         raise DecodeError("no permission to read this file") from None
     except Exception as error:  # as above: a hostile header
-        raise DecodeError("damaged picture header") from error
+        raise DecodeError("damaged image header") from error
 
 
-def _decode(image: Image.Image) -> Picture:
+def _decode(image: Image.Image) -> DecodedImage:
     warnings = []
     if image.format != "MPO" and getattr(image, "is_animated", False):
-        warnings.append("only the first picture of an animated or many-paged file was examined")
+        warnings.append("only the first image of an animated or many-paged file was examined")
     image.load()
     orientation = _orientation(image)
     if image.mode == "CMYK":
@@ -99,7 +99,7 @@ def _decode(image: Image.Image) -> Picture:
     if image.has_transparency_data:
         warnings.append("transparent pixels were laid over white")
     rgb = _upright(_to_rgb(image), orientation)
-    return Picture(np.ascontiguousarray(rgb), str(image.format), orientation, tuple(warnings))
+    return DecodedImage(np.ascontiguousarray(rgb), str(image.format), orientation, tuple(warnings))
 
 
 def _to_rgb(image: Image.Image) -> ImageU8:
@@ -120,13 +120,13 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation in 1..8. Read after load(): Pillow turns TIFF and AVIF itself."""
     try:
         value = image.getexif().get(EXIF_ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block is no reason to refuse the picture
+    except Exception:  # a damaged EXIF block is no reason to refuse the image
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _upright(rgb: ImageU8, orientation: int) -> ImageU8:
-    """Undo an EXIF orientation: 2 to 8 name the row and column that hold the picture's top left."""
+    """Undo an EXIF orientation: 2 to 8 name the row and column that hold the image's top left."""
     if orientation in (5, 6, 7, 8):
         rgb = rgb.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

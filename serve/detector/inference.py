@@ -1,4 +1,4 @@
-"""From a decoded picture to a verdict: faces, crops, bundle, decision; the worst face counts."""
+"""From a decoded image to a verdict: faces, crops, bundle, decision; the worst face counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.bundle.load import Bundle, FaceFinder
 from pipeline.bundle.session import SEAM_HEAD
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.decision.decide import DecisionSpec, FaceDecision, decide, worst_face
 from pipeline.decision.fusion import DETAIL, SEAM, sigmoid
 from pipeline.decision.thresholds import Verdict
@@ -17,12 +18,11 @@ from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
 from pipeline.runtime.errors import DetectorError
 from pipeline.seam.evidence import SeamEvidence, seam_evidence
-from pipeline.seam.numbers import outside_detail, seam_numbers
+from pipeline.seam.features import outside_detail, seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.views.cut import cut_views, seam_view, surroundings_of, view_names
-from pipeline.views.preprocess import FloatArray, ImageU8
 from serve.detector.bundles import open_bundle
-from serve.detector.verdicts import PictureVerdict
+from serve.detector.verdicts import ImageVerdict
 from serve.settings import Settings
 
 # Smaller faces are not even mentioned; between this and the bundle's min_face_px a face is
@@ -50,7 +50,7 @@ class FaceResult:
         return self.decision.score
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: boxes and keypoints in pixels of the picture, rounded to a tenth."""
+        """JSON-ready: boxes and keypoints in pixels of the image, rounded to a tenth."""
         points = self.face.keypoints
         return {
             "box_xyxy": _rounded(self.face.box_xyxy, 1),
@@ -68,10 +68,10 @@ class FaceResult:
 
 
 @dataclass(frozen=True, eq=False)
-class PictureResult:
+class ImageResult:
     """faces: largest first. score: of the face that the verdict comes from, None without a face."""
 
-    verdict: PictureVerdict
+    verdict: ImageVerdict
     score: float | None
     faces: tuple[FaceResult, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -105,8 +105,8 @@ class SwapDetector:
             decision = decision.with_fake_from(threshold)
         return replace(self, decision=decision)
 
-    def judge_picture(self, rgb: ImageU8) -> PictureResult:
-        """rgb: (H, W, 3) uint8, upright -> the picture's verdict, that of its worst face."""
+    def score_image(self, rgb: ImageU8) -> ImageResult:
+        """rgb: (H, W, 3) uint8, upright -> the image's verdict, that of its worst face."""
         finder = self.bundle.spec.face_finder
         faces = find_faces(
             self.face_detector,
@@ -118,10 +118,10 @@ class SwapDetector:
         warnings = []
         if len(faces) > self.max_faces:
             warnings.append(f"only the {self.max_faces} largest faces were examined")
-        return judged(self.judge_faces(rgb, faces[: self.max_faces]), warnings)
+        return judged(self.score_faces(rgb, faces[: self.max_faces]), warnings)
 
-    def judge_faces(self, rgb: ImageU8, faces: Sequence[Face]) -> list[FaceResult]:
-        """Judge given faces of a picture, in their order; DetectorError if one has no keypoints."""
+    def score_faces(self, rgb: ImageU8, faces: Sequence[Face]) -> list[FaceResult]:
+        """Judge given faces of an image, in their order; DetectorError if one has no keypoints."""
         if not faces:
             return []
         preprocess = self.bundle.spec.preprocess
@@ -131,15 +131,15 @@ class SwapDetector:
         logits = self.bundle.predict(preprocess.to_input(views))
         count = len(view_names(preprocess))
         return [
-            self._judge_face(
+            self._score_face(
                 rgb, face, {h: values[k * count : (k + 1) * count] for h, values in logits.items()}
             )
             for k, face in enumerate(faces)
         ]
 
-    def _judge_face(self, rgb: ImageU8, face: Face, logits: dict[str, FloatArray]) -> FaceResult:
+    def _score_face(self, rgb: ImageU8, face: Face, logits: dict[str, FloatArray]) -> FaceResult:
         statistics = ring_statistics(rgb, _keypoints(face))
-        numbers = seam_numbers(statistics[None])
+        numbers = seam_features(statistics[None])
         found = {SEAM: self.bundle.trees.logits(numbers)[0], DETAIL: outside_detail(numbers)[0]}
         decision = decide(
             {**logits, **found},
@@ -176,21 +176,21 @@ def load_swap_detector(
     return detector.with_threshold(settings.threshold)
 
 
-def judged(faces: Sequence[FaceResult], warnings: Sequence[str] = ()) -> PictureResult:
-    """The verdict of a picture from its faces.
+def judged(faces: Sequence[FaceResult], warnings: Sequence[str] = ()) -> ImageResult:
+    """The verdict of an image from its faces.
 
     Small faces in the background stay out of it as long as another face could be judged; otherwise
-    every picture of a crowd would be undecided.
+    every image of a crowd would be undecided.
     """
     if not faces:
-        return PictureResult("no_face", None, warnings=tuple(warnings))
+        return ImageResult("no_face", None, warnings=tuple(warnings))
     large = [f for f in faces if "face_too_small" not in f.decision.reasons]
     counted = large or faces
     notes = list(warnings)
     if len(counted) < len(faces):
         notes.append(f"faces too small to judge: {len(faces) - len(counted)} of {len(faces)}")
     worst = worst_face(f.decision for f in counted)
-    return PictureResult(worst.verdict, worst.score, tuple(faces), tuple(notes))
+    return ImageResult(worst.verdict, worst.score, tuple(faces), tuple(notes))
 
 
 def standing_warnings(bundle: Bundle, settings: Settings) -> tuple[str, ...]:

@@ -26,21 +26,21 @@ MARGIN_PX = 64
 
 
 def warm_up(detector: SwapDetector) -> None:
-    """Look for faces in a drawn picture, and judge one that is said to be in its middle.
+    """Look for faces in a drawn image, and judge one that is said to be in its middle.
 
     Raises BundleError or DetectorError when a part does not work.
     """
     rgb = golden_crops(1, SQUARE_PX + 2 * MARGIN_PX)[0]
-    detector.judge_picture(rgb)
+    detector.score_image(rgb)
     box = np.array([MARGIN_PX, MARGIN_PX, MARGIN_PX + SQUARE_PX, MARGIN_PX + SQUARE_PX], np.float32)
     keypoints = np.asarray(TEMPLATE + MARGIN_PX, np.float32)
-    detector.judge_faces(rgb, [Face(box, keypoints, 1.0)])
+    detector.score_faces(rgb, [Face(box, keypoints, 1.0)])
 
 
 VARIABLE = "INSWAPPER_STATE_FILE"
 
 
-class Kept(BaseModel):
+class SavedThreshold(BaseModel):
     """The file's content. threshold: null when the administrator has set none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -48,14 +48,14 @@ class Kept(BaseModel):
     threshold: Annotated[float, Field(gt=0, le=1)] | None
 
 
-def read_kept(path: Path | None) -> float | None:
+def read_saved_threshold(path: Path | None) -> float | None:
     """The kept threshold; None without a file. Raises SettingsError for a broken one."""
     if path is None:
         return None
     if not path.parent.is_dir():
         raise SettingsError(f"{VARIABLE}: {path.parent}: no such folder")
     try:
-        return Kept.model_validate_json(path.read_bytes()).threshold
+        return SavedThreshold.model_validate_json(path.read_bytes()).threshold
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -88,7 +88,7 @@ RETRY_AFTER_S = 10
 
 
 @dataclass(frozen=True)
-class InForce:
+class ActiveDetector:
     """One consistent set; a request keeps the one it started with. threshold_source: who set the
     limit for "fake": bundle, setting or admin."""
 
@@ -100,8 +100,8 @@ class InForce:
 class Change:
     """What was in force before an administrator's order, None without a detector, and after."""
 
-    before: InForce | None
-    after: InForce
+    before: ActiveDetector | None
+    after: ActiveDetector
 
 
 class ServiceState:
@@ -115,29 +115,29 @@ class ServiceState:
         self.settings = settings
         self.fault = "the detector is still loading"
         self.draining = False
-        self._in_force: InForce | None = None
-        self._replaced: SwapDetector | None = None
-        self._admin_threshold = read_kept(settings.state_file)
+        self._active: ActiveDetector | None = None
+        self._previous: SwapDetector | None = None
+        self._admin_threshold = read_saved_threshold(settings.state_file)
         self._changing = threading.Lock()
 
     @property
-    def in_force(self) -> InForce:
+    def active(self) -> ActiveDetector:
         """Raises the 503 problem while there is no detector."""
-        if self._in_force is None:
+        if self._active is None:
             raise Problem(503, "no detector is loaded; see /ready", retry_after_s=RETRY_AFTER_S)
-        return self._in_force
+        return self._active
 
     @property
-    def loaded(self) -> InForce | None:
-        """As `in_force`, but None while there is no detector."""
-        return self._in_force
+    def loaded(self) -> ActiveDetector | None:
+        """As `active`, but None while there is no detector."""
+        return self._active
 
     @property
     def faults(self) -> list[str]:
         """Why no further requests should be sent here; empty when all is well."""
         if self.draining:
             return ["draining"]
-        return [] if self._in_force is not None else self.fault.splitlines()
+        return [] if self._active is not None else self.fault.splitlines()
 
     def start(self) -> None:
         """Load the detector; a failure is kept for /ready, since an administrator can mend it."""
@@ -153,21 +153,21 @@ class ServiceState:
         Raises the problems 409, when a change is under way, and 422.
         """
         with self._change():
-            before = self._in_force
+            before = self._active
             try:
                 after = self._load()
             except PipelineError as error:
                 raise Problem(422, f"the bundle was refused: {error}") from error
-            self._replaced = before.detector if before else None
+            self._previous = before.detector if before else None
             return Change(before, after)
 
     def roll_back(self) -> Change:
         """Put back what the last reload replaced. Raises the problem 409, also without such."""
         with self._change():
-            if self._replaced is None:
+            if self._previous is None:
                 raise Problem(409, "no bundle to go back to: none was replaced, or it is back")
-            before, after = self._in_force, self._put(self._replaced)
-            self._replaced = None
+            before, after = self._active, self._put(self._previous)
+            self._previous = None
             return Change(before, after)
 
     def set_threshold(self, threshold: float | None) -> Change:
@@ -177,9 +177,9 @@ class ServiceState:
         holds then.
         """
         with self._change():
-            before = self.in_force
+            before = self.active
             if self.settings.state_file is not None:
-                keep_or_refuse(self.settings.state_file, threshold)
+                save_or_refuse(self.settings.state_file, threshold)
             self._admin_threshold = threshold
             return Change(before, self._put(before.detector))
 
@@ -192,7 +192,7 @@ class ServiceState:
         finally:
             self._changing.release()
 
-    def _load(self) -> InForce:
+    def _load(self) -> ActiveDetector:
         threads = self.settings.threads or cpu_count()
         detector = load_swap_detector(self.settings, threads)
         warm_up(detector)
@@ -201,17 +201,17 @@ class ServiceState:
         LOG.info("bundle %s %s in force", bundle.spec.version, bundle.sha256[:12])
         return loaded
 
-    def _put(self, detector: SwapDetector) -> InForce:
+    def _put(self, detector: SwapDetector) -> ActiveDetector:
         threshold, source = None, "bundle"
         if self._admin_threshold is not None:
             threshold, source = self._admin_threshold, "admin"
         elif self.settings.threshold is not None:
             threshold, source = self.settings.threshold, "setting"
-        self._in_force = InForce(detector.with_threshold(threshold), source)
-        return self._in_force
+        self._active = ActiveDetector(detector.with_threshold(threshold), source)
+        return self._active
 
 
-def keep_or_refuse(path: Path, threshold: float | None) -> None:
+def save_or_refuse(path: Path, threshold: float | None) -> None:
     """Write the state file. Raises the problem 503 when that fails; the old content stays."""
     try:
         keep(path, threshold)

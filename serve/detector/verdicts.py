@@ -6,11 +6,11 @@ from typing import Literal
 from pipeline.decision.fusion import fuse_frames
 from pipeline.decision.thresholds import VERDICTS, Thresholds, Verdict, verdict
 
-PictureVerdict = Literal["real", "suspicious", "fake", "undecided", "no_face"]
-Judgement = tuple[PictureVerdict, float]
+ImageVerdict = Literal["real", "suspicious", "fake", "undecided", "no_face"]
+Judgement = tuple[ImageVerdict, float]
 
 
-def alarm(found: PictureVerdict) -> int:
+def alarm(found: ImageVerdict) -> int:
     """Rank of a verdict, higher = more alarming."""
     return ("no_face", *VERDICTS).index(found)
 

@@ -13,8 +13,8 @@ const VERDICTS = {
 
 const REASONS = {
   face_too_small: "The face is too small to judge: a swap leaves nothing to find at this size. A larger copy of the original helps; enlarging this one does not.",
-  too_soft: "The picture is too soft (blurred, strongly compressed or enlarged): a seam would be gone, so nothing is claimed. Look for a sharper original.",
-  no_surroundings: "The face fills the picture: the seam of a swap would lie outside it. It is held to limits of its own, and a mere doubt counts as undecided. A version with more around the head helps.",
+  too_soft: "The image is too soft (blurred, strongly compressed or enlarged): a seam would be gone, so nothing is claimed. Look for a sharper original.",
+  no_surroundings: "The face fills the image: the seam of a swap would lie outside it. It is held to limits of its own, and a mere doubt counts as undecided. A version with more around the head helps.",
 };
 
 const HEADS = {
@@ -22,9 +22,9 @@ const HEADS = {
   inswapper: "Network: INSwapper",
   boundary: "Network: paste boundary",
   seam: "Trees along the seam",
-  quality_pristine: "Picture quality: pristine",
-  quality_moderate: "Picture quality: moderate",
-  quality_heavy: "Picture quality: heavily degraded",
+  quality_pristine: "Image quality: pristine",
+  quality_moderate: "Image quality: moderate",
+  quality_heavy: "Image quality: heavily degraded",
 };
 
 const FAILURES = {
@@ -33,7 +33,7 @@ const FAILURES = {
   404: "The service does not know this job any more",
   408: "The upload came too slowly",
   413: "This file is beyond a limit of the service",
-  415: "This is no picture or video that the service reads",
+  415: "This is no image or video that the service reads",
   422: "This file cannot be read",
   429: "Too many requests in a short time",
   500: "The service failed",
@@ -57,7 +57,7 @@ const clock = (seconds) =>
 const bytes = (size) => (size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 const isVideo = (file) => file.type.startsWith("video/") || VIDEO_NAMES.test(file.name);
 
-const kindOf = (file) => (isVideo(file) ? "Video" : file.type.startsWith("image/") ? "Picture" : "File");
+const kindOf = (file) => (isVideo(file) ? "Video" : file.type.startsWith("image/") ? "Image" : "File");
 
 // ---------------------------------------------------------------- building blocks
 
@@ -92,7 +92,7 @@ function drawing(attributes, height, draw) {
 
 const text = (x, y, content, className = "") => svg("text", { x, y, class: className }, content);
 
-/** The verdict's shape around (x, y), the same on pictures, in tables and on the timeline. */
+/** The verdict's shape around (x, y), the same on images, in tables and on the timeline. */
 function outline(verdict, x, y, r) {
   const at = (...points) => `M${points.map(([dx, dy]) => `${x + r * dx} ${y + r * dy}`).join("L")}Z`;
   if (verdict === "fake") return at([0, -1.1], [1.1, 0.9], [-1.1, 0.9]);
@@ -231,7 +231,7 @@ async function finishedJob(id, signal, onJob) {
   return job.result;
 }
 
-async function judgePicture(file, signal, report) {
+async function scoreImage(file, signal, report) {
   const onSent = (share) => report(share < 1 ? "Sending" : "Judging", share < 1 ? share : null);
   return upload("detect?heatmap=true", file, { signal, onSent });
 }
@@ -256,7 +256,7 @@ function stageWords(job) {
   return job.frames_total ? `${stage}: ${job.frames_done} of ${job.frames_total}` : stage;
 }
 
-// ---------------------------------------------------------------- drawing on pictures
+// ---------------------------------------------------------------- drawing on images
 
 const MARKS = {
   fake: { fill: "#b42318", ink: "#ffffff", width: 3.5, dash: [] },
@@ -443,7 +443,7 @@ function possibleWords(possible) {
 function seamChart(evidence) {
   const bands = evidence.bands;
   const known = bands.flatMap((band) => [band.inside_db, band.outside_db]).filter((v) => v !== null);
-  if (!known.length) return el("p", { class: "quiet" }, "The picture shows too little around the face for it.");
+  if (!known.length) return el("p", { class: "quiet" }, "The image shows too little around the face for it.");
   const low = Math.floor(Math.min(...known) / 5) * 5;
   const high = Math.max(low + 5, Math.ceil(Math.max(...known) / 5) * 5);
   const label = bands.map((b, k) =>
@@ -536,13 +536,13 @@ function facesView(answer, onSelect) {
   return { list, panel, show };
 }
 
-// What the picture's verdict rests on: the highest score among the faces that share its verdict.
+// What the image's verdict rests on: the highest score among the faces that share its verdict.
 function decisive(faces, verdict) {
   const score = (k) => (faces[k].verdict === verdict ? 1 : 0) + faces[k].score;
   return faces.reduce((best, _, k) => (score(k) > score(best) ? k : best), 0);
 }
 
-// ---------------------------------------------------------------- pictures
+// ---------------------------------------------------------------- images
 
 const SHOWN_PX = 2400;
 
@@ -578,18 +578,18 @@ function bitmapOf(file, width, height) {
   return createImageBitmap(file, options).catch(() => null);
 }
 
-async function pictureView(file, answer) {
+async function imageView(file, answer) {
   const state = { selected: decisive(answer.faces, answer.verdict), showSeam: false, stretchSeam: false };
-  const canvas = el("canvas", { role: "img", "aria-label": `The picture. ${inWords(answer.faces) || "No face was found"}` });
+  const canvas = el("canvas", { role: "img", "aria-label": `The image. ${inWords(answer.faces) || "No face was found"}` });
   const stage = el("div", { class: "stage" }, canvas);
   const { width_px: width, height_px: height } = answer.image;
-  const picture = await bitmapOf(file, width, height);
+  const image = await bitmapOf(file, width, height);
   let scale = 1;
   const draw = () => {
     scale = Math.min(stage.clientWidth / width, Math.max(280, innerHeight * 0.62) / height, 3);
     const size = { width: width * scale, height: height * scale };
     const context = sized(canvas, size.width, size.height);
-    if (picture) context.drawImage(picture, 0, 0, size.width, size.height);
+    if (image) context.drawImage(image, 0, 0, size.width, size.height);
     drawFaces(context, answer.faces, { ...state, scale, size });
   };
   const select = (k, refocus = false) => {
@@ -609,11 +609,11 @@ async function pictureView(file, answer) {
   return [
     el("div", { class: "split" },
       el("div", {}, stage,
-        picture ? null : el("p", { class: "quiet" }, "This browser cannot show this format; the boxes are where the faces lie."),
+        image ? null : el("p", { class: "quiet" }, "This browser cannot show this format; the boxes are where the faces lie."),
         mapsOf(answer.faces).length ? seam.node : null),
       el("div", {}, headline(answer, `Score ${number(answer.score)}${answer.faces.length > 1 ? " (the worst face counts)" : ""}`), warningNotes(answer.warnings), faces.panel)),
     faces.list,
-    answerFacts(answer, [["Picture", `${width} × ${height} px, ${answer.image.format}${answer.image.orientation > 1 ? `, turned as its EXIF orientation ${answer.image.orientation} says` : ""}`]]),
+    answerFacts(answer, [["Image", `${width} × ${height} px, ${answer.image.format}${answer.image.orientation > 1 ? `, turned as its EXIF orientation ${answer.image.orientation} says` : ""}`]]),
   ];
 }
 
@@ -799,7 +799,7 @@ function tracksTable(answer, onShow) {
     `${track.scene + 1}`, badge(track.verdict), number(track.score), number(track.highest), `${track.faces.length}`] }));
   return [
     table("Faces followed within a scene, most alarming first", columns, rows, { tall: true }),
-    el("p", { class: "quiet" }, "Followed by where they are in the picture; nobody is recognised."),
+    el("p", { class: "quiet" }, "Followed by where they are in the image; nobody is recognised."),
   ];
 }
 
@@ -882,7 +882,7 @@ async function work() {
 class Card {
   constructor(file) {
     this.file = file;
-    this.name = file.name || "Pasted picture";
+    this.name = file.name || "Pasted image";
     this.answer = null;
     this.verdict = null;
     this.abort = new AbortController();
@@ -908,7 +908,7 @@ class Card {
     if (!cards.has(this)) return;
     this.showProgress();
     try {
-      const judge = isVideo(this.file) ? judgeVideo : judgePicture;
+      const judge = isVideo(this.file) ? judgeVideo : scoreImage;
       this.answer = await judge(this.file, this.abort.signal, (words, share) => this.report(words, share));
       await this.showAnswer();
     } catch (error) {
@@ -938,7 +938,7 @@ class Card {
   }
 
   async showAnswer() {
-    const view = isVideo(this.file) ? videoView : pictureView;
+    const view = isVideo(this.file) ? videoView : imageView;
     const parts = await view(this.file, this.answer);
     this.verdict = this.answer.verdict;
     this.body.replaceChildren(...parts.flat().filter(Boolean));

@@ -5,11 +5,10 @@ import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import SecretStr
 
 from serve import examples
-from serve.deps import Place, Workplace, workplace
-from serve.detector.state import Change, InForce
+from serve.deps import AppState, AppStateDep, app_state
+from serve.detector.state import ActiveDetector, Change
 from serve.problems import Problem, answered, documented, request_id_of
 from serve.schemas import AdminAnswer, ThresholdOrder, model_of, threshold_of
 from serve.web.logs import event
@@ -20,11 +19,7 @@ SCHEME = "bearer"
 
 def require_admin(request: Request) -> None:
     """Raises the problems 403, when no token is set, and 401."""
-    require_token(request, workplace(request).state.settings.admin_token)
-
-
-def require_token(request: Request, token: SecretStr | None) -> None:
-    """As `require_admin`."""
+    token = app_state(request).service.settings.admin_token
     if token is None:
         raise Problem(403, "INSWAPPER_ADMIN_TOKEN is not set on this service")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -46,7 +41,7 @@ router = APIRouter(
 @router.post("/reload-model")
 def reload_model(
     request: Request,
-    place: Place,
+    state: AppStateDep,
     rollback: Annotated[
         bool, Query(description="Put back what the last reload replaced, from memory.")
     ] = False,
@@ -54,28 +49,28 @@ def reload_model(
     """Verify the bundle on disk and exchange it; on any failure the old one goes on serving."""
     what = "rollback" if rollback else "reload"
     try:
-        change = place.state.roll_back() if rollback else place.state.reload()
+        change = state.service.roll_back() if rollback else state.service.reload()
     except Problem as problem:
-        place.metrics.reloads.labels(what, "refused").inc()
+        state.metrics.reloads.labels(what, "refused").inc()
         audit(request, f"{what} refused", reason=problem.detail)
         raise
-    place.metrics.reloads.labels(what, "done").inc()
+    state.metrics.reloads.labels(what, "done").inc()
     audit(request, what, old=_bundle_of(change.before), new=_bundle_of(change.after))
     # A restart reads what is on disk.
-    return _answer(place, change, persisted=not rollback)
+    return _answer(state, change, persisted=not rollback)
 
 
 @router.post("/threshold", responses=documented(400, 408, 503))
-def set_threshold(request: Request, order: ThresholdOrder, place: Place) -> AdminAnswer:
+def set_threshold(request: Request, order: ThresholdOrder, state: AppStateDep) -> AdminAnswer:
     """Change from which score a face is called fake; null takes that back."""
-    change = place.state.set_threshold(order.threshold)
+    change = state.service.set_threshold(order.threshold)
     audit(request, "threshold", old=_limit_of(change.before), new=_limit_of(change.after))
-    return _answer(place, change)
+    return _answer(state, change)
 
 
-def _answer(place: Workplace, change: Change, *, persisted: bool = True) -> AdminAnswer:
+def _answer(state: AppState, change: Change, *, persisted: bool = True) -> AdminAnswer:
     after = change.after
-    kept = after.threshold_source != "admin" or place.state.settings.state_file is not None
+    kept = after.threshold_source != "admin" or state.service.settings.state_file is not None
     return AdminAnswer(
         threshold=threshold_of(after), model=model_of(after), persisted=persisted and kept
     )
@@ -86,15 +81,15 @@ def audit(request: Request, what: str, **fields: Any) -> None:
     event(AUDIT, logging.WARNING, "audit", what=what, **fields, request_id=request_id_of(request))
 
 
-def _bundle_of(in_force: InForce | None) -> str | None:
-    if in_force is None:
+def _bundle_of(active: ActiveDetector | None) -> str | None:
+    if active is None:
         return None
-    bundle = in_force.detector.bundle
+    bundle = active.detector.bundle
     return f"{bundle.spec.version} {bundle.sha256[:12]}"
 
 
-def _limit_of(in_force: InForce | None) -> str | None:
-    if in_force is None:
+def _limit_of(active: ActiveDetector | None) -> str | None:
+    if active is None:
         return None
-    fake_from = in_force.detector.decision.thresholds.fake_from
-    return f"{fake_from:.6g} ({in_force.threshold_source})"
+    fake_from = active.detector.decision.thresholds.fake_from
+    return f"{fake_from:.6g} ({active.threshold_source})"

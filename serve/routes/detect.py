@@ -9,18 +9,18 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from pipeline.runtime.errors import DecodeError
 from serve import examples
-from serve.deps import FILE, FILES, Heatmap, Place, Workplace, within_rate
-from serve.detector.images import decode_picture
-from serve.detector.state import InForce
+from serve.deps import FILE, FILES, AppState, AppStateDep, Heatmap, within_rate
+from serve.detector.images import decode_image
+from serve.detector.state import ActiveDetector
 from serve.problems import Problem, answered, documented, problem_of, request_id_of
 from serve.schemas import (
     BatchAnswer,
     BatchItem,
     DetectAnswer,
+    ImageAnswer,
     ImageFacts,
-    PictureAnswer,
+    image_members,
     model_of,
-    picture_members,
     threshold_of,
 )
 from serve.web.uploads import documented_upload, uploaded
@@ -34,18 +34,18 @@ router = APIRouter(
 
 @router.post("/detect", responses=answered(examples.DETECT), openapi_extra=documented_upload(FILE))
 async def detect(
-    request: Request, response: Response, place: Place, heatmap: Heatmap = False
+    request: Request, response: Response, state: AppStateDep, heatmap: Heatmap = False
 ) -> DetectAnswer:
-    """Judge the faces of one picture; the worst face counts. No face is an answer, not an error."""
-    in_force = place.state.in_force
-    place.lane.refuse_if_full()
+    """Judge the faces of one image; the worst face counts. No face is an answer, not an error."""
+    active = state.service.active
+    state.inference_queue.refuse_if_full()
     async with uploaded(request, FILE, max_files=1) as (stream,):
-        answer = await judge_upload(place, in_force, stream, heatmap)
+        answer = await score_upload(state, active, stream, heatmap)
     response.headers["Server-Timing"] = server_timing(answer.timing_ms)
     return DetectAnswer(
         request_id=request_id_of(request),
-        threshold=threshold_of(in_force),
-        model=model_of(in_force),
+        threshold=threshold_of(active),
+        model=model_of(active),
         **dict(answer),
     )
 
@@ -56,15 +56,15 @@ async def detect(
     openapi_extra=documented_upload(FILES, several=True),
 )
 async def detect_batch(
-    request: Request, response: Response, place: Place, heatmap: Heatmap = False
+    request: Request, response: Response, state: AppStateDep, heatmap: Heatmap = False
 ) -> BatchAnswer:
-    """Judge several pictures, each by itself; 422 when none of them can be used."""
+    """Judge several images, each by itself; 422 when none of them can be used."""
     started = time.perf_counter()
-    in_force = place.state.in_force
-    place.lane.refuse_if_full()
-    async with uploaded(request, FILES, place.state.settings.max_batch_files) as streams:
+    active = state.service.active
+    state.inference_queue.refuse_if_full()
+    async with uploaded(request, FILES, state.service.settings.max_batch_files) as streams:
         items = [
-            await _item(place, in_force, index, stream, heatmap)
+            await _item(state, active, index, stream, heatmap)
             for index, stream in enumerate(streams)
         ]
     if all(item.result is None for item in items):
@@ -75,8 +75,8 @@ async def detect_batch(
     response.headers["Server-Timing"] = server_timing(timings)
     return BatchAnswer(
         request_id=request_id_of(request),
-        threshold=threshold_of(in_force),
-        model=model_of(in_force),
+        threshold=threshold_of(active),
+        model=model_of(active),
         items=items,
     )
 
@@ -86,26 +86,26 @@ def server_timing(timing_ms: Mapping[str, float]) -> str:
     return ", ".join(f"{name};dur={duration:.2f}" for name, duration in timing_ms.items())
 
 
-async def judge_upload(
-    place: Workplace, in_force: InForce, stream: BinaryIO, heatmap: bool
-) -> PictureAnswer:
-    """Decode a picture beside the lane, judge it in the lane. Raises DecodeError or the 503."""
+async def score_upload(
+    state: AppState, active: ActiveDetector, stream: BinaryIO, heatmap: bool
+) -> ImageAnswer:
+    """Decode an image, then score it when its turn comes. Raises DecodeError or the problem 503."""
     started = time.perf_counter()
-    async with place.lane.place():
+    async with state.inference_queue.slot():
         entered = time.perf_counter()
-        picture = await asyncio.to_thread(
-            decode_picture, stream, place.state.settings.max_image_pixels
+        image = await asyncio.to_thread(
+            decode_image, stream, state.service.settings.max_image_pixels
         )
         decoded = time.perf_counter()
-        timed = await place.lane.run(lambda: in_force.detector.judge_picture(picture.rgb))
+        timed = await state.inference_queue.run(lambda: active.detector.score_image(image.rgb))
     queue_ms = 1000 * (entered - started) + timed.queue_ms
-    answer = PictureAnswer(
-        **picture_members(timed.value, in_force.detector if heatmap else None),
+    answer = ImageAnswer(
+        **image_members(timed.value, active.detector if heatmap else None),
         image=ImageFacts(
-            width_px=picture.rgb.shape[1],
-            height_px=picture.rgb.shape[0],
-            format=picture.file_format,
-            orientation=picture.orientation,
+            width_px=image.rgb.shape[1],
+            height_px=image.rgb.shape[0],
+            format=image.file_format,
+            orientation=image.orientation,
         ),
         timing_ms={
             "decode": round(1000 * (decoded - entered), 2),
@@ -113,17 +113,17 @@ async def judge_upload(
             "inference": round(timed.compute_ms, 2),
             "total": round(1000 * (time.perf_counter() - started), 2),
         },
-        warnings=[*in_force.detector.warnings, *picture.warnings, *timed.value.warnings],
+        warnings=[*active.detector.warnings, *image.warnings, *timed.value.warnings],
     )
-    place.metrics.count_picture(answer)
+    state.metrics.count_image(answer)
     return answer
 
 
 async def _item(
-    place: Workplace, in_force: InForce, index: int, stream: BinaryIO, heatmap: bool
+    state: AppState, active: ActiveDetector, index: int, stream: BinaryIO, heatmap: bool
 ) -> BatchItem:
     try:
-        answer = await judge_upload(place, in_force, stream, heatmap)
+        answer = await score_upload(state, active, stream, heatmap)
     except DecodeError as error:
         problem = problem_of(error)
         return BatchItem(index=index, status=problem.status_code, error=problem.detail)

@@ -17,7 +17,7 @@ POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        # The icon is a data: address; pictures and videos are the user's own files as blob:.
+        # The icon is a data: address; images and videos are the user's own files as blob:.
         "img-src 'self' blob: data:",
         "media-src blob:",
         "connect-src 'self'",

@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from serve import examples
-from serve.deps import FILE, Heatmap, Place, Workplace, within_rate
-from serve.detector.state import InForce
+from serve.deps import FILE, AppState, AppStateDep, Heatmap, within_rate
+from serve.detector.state import ActiveDetector
 from serve.jobs import Job, Work
 from serve.problems import RETRY_AFTER_S, Problem, answered, documented, request_id_of
 from serve.routes.detect import server_timing
@@ -62,7 +62,7 @@ Prefer = Annotated[
 async def detect_video(
     request: Request,
     response: Response,
-    place: Place,
+    state: AppStateDep,
     prefer: Prefer = None,
     heatmap: Heatmap = False,
 ) -> VideoAnswer | JSONResponse:
@@ -71,31 +71,31 @@ async def detect_video(
     A short video is answered at once. A long one, one that does not tell its length, and any with
     `Prefer: respond-async` becomes a job, which `Location` names.
     """
-    in_force = place.state.in_force
-    place.jobs.refuse_if_full()
+    active = state.service.active
+    state.jobs.refuse_if_full()
     wished = wants_job(prefer or [])
     async with uploaded(request, FILE, max_files=1) as (stream,):
-        with place.jobs.entering():
+        with state.jobs.entering():
             upload = HeldUpload(stream)
-            work = partial(_judge, place, in_force, upload, request_id_of(request), heatmap)
-            job, length_s = await _start(place, upload, request_id_of(request), work)
-    if wished or not 0 < length_s <= place.state.settings.sync_video_s:
+            work = partial(_judge, state, active, upload, request_id_of(request), heatmap)
+            job, length_s = await _start(state, upload, request_id_of(request), work)
+    if wished or not 0 < length_s <= state.service.settings.sync_video_s:
         return _accepted(job, request_id_of(request), wished)
-    answer = await _answer_now(request, place, job)
+    answer = await _answer_now(request, state, job)
     response.headers["Server-Timing"] = server_timing(answer.timing_ms)
     return answer
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"], responses=answered(examples.JOB) | JOB_PROBLEMS)
-def get_job(job_id: str, request: Request, place: Place) -> JobAnswer:
+def get_job(job_id: str, request: Request, state: AppStateDep) -> JobAnswer:
     """How far a job is, and its result once it is done."""
-    return place.jobs.find(job_id).answer(request_id_of(request))
+    return state.jobs.find(job_id).answer(request_id_of(request))
 
 
 @router.delete("/jobs/{job_id}", tags=["jobs"], status_code=204, responses=JOB_PROBLEMS)
-async def delete_job(job_id: str, place: Place) -> Response:
+async def delete_job(job_id: str, state: AppStateDep) -> Response:
     """Cancel a job that is not finished and forget it; its video is deleted at once."""
-    await place.jobs.forget(place.jobs.find(job_id))
+    await state.jobs.forget(state.jobs.find(job_id))
     return Response(status_code=204)
 
 
@@ -114,11 +114,11 @@ async def delete_job(job_id: str, place: Place) -> Response:
         }
     },
 )
-async def job_events(job_id: str, request: Request, place: Place) -> EventSourceResponse:
+async def job_events(job_id: str, request: Request, state: AppStateDep) -> EventSourceResponse:
     """Follow a job as server-sent events; the stream ends early when the service ends."""
     ending = anyio.Event()
     return EventSourceResponse(
-        _events(place.jobs.find(job_id), request_id_of(request), ending),
+        _events(state.jobs.find(job_id), request_id_of(request), ending),
         ping=KEEP_ALIVE_S,
         ping_message_factory=lambda: ServerSentEvent(comment="keep-alive"),
         shutdown_event=ending,
@@ -133,36 +133,36 @@ def wants_job(prefer: list[str]) -> bool:
 
 
 async def _start(
-    place: Workplace, upload: HeldUpload, request_id: str, work: Work
+    state: AppState, upload: HeldUpload, request_id: str, work: Work
 ) -> tuple[Job, float]:
     """The job that does the work on the upload and closes it, and the length it tells."""
     try:
         if not is_video(upload.path):
             raise Problem(415, "not a video of a known format")
-        length_s = await place.videos.length_s(upload.fd)
+        length_s = await state.videos.length_s(upload.fd)
     except BaseException:
         upload.close()
         raise
-    return place.jobs.start(request_id, work, upload.close), length_s
+    return state.jobs.start(request_id, work, upload.close), length_s
 
 
 async def _judge(
-    place: Workplace,
-    in_force: InForce,
+    state: AppState,
+    active: ActiveDetector,
     upload: HeldUpload,
     request_id: str,
     heatmap: bool,
     report: Report,
 ) -> VideoAnswer:
     started = time.perf_counter()
-    detector = in_force.detector
-    result = await place.videos.judge(detector, upload.fd, report)
+    detector = active.detector
+    result = await state.videos.judge(detector, upload.fd, report)
 
     def answer() -> VideoAnswer:
         return VideoAnswer(
             request_id=request_id,
-            threshold=threshold_of(in_force),
-            model=model_of(in_force),
+            threshold=threshold_of(active),
+            model=model_of(active),
             **video_members(result, detector if heatmap else None),
             timing_ms={"total": round(1000 * (time.perf_counter() - started), 2)},
             warnings=[*detector.warnings, *result.warnings],
@@ -170,7 +170,7 @@ async def _judge(
 
     # With hundreds of seam maps this takes long enough to be felt by other requests.
     made = await asyncio.to_thread(answer)
-    place.metrics.count_video(made)
+    state.metrics.count_video(made)
     return made
 
 
@@ -181,9 +181,9 @@ def _accepted(job: Job, request_id: str, wished: bool) -> JSONResponse:
     return JSONResponse(job.answer(request_id).model_dump(mode="json"), 202, headers)
 
 
-async def _answer_now(request: Request, place: Workplace, job: Job) -> VideoAnswer:
+async def _answer_now(request: Request, state: AppState, job: Job) -> VideoAnswer:
     """The result of a job that nobody else hears of. Raises its problem, or 503 without a turn."""
-    deadline_s = place.state.settings.deadline_s
+    deadline_s = state.service.settings.deadline_s
     try:
         try:
             async with asyncio.timeout(deadline_s):
@@ -194,7 +194,7 @@ async def _answer_now(request: Request, place: Workplace, job: Job) -> VideoAnsw
         while not job.ended:
             await _change(request, job)
     finally:
-        await place.jobs.forget(job)
+        await state.jobs.forget(job)
     if job.result is not None:
         return job.result
     raise job.problem or _unavailable("the service is ending")

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from pipeline.core.arrays import ImageU8
 from pipeline.frames.scenes import Scene
 from pipeline.runtime.errors import DecodeError, TooLargeError
-from pipeline.views.preprocess import ImageU8
 from serve.settings import PREFIX, Settings
 from serve.video.child import ERRORS, MEMORY
 from serve.video.files import VideoLimits

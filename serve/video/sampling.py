@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.arrays import ImageU8
 from pipeline.frames.scenes import Scene, detect_scenes, sample_indices
 from pipeline.media.video import read_frames
-from pipeline.views.preprocess import ImageU8
 from serve.video.files import VideoLimits
 
 Picks = tuple[tuple[int, int], ...]

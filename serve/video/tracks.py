@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.decision.thresholds import Thresholds, Verdict
-from serve.detector.inference import PictureResult
+from serve.detector.inference import ImageResult
 from serve.detector.verdicts import alarm, counted, mean_verdict
 
 # Samples lie far apart (a sixth of a scene), so a face has moved; heads side by side do not overlap
@@ -50,16 +50,16 @@ class Track:
 
 
 def tracks_of(
-    pictures: Sequence[PictureResult], scenes: Sequence[int], thresholds: Thresholds
+    images: Sequence[ImageResult], scenes: Sequence[int], thresholds: Thresholds
 ) -> tuple[Track, ...]:
     """The tracks of sampled frames in their order, the most alarming first.
 
     scenes: the scene of each frame.
     """
-    boxes = [np.array([f.face.box_xyxy for f in p.faces]).reshape(-1, 4) for p in pictures]
+    boxes = [np.array([f.face.box_xyxy for f in p.faces]).reshape(-1, 4) for p in images]
     tracks = []
     for number, sightings in enumerate(follow(boxes, scenes)):
-        faces = [pictures[frame].faces[face] for frame, face in sightings]
+        faces = [images[frame].faces[face] for frame, face in sightings]
         judgements = [(face.verdict, face.score) for face in faces]
         decision, score = mean_verdict(judgements, thresholds)
         scene = scenes[sightings[0][0]]

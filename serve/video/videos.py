@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from loky import cpu_count
 
 from pipeline.bundle.load import FrameSampling
+from pipeline.core.arrays import ImageU8
 from pipeline.decision.thresholds import Thresholds
 from pipeline.frames.scenes import Scene
 from pipeline.runtime.errors import DecodeError
-from pipeline.views.preprocess import ImageU8
-from serve.detector.inference import PictureResult, SwapDetector
-from serve.detector.verdicts import PictureVerdict, alarm, mean_verdict
+from serve.detector.inference import ImageResult, SwapDetector
+from serve.detector.verdicts import ImageVerdict, alarm, mean_verdict
 from serve.settings import Settings
 from serve.video.files import VideoLimits, probed
 from serve.video.sampling import SamplePlan, Sampling, plan_samples, sampled_frames
@@ -53,7 +53,7 @@ class FrameResult:
     frame_index: int
     timestamp_s: float
     scene: int
-    result: PictureResult
+    result: ImageResult
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -74,7 +74,7 @@ class SceneResult:
 
     start: int
     stop: int
-    verdict: PictureVerdict
+    verdict: ImageVerdict
     score: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class VideoResult:
     score, which a short swap raises and a long real rest does not hide; None without any face.
     tracks: single faces through their scenes, the most alarming first."""
 
-    verdict: PictureVerdict
+    verdict: ImageVerdict
     score: float | None
     highest_scene: int | None
     scenes: tuple[SceneResult, ...]
@@ -102,7 +102,7 @@ class VideoResult:
     warnings: tuple[str, ...] = ()
 
 
-def judge_video(
+def score_video(
     detector: SwapDetector, path: Path, settings: Settings, pool: Executor, workers: int
 ) -> VideoResult:
     """Judge a video of at most `max_video_s`, read in this process. workers: frames at a time.
@@ -117,7 +117,7 @@ def judge_video(
         probed(path, limits)
         plan = plan_samples(path, sampling, threads)
         stream = sampled_frames(path, plan.picks, limits, threads)
-        frames = _judged_frames(detector, plan, stream, pool, workers)
+        frames = _scored_frames(detector, plan, stream, pool, workers)
         return summary(
             plan.scenes, tuple(frames), detector.decision.thresholds, warnings=plan.warnings
         )
@@ -166,14 +166,14 @@ def summary(
 
 def _mean(
     frames: Sequence[FrameResult], thresholds: Thresholds
-) -> tuple[PictureVerdict, float | None]:
+) -> tuple[ImageVerdict, float | None]:
     """Verdict and mean score of the frames with a face."""
     results = [f.result for f in frames]
     judgements = [(r.verdict, r.score) for r in results if r.score is not None]
     return mean_verdict(judgements, thresholds) if judgements else ("no_face", None)
 
 
-def _judged_frames(
+def _scored_frames(
     detector: SwapDetector,
     plan: SamplePlan,
     stream: Iterator[tuple[int, float, ImageU8]],
@@ -184,6 +184,6 @@ def _judged_frames(
 
     def judge(frame: tuple[int, float, ImageU8]) -> FrameResult:
         index, timestamp_s, rgb = frame
-        return FrameResult(index, timestamp_s, scene_of[index], detector.judge_picture(rgb))
+        return FrameResult(index, timestamp_s, scene_of[index], detector.score_image(rgb))
 
     yield from map_in_order(pool, judge, stream, ahead=2 * workers)

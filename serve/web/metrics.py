@@ -1,4 +1,4 @@
-"""What Prometheus may know: counts and durations, never anything about a picture or a client."""
+"""What Prometheus may know: counts and durations, never anything about an image or a client."""
 
 from collections.abc import Iterator
 
@@ -12,18 +12,18 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from serve.detector.lane import Lane
+from serve.detector.inference_queue import InferenceQueue
 from serve.detector.state import ServiceState
-from serve.schemas import PictureAnswer, VideoAnswer
+from serve.schemas import ImageAnswer, VideoAnswer
 
-# A picture takes some ten milliseconds, a full queue seconds, a video a minute.
+# An image takes some ten milliseconds, a full queue seconds, a video a minute.
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class Metrics:
     """The instruments of one app, in a registry of their own."""
 
-    def __init__(self, state: ServiceState, lane: Lane) -> None:
+    def __init__(self, state: ServiceState, inference_queue: InferenceQueue) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "inswapper_requests",
@@ -32,11 +32,11 @@ class Metrics:
             registry=registry,
         )
         self.request_s = _seconds("request", "From head to answer.", registry, "route")
-        self.decode_s = _seconds("decode", "Decoding one picture.", registry)
-        self.queue_s = _seconds("queue", "Waiting of one picture for its turn.", registry)
-        self.inference_s = _seconds("inference", "Computing on one picture.", registry)
-        self.pictures = Counter(
-            "inswapper_pictures", "Judged pictures.", ["verdict"], registry=registry
+        self.decode_s = _seconds("decode", "Decoding one image.", registry)
+        self.queue_s = _seconds("queue", "Waiting of one image for its turn.", registry)
+        self.inference_s = _seconds("inference", "Computing on one image.", registry)
+        self.images = Counter(
+            "inswapper_pictures", "Judged images.", ["verdict"], registry=registry
         )
         self.faces = Counter(
             "inswapper_faces",
@@ -49,10 +49,10 @@ class Metrics:
             "inswapper_reloads", "Exchanges of the bundle.", ["what", "outcome"], registry=registry
         )
         ProcessCollector(registry=registry)
-        registry.register(_Now(state, lane))
+        registry.register(_Now(state, inference_queue))
 
-    def count_picture(self, answer: PictureAnswer) -> None:
-        self.pictures.labels(answer.verdict).inc()
+    def count_image(self, answer: ImageAnswer) -> None:
+        self.images.labels(answer.verdict).inc()
         for face in answer.faces:
             self.faces.labels(face.verdict).inc()
         self.decode_s.observe(answer.timing_ms["decode"] / 1000)
@@ -73,16 +73,14 @@ class Metrics:
 class _Now(Collector):
     """What is asked for at the moment of a scrape, so that it never lags behind."""
 
-    def __init__(self, state: ServiceState, lane: Lane) -> None:
+    def __init__(self, state: ServiceState, inference_queue: InferenceQueue) -> None:
         self._state = state
-        self._lane = lane
+        self._queue = inference_queue
 
     def collect(self) -> Iterator[Metric]:
         faults = self._state.faults
         yield _gauge("ready", "1 while /ready says 200.", float(not faults))
-        yield _gauge(
-            "queue_length", "Pictures in the house, waiting or at work.", self._lane.inside
-        )
+        yield _gauge("queue_length", "Images in the house, waiting or at work.", self._queue.inside)
         model = GaugeMetricFamily(
             "inswapper_model_info",
             "The bundle in force.",

@@ -30,7 +30,7 @@ GROUPS = (
     "training_step",
     "scene_scan",
     "face_crops",
-    "picture_verdict",
+    "image_verdict",
     "video_verdict",
     "rebuild",
 )

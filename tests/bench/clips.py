@@ -9,9 +9,9 @@ import av
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import ImageU8
 from pipeline.training.sample.cast import ASTRONAUT, HOPPER, TABLE
-from pipeline.training.sample.sources import read_picture
-from pipeline.views.preprocess import ImageU8
+from pipeline.training.sample.sources import read_image
 
 FPS = 25
 SCENE_S = 4
@@ -38,7 +38,7 @@ def frames(width: int, height: int, count: int) -> Iterator[ImageU8]:
     """(height, width, 3) uint8, `count` of them."""
     noise = np.random.default_rng(5).normal(0, GRAIN_SIGMA, (height + 64, width + 64, 3))
     grain = noise.round().astype(np.int8)
-    photos = [_covering(read_picture(origin), width, height) for origin in PHOTOS]
+    photos = [_covering(read_image(origin), width, height) for origin in PHOTOS]
     for index in range(count):
         scene, moment = divmod(index, SCENE_S * FPS)
         photo = photos[scene % len(photos)][:, :: 1 if scene // len(photos) % 2 == 0 else -1]

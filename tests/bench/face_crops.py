@@ -9,10 +9,11 @@ from typing import Any
 import cv2
 from loky import cpu_count
 
+from pipeline.core.arrays import ImageU8
 from pipeline.faces.detector import find_faces
 from pipeline.faces.load import load_detector
 from pipeline.runtime.params import load_params
-from pipeline.views.preprocess import ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 from tests.bench.clips import FPS, SCENE_S, frames
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, skipped
@@ -29,12 +30,12 @@ def rows(options: Options) -> list[Row]:
     pack = options.insightface_pack
     if pack is None or not any(pack.glob("*.onnx")):
         return [skipped(WORK, "no pack of insightface models (--insightface-pack FOLDER)")]
-    pictures = faces_in_frames()
+    images = faces_in_frames()
     cv2.setNumThreads(cpu_count())
     find, analysis = our_faces(), face_analysis(pack)
     works = {
-        "ours": lambda: [find(rgb) for rgb in pictures],
-        "theirs": lambda: [analysis.get(rgb[:, :, ::-1]) for rgb in pictures],
+        "ours": lambda: [find(rgb) for rgb in images],
+        "theirs": lambda: [analysis.get(rgb[:, :, ::-1]) for rgb in images],
     }
     found = timed(works, options.rounds)
     models = ", ".join(sorted(path.name for path in pack.glob("*.onnx")))

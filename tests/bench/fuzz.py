@@ -1,4 +1,4 @@
-"""Mutated pictures and videos through the decoders: `python -m tests.bench.fuzz --seconds 600`.
+"""Mutated images and videos through the decoders: `python -m tests.bench.fuzz --seconds 600`.
 
 Each input must be decoded or refused with a DecodeError, within limits on time and memory. The
 work is done in a child process, so that a crash or a hang is a finding like any other. Input number
@@ -20,9 +20,9 @@ from pathlib import Path
 from pipeline.frames.scenes import detect_scenes
 from pipeline.media.video import probe
 from pipeline.runtime.errors import DecodeError
-from serve.detector.images import decode_picture, is_picture
+from serve.detector.images import decode_image, is_image
 from serve.video.files import is_video
-from tests.support.damaged_files import mutated, picture_seeds, video_seeds
+from tests.support.damaged_files import image_seeds, mutated, video_seeds
 
 MAX_PIXELS = 1_000_000
 MOST_CPU_S = 5.0
@@ -33,8 +33,8 @@ ADDRESS_SPACE_BYTES = 8 * 1024**3
 
 
 def seeds_of(kind: str) -> list[bytes]:
-    """kind: "pictures" or "videos"."""
-    return list((picture_seeds if kind == "pictures" else video_seeds)().values())
+    """kind: "images" or "videos"."""
+    return list((image_seeds if kind == "images" else video_seeds)().values())
 
 
 def fuzz(kind: str, first: int, count: int, seconds: float) -> Iterator[tuple[int, str]]:
@@ -78,7 +78,7 @@ def _examine_all(kind: str, first: int, stop: int, deadline: float, reports: Con
     # Pillow warns and libtiff prints about nearly every damaged TIFF.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     seeds = seeds_of(kind)
-    examine = _decode_picture if kind == "pictures" else _decode_video
+    examine = _decode_image if kind == "images" else _decode_video
     for seed in seeds:  # what the seeds themselves take is no finding
         examine(seed)
     resting_mb = _peak_mb()
@@ -105,9 +105,9 @@ def _fault(examine: Callable[[bytes], None], content: bytes, resting_mb: float) 
     return f"took {memory_mb:.0f} MB" if memory_mb > MOST_MEMORY_MB else ""
 
 
-def _decode_picture(content: bytes) -> None:
-    if is_picture(io.BytesIO(content)):
-        decode_picture(io.BytesIO(content), MAX_PIXELS)
+def _decode_image(content: bytes) -> None:
+    if is_image(io.BytesIO(content)):
+        decode_image(io.BytesIO(content), MAX_PIXELS)
 
 
 def _decode_video(content: bytes) -> None:
@@ -128,12 +128,12 @@ def _peak_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600, help="half of them for each kind")
-    parser.add_argument("--kind", choices=["pictures", "videos"], action="append")
+    parser.add_argument("--kind", choices=["images", "videos"], action="append")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=sys.maxsize)
     parser.add_argument("--save", type=Path, help="write the bytes of the first input there")
     arguments = parser.parse_args()
-    kinds = arguments.kind or ["pictures", "videos"]
+    kinds = arguments.kind or ["images", "videos"]
     if arguments.save:
         arguments.save.write_bytes(mutated(seeds_of(kinds[0]), arguments.first))
     faults = 0

@@ -26,8 +26,9 @@ import psutil
 import yaml
 
 from pipeline.core.files import write_json
-from pipeline.runtime.cli import run_stage, worker_count
+from pipeline.runtime.cli import run_stage
 from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.workers import worker_count
 from tests.support.imports import ROOT
 
 REPORT = Path("metrics/growth.json")

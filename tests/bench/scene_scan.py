@@ -11,11 +11,11 @@ import av
 import cv2
 from loky import cpu_count
 
+from pipeline.core.arrays import ImageU8
 from pipeline.frames.sampling import scene_frames
 from pipeline.frames.scenes import detect_scenes
-from pipeline.media.video import THREADS_A_CORE
+from pipeline.media.video import THREADS_PER_CORE
 from pipeline.runtime.params import load_params
-from pipeline.views.preprocess import ImageU8
 from tests.bench.clips import write_clip
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster, longer, number
@@ -119,7 +119,7 @@ def bare_decode(clip: Path, wanted: Sequence[int]) -> list[ImageU8]:
     chosen = set(wanted)
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
-        stream.codec_context.thread_count = THREADS_A_CORE * cpu_count()
+        stream.codec_context.thread_count = THREADS_PER_CORE * cpu_count()
         stream.thread_type = "AUTO"
         return [
             frame.to_ndarray(format="rgb24")

@@ -24,8 +24,8 @@ from pipeline.training.loop.schedule import FROM_SCRATCH, parameter_groups
 from pipeline.training.loop.train import Inputs, Run
 from pipeline.training.network.hardware import keep_freed_memory, same_bits
 from pipeline.training.network.model import build_model
+from pipeline.training.pairs.images import trained_preprocess
 from pipeline.training.pairs.sampler import PairSampler
-from pipeline.training.pairs.scenes import trained_preprocess
 from pipeline.training.store.reader import open_zarr
 from pipeline.views.quality import QualityThresholds
 

@@ -1,4 +1,4 @@
-"""Swaps made in training, against what albumentations takes for the same pictures, on one core."""
+"""Swaps made in training, against what albumentations takes for the same images, on one core."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.core.labels import REAL
 from pipeline.runtime.params import load_params
 from pipeline.training.pairs.augment import Degradations
-from pipeline.training.store.reader import FaceStore, evenly, open_zarr, picture_of
+from pipeline.training.store.reader import FaceStore, evenly, image_of, open_zarr
 from pipeline.training.swaps.pseudo_swap import PseudoSwapper
-from pipeline.views.picture import Picture
+from pipeline.views.face_image import FaceImage
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster
 from tests.bench.timing import Works, timed
@@ -24,42 +24,42 @@ A_CORE = Goal(30, of="ours")
 
 def rows(options: Options) -> list[Row]:
     """Raises ManifestError without a packed split."""
-    pictures = context_pictures(open_zarr(Path("data/zarr/train.zarr")), PICTURES)
+    images = context_images(open_zarr(Path("data/zarr/train.zarr")), PICTURES)
     cv2.setNumThreads(1)
-    found = timed(swap_works(pictures), options.rounds)
+    found = timed(swap_works(images), options.rounds)
     return [
         faster(
             f"pseudo-swap of a {CONTEXT_PX}-px context, one core",
             "training's degradations by albumentations and codecs",
             found["swap"],
             found["degrade"],
-            len(pictures),
-            "pictures/s",
+            len(images),
+            "images/s",
             A_CORE,
         )
     ]
 
 
-def swap_works(pictures: Sequence[Picture]) -> Works:
+def swap_works(images: Sequence[FaceImage]) -> Works:
     """Each swap or degradation of a round differs, and from those of other rounds."""
     params = load_params()
     swapper, degradations = PseudoSwapper(params.pseudo_swap), Degradations(params.augment)
     seeds, others = count(), count()
 
     def swap() -> None:
-        for picture in pictures:
-            if picture.keypoints is not None:
+        for image in images:
+            if image.keypoints is not None:
                 rng = np.random.default_rng(next(seeds))
-                swapper.swap(picture.rgb, picture.keypoints, rng)
+                swapper.swap(image.rgb, image.keypoints, rng)
 
     def degrade() -> None:
-        for picture in pictures:
-            degradations.apply(picture, next(others))
+        for image in images:
+            degradations.apply(image, next(others))
 
     return {"swap": swap, "degrade": degrade}
 
 
-def context_pictures(store: FaceStore, most: int) -> list[Picture]:
+def context_images(store: FaceStore, most: int) -> list[FaceImage]:
     """Evenly spaced real faces with keypoints, the longer side of their contexts 512 px.
 
     Raises ValueError when the split has none.
@@ -68,5 +68,5 @@ def context_pictures(store: FaceStore, most: int) -> list[Picture]:
     known = np.array([face for face in reals if store.keypoints(int(face)) is not None], np.int64)
     if not len(known):
         raise ValueError("no real face with keypoints to swap")
-    pictures = [picture_of(store, int(face)) for face in evenly(known, most)]
-    return [one.resized(CONTEXT_PX / max(one.rgb.shape[:2])) for one in pictures]
+    images = [image_of(store, int(face)) for face in evenly(known, most)]
+    return [one.resized(CONTEXT_PX / max(one.rgb.shape[:2])) for one in images]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import face_crops, judges, swaps
+from tests.bench import face_crops, references, swaps
 from tests.bench.machine import machine
 from tests.bench.options import Options
 from tests.bench.rows import HEADINGS, Goal, Row, faster, longer, markdown, number, skipped
@@ -102,20 +102,20 @@ def test_what_is_not_there_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_a_row_measured_for_real(tmp_path: Path) -> None:
     store = packed_split(tmp_path, people=2, frames=2)
-    pictures = swaps.context_pictures(store, 3)
-    assert len(pictures) == 3
-    assert {max(picture.rgb.shape[:2]) for picture in pictures} == {swaps.CONTEXT_PX}
-    found = timed(swaps.swap_works(pictures), rounds=1)
+    images = swaps.context_images(store, 3)
+    assert len(images) == 3
+    assert {max(image.rgb.shape[:2]) for image in images} == {swaps.CONTEXT_PX}
+    found = timed(swaps.swap_works(images), rounds=1)
     assert set(found) == {"swap", "degrade"}
     assert all(timing.wall_s[0] > 0 for timing in found.values())
 
 
 def test_the_face_detector_in_torch_finds_what_ours_finds() -> None:
-    model = judges.insightface_detector()._model
+    model = references.insightface_detector()._model
     blob = np.random.default_rng(0).normal(size=(1, 3, 320, 320)).astype(np.float32)
     feed = {model.session.get_inputs()[0].name: blob}
     expected = model.session.run(None, feed)
-    found = judges.TorchSession(Path(model.model_file)).run([], feed)
+    found = references.TorchSession(Path(model.model_file)).run([], feed)
     assert len(found) == len(expected) == 9
     for ours, theirs in zip(found, expected, strict=True):
         assert np.allclose(ours, theirs, atol=1e-3)

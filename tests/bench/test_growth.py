@@ -1,4 +1,4 @@
-"""tests.bench.growth: slopes, copies that are other files with the same pictures, memory."""
+"""tests.bench.growth: slopes, copies that are other files with the same images, memory."""
 
 import subprocess
 import sys

@@ -49,12 +49,12 @@ def test_a_connection_closed_without_an_answer_is_counted() -> None:
 @pytest.mark.slow
 def test_a_whole_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSWAPPER_MODEL_PATH", str(write_bundle(tmp_path / "bundle")))
-    picture = encoded(photograph(512))
+    image = encoded(photograph(512))
     with running_service(tmp_path) as service:
-        upload = upload_of("/detect", "file", [picture])
+        upload = upload_of("/detect", "file", [image])
         replies = open_loop(service.port, upload, rate_hz=10, duration_s=1)
         assert [reply.status for reply in replies] == [200] * 10
-        assert reloads(service, picture, count=2)["errors"] == 0
+        assert reloads(service, image, count=2)["errors"] == 0
         found = soak(service, duration_s=1, requests=80)
     assert found["total"] >= 80
     assert found["unexpected"] == {}

@@ -1,4 +1,4 @@
-"""Training's input at two loader processes: our store, picture files, and bytes that need no codec.
+"""Training's input at two loader processes: our store, image files, and bytes that need no codec.
 
 What is read is what training reads: a face's surroundings, of which a view is cut.
 """
@@ -20,14 +20,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pipeline.core.arrays import ImageU8
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.loop.dataset import TrainDataset, init_worker
 from pipeline.training.loop.train import Inputs
+from pipeline.training.pairs.images import trained_preprocess
 from pipeline.training.pairs.sampler import Item
-from pipeline.training.pairs.scenes import trained_preprocess
 from pipeline.training.store.reader import FaceStore
 from pipeline.views.cut import cut_view
-from pipeline.views.preprocess import ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 from tests.bench.options import Options
 from tests.bench.rows import Goal, Row, faster
 from tests.bench.stepper import learning, pair_sampler, stored_inputs
@@ -50,7 +51,7 @@ def rows(options: Options) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, learning(params, inputs, plain=False) as call:
         works = {**loaders(inputs, params, Path(folder)), "step": lambda: call("step")}
         found = timed(works, options.few_rounds)
-    # One step takes a batch, the others read all pictures.
+    # One step takes a batch, the others read all images.
     found["step"] = found["step"].scaled(PICTURES / params.train.batch_size)
     return table(found)
 
@@ -108,7 +109,7 @@ class Views(Dataset[Tensor]):
 
 
 class FileViews(Dataset[Tensor]):
-    """The same from picture files that a CSV lists: path and box."""
+    """The same from image files that a CSV lists: path and box."""
 
     def __init__(self, manifest: Path, preprocess: Preprocess) -> None:
         self._table, self._preprocess = pd.read_csv(manifest), preprocess

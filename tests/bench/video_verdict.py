@@ -15,10 +15,10 @@ from pipeline.frames.scenes import Scene, sample_indices
 from serve.detector.inference import SwapDetector
 from serve.settings import load_settings
 from serve.video.sampling import plan_samples
-from serve.video.videos import judge_video, sampling_of
+from serve.video.videos import sampling_of, score_video
 from tests.bench.clips import FPS, write_clip
-from tests.bench.judges import served
 from tests.bench.options import Options
+from tests.bench.references import served
 from tests.bench.rows import Goal, Row, faster, longer
 from tests.bench.scene_scan import bare_decode
 from tests.bench.timing import timed
@@ -36,7 +36,7 @@ def rows(options: Options) -> list[Row]:
         clip = write_clip(Path(folder) / "clip.mp4", 1280, 720, CLIP_S)
         detector, settings = served(), load_settings()
         works: dict[str, Callable[[], object]] = {
-            "ours": lambda: judge_video(detector, clip, settings, pool, workers=1),
+            "ours": lambda: score_video(detector, clip, settings, pool, workers=1),
             "least": partial(least, detector, clip, sampled(detector, clip)),
             "plain": partial(scan_seek_judge, detector, clip),
             "every frame": partial(judge_every_frame, detector, clip, JUDGED_FRAMES),
@@ -62,7 +62,7 @@ def sampled(detector: SwapDetector, clip: Path) -> list[int]:
 def least(detector: SwapDetector, clip: Path, picks: list[int]) -> None:
     """What cannot be saved: every frame is decoded once, the sampled ones are judged."""
     for rgb in bare_decode(clip, picks):
-        detector.judge_picture(rgb)
+        detector.score_image(rgb)
 
 
 def scan_seek_judge(detector: SwapDetector, clip: Path) -> None:
@@ -73,7 +73,7 @@ def scan_seek_judge(detector: SwapDetector, clip: Path) -> None:
     for start, stop in scenes:
         for index in sample_indices(Scene(start.frame_num, stop.frame_num), count):
             capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-            detector.judge_picture(cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB))
+            detector.score_image(cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB))
     capture.release()
 
 
@@ -82,5 +82,5 @@ def judge_every_frame(detector: SwapDetector, clip: Path, count: int) -> None:
     capture = cv2.VideoCapture(str(clip))
     for found, bgr in islice(iter(capture.read, None), count):
         if found:
-            detector.judge_picture(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            detector.score_image(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
     capture.release()

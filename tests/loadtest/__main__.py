@@ -77,7 +77,7 @@ def main() -> None:
 
 def measure(reload_count: int, soak_s: float, soak_requests: int) -> dict[str, Any]:
     """Everything, one part after the other, against one process."""
-    picture = encoded(photograph())
+    image = encoded(photograph())
     report: dict[str, Any] = {"machine": machine()}
     report["bundle"] = read_spec(find_bundle(load_settings().model_path) / SPEC_FILE).version
     with tempfile.TemporaryDirectory() as folder, running_service(Path(folder)) as service:
@@ -85,9 +85,9 @@ def measure(reload_count: int, soak_s: float, soak_requests: int) -> dict[str, A
             "start": lambda: {"cold_start_s": service.cold_start_s},
             # In a fresh process: after anything else memory goes up and down for minutes.
             "soak": lambda: soak(service, soak_s, soak_requests),
-            "overhead": lambda: overhead(service, picture),
-            "overload": lambda: overload(service, picture),
-            "reloads": lambda: reloads(service, picture, reload_count),
+            "overhead": lambda: overhead(service, image),
+            "overload": lambda: overload(service, image),
+            "reloads": lambda: reloads(service, image, reload_count),
             "log": lambda: {"tracebacks": service.log.read_text().count("Traceback")},
         }
         for name, work in parts.items():

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pipeline.core.arrays import ImageU8
 from pipeline.media.video_writer import write_video
 from pipeline.training.sample.cast import ASTRONAUT
-from pipeline.training.sample.sources import read_picture
-from pipeline.views.preprocess import ImageU8
+from pipeline.training.sample.sources import read_image
 
 SIDE_PX = 1024
 # Gives about 250 kB at that side.
@@ -23,8 +23,8 @@ CLIP_FRAMES = 25
 
 def photograph(side_px: int = SIDE_PX) -> ImageU8:
     """(side, side, 3) uint8 with one face. Raises PackageError."""
-    picture = Image.fromarray(read_picture(ASTRONAUT))
-    return np.asarray(picture.resize((side_px, side_px), Image.Resampling.LANCZOS))
+    image = Image.fromarray(read_image(ASTRONAUT))
+    return np.asarray(image.resize((side_px, side_px), Image.Resampling.LANCZOS))
 
 
 def encoded(rgb: ImageU8, file_format: str = "JPEG") -> bytes:

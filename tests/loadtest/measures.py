@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from loky import cpu_count
 
-from serve.detector.images import decode_picture
+from serve.detector.images import decode_image
 from serve.detector.inference import load_swap_detector
 from serve.settings import load_settings
 from tests.loadtest.client import Client, Reply, Upload, closed_loop, open_loop, upload_of
@@ -27,15 +27,15 @@ OVERHEAD_ROUNDS = 100
 WARM_UP_ROUNDS = 5
 
 
-def overhead(service: Service, picture: bytes, rounds: int = OVERHEAD_ROUNDS) -> dict[str, Any]:
+def overhead(service: Service, image: bytes, rounds: int = OVERHEAD_ROUNDS) -> dict[str, Any]:
     """/detect against decoding and judging in this process, in turns and with equal settings."""
     settings = load_settings()
     detector = load_swap_detector(settings, settings.threads or cpu_count())
-    upload = upload_of("/detect", "file", [picture])
+    upload = upload_of("/detect", "file", [image])
 
     def direct() -> None:
-        read = decode_picture(io.BytesIO(picture), settings.max_image_pixels)
-        assert len(detector.judge_picture(read.rgb).faces) == 1
+        read = decode_image(io.BytesIO(image), settings.max_image_pixels)
+        assert len(detector.score_image(read.rgb).faces) == 1
 
     with Client(service.port) as client:
 
@@ -47,16 +47,16 @@ def overhead(service: Service, picture: bytes, rounds: int = OVERHEAD_ROUNDS) ->
         "direct_p50_ms": p50["direct"],
         "http_p50_ms": p50["http"],
         "http_by_direct": p50["http"] / p50["direct"],
-        "picture_kb": len(picture) / 1000,
+        "image_kb": len(image) / 1000,
     }
 
 
-def overload(service: Service, picture: bytes, rounds: int = OVERLOAD_ROUNDS) -> dict[str, Any]:
+def overload(service: Service, image: bytes, rounds: int = OVERLOAD_ROUNDS) -> dict[str, Any]:
     """The peak of a closed loop, then twice that rate whatever is answered, in turns.
 
     Goodput and peak are medians of the rounds, their ratio that of each round's own two.
     """
-    upload = upload_of("/detect", "file", [picture])
+    upload = upload_of("/detect", "file", [image])
     found = [_overload_once(service, upload) for _ in range(rounds)]
     peaks = [peak_hz for peak_hz, _, _, _ in found]
     ratios = [goodput_hz / peak_hz for peak_hz, goodput_hz, _, _ in found]
@@ -95,9 +95,9 @@ def _overload_once(
     return peak_hz, len(good) / OVERLOAD_S, replies, health
 
 
-def reloads(service: Service, picture: bytes, count: int = 50) -> dict[str, Any]:
+def reloads(service: Service, image: bytes, count: int = 50) -> dict[str, Any]:
     """Exchange the bundle again and again while clients send; nobody may notice."""
-    upload, stop = upload_of("/detect", "file", [picture]), threading.Event()
+    upload, stop = upload_of("/detect", "file", [image]), threading.Event()
     done: list[Reply] = []
 
     def reload() -> None:

@@ -25,17 +25,17 @@ Kind = tuple[str, Upload, int]
 def mixture() -> list[Kind]:
     """One round: name, request and the status it must get."""
     large, small = encoded(photograph()), encoded(photograph(512))
-    picture = ("picture", upload_of("/detect", "file", [large]), 200)
-    little = ("small picture", upload_of("/detect", "file", [small]), 200)
+    image = ("image", upload_of("/detect", "file", [large]), 200)
+    little = ("small image", upload_of("/detect", "file", [small]), 200)
     mapped = ("seam map", upload_of("/detect?heatmap=true", "file", [small]), 200)
     truncated = ("truncated", upload_of("/detect", "file", [large[: len(large) // 2]]), 422)
-    text = ("text", upload_of("/detect", "file", [b"no picture" * 5000]), 415)
+    text = ("text", upload_of("/detect", "file", [b"no image" * 5000]), 415)
     oversized = ("oversized", upload_of("/detect", "file", [oversized_png()]), 413)
-    batch = ("batch", upload_of("/detect/batch", "files", [small, b"no picture", small]), 200)
+    batch = ("batch", upload_of("/detect/batch", "files", [small, b"no image", small]), 200)
     video = ("video", upload_of("/detect/video", "file", [clip()]), 200)
     no_video = ("no video", upload_of("/detect/video", "file", [large]), 415)
     broken = [truncated, text, oversized, no_video]
-    return [*([picture, little, little, mapped, *broken, batch] * 8), video]
+    return [*([image, little, little, mapped, *broken, batch] * 8), video]
 
 
 def soak(service: Service, duration_s: float, requests: int) -> dict[str, Any]:

@@ -11,14 +11,14 @@ import pytest
 from pipeline.bundle.load import (
     SCHEMA_VERSION,
     Bundle,
-    golden_numbers,
+    golden_features,
     golden_seam,
     load_bundle,
     read_spec,
 )
 from pipeline.bundle.session import golden_crops
 from pipeline.runtime.errors import BundleError
-from pipeline.seam.numbers import number_names
+from pipeline.seam.features import feature_names
 from tests.support.bundle_parts import HEADS, PREPROCESS, SIZE, TREES, spec_of, tiny_graph, write
 from tests.support.bundles import file_entry
 
@@ -51,7 +51,7 @@ def test_a_sound_bundle_answers_for_any_number_of_crops(
     assert bundle.spec.preprocess == PREPROCESS
     assert bundle.spec.decision.thresholds.fake_from == 0.7
     assert bundle.sha256 == hashlib.sha256(model).hexdigest()
-    numbers = golden_numbers(5)
+    numbers = golden_features(5)
     assert bundle.trees.logits(numbers).tolist() == TREES.logits(numbers).tolist()
 
 
@@ -200,7 +200,7 @@ def test_a_flipped_byte_of_the_trees_is_noticed(
         ({"threshold": np.array([5.0, 0.0, 0.0])}, r"golden outputs differ"),
         ({"baseline": 0.001}, r"golden outputs differ"),
         (
-            {"feature": np.array([len(number_names()), 0, 0], np.int32)},
+            {"feature": np.array([len(feature_names()), 0, 0], np.int32)},
             r"reads more numbers than the 1184 of a seam",
         ),
         ({"right": np.array([3, 1, 2], np.int32)}, r"outside the table of 3 nodes"),
@@ -226,10 +226,10 @@ def test_bytes_that_are_no_trees_are_refused(
 
 
 def test_golden_numbers_are_the_same_everywhere_and_partly_unknown() -> None:
-    numbers = golden_numbers(3)
-    assert numbers.shape == (3, len(number_names()))
+    numbers = golden_features(3)
+    assert numbers.shape == (3, len(feature_names()))
     assert numbers.dtype == np.float32
-    np.testing.assert_array_equal(numbers[:2], golden_numbers(2))
+    np.testing.assert_array_equal(numbers[:2], golden_features(2))
     known = numbers[np.isfinite(numbers)]
     assert 0.05 < 1 - len(known) / numbers.size < 0.07
     assert -1 <= known.min() < -0.99

@@ -17,7 +17,7 @@ from pipeline.runtime.cache import (
 )
 from pipeline.runtime.errors import PipelineError
 
-FILES = {"a.png": b"first picture" * 1000, "b.mask.png": b"second"}
+FILES = {"a.png": b"first image" * 1000, "b.mask.png": b"second"}
 VALUE = [{"frame_path": "a.png", "scene": 0, "timestamp_s": 0.1 + 0.2}]
 # Their values are in the key, or what they do is done again each time.
 UNDECIDING = {

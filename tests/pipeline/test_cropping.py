@@ -8,17 +8,11 @@ from PIL import Image
 
 from pipeline.core.manifest import CropRow, FrameRow, SkipRow, read_rows, write_rows
 from pipeline.crops.cropping import CropResult, reasons, require_few_skipped, stills_as_frames
-from pipeline.media.pictures import read_picture
+from pipeline.media.images import read_image
 from pipeline.runtime.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
 from stages import crop_faces
 from tests.support.imports import ROOT
-from tests.support.synthetic import (
-    draw_face,
-    draw_scenery,
-    frame_row,
-    input_row,
-    write_rgb,
-)
+from tests.support.synthetic import draw_face, draw_scenery, frame_row, input_row, write_rgb
 from tests.support.tiny_graphs import save_graph
 from tests.support.written_frames import (
     PREPROCESS,
@@ -81,7 +75,7 @@ def test_a_large_context_is_made_smaller_together_with_its_mask() -> None:
     assert mask.max() > 200
 
 
-def test_a_context_is_clipped_where_the_picture_ends() -> None:
+def test_a_context_is_clipped_where_the_image_ends() -> None:
     drawn = draw_face(0, height=200, width=320, centre=(60, 100))
     row = crop([put_real(drawn)]).rows[0]
     assert (row.context_x, row.context_y) == (0, 0)
@@ -101,7 +95,7 @@ def test_rows_read_back_give_the_same_rows_and_squares(tmp_path: Path) -> None:
 
 def test_every_skipped_frame_has_a_row_with_its_reason() -> None:
     broken = put_real(video_id="broken")
-    Path(broken.frame_path).write_bytes(b"no picture")
+    Path(broken.frame_path).write_bytes(b"no image")
     unmasked = put_fake(video_id="unmasked").model_copy(update={"mask_path": "nowhere.png"})
     misfit = with_mask(put_fake(video_id="misfit"), np.zeros((10, 20), np.uint8))
     frames = [
@@ -192,32 +186,32 @@ def test_a_still_is_a_video_of_one_frame() -> None:
     assert (frame.video_id, frame.identity_id) == ("images/p1", "p0")
 
 
-def test_pictures_are_turned_upright_and_become_rgb(tmp_path: Path) -> None:
+def test_images_are_turned_upright_and_become_rgb(tmp_path: Path) -> None:
     upright = draw_face(0).rgb
     exif = Image.Exif()
     exif[274] = 6
     turned = Image.fromarray(np.rot90(upright))
     turned.save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), upright)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), upright)
     Image.fromarray(upright[:, :, 0]).save(tmp_path / "grey.png")
-    grey = read_picture(tmp_path / "grey.png")
+    grey = read_image(tmp_path / "grey.png")
     np.testing.assert_array_equal(grey, np.repeat(upright[:, :, :1], 3, axis=2))
 
 
-def test_unreadable_pictures_are_decode_errors(tmp_path: Path) -> None:
+def test_unreadable_images_are_decode_errors(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     whole = tmp_path / "whole.png"
     Image.fromarray(draw_face(0).rgb).save(whole)
     (tmp_path / "half.png").write_bytes(whole.read_bytes()[:2000])
     for name, message in {
         "deep.png": "expected 8 bits",
-        "text.jpg": "not a readable picture",
-        "half.png": "not a readable picture",
-        "absent.png": "not a readable picture",
+        "text.jpg": "not a readable image",
+        "half.png": "not a readable image",
+        "absent.png": "not a readable image",
     }.items():
         with pytest.raises(DecodeError, match=f"{name}.*{message}"):
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
 
 
 def test_the_stage_writes_the_same_bytes_twice(

@@ -39,12 +39,12 @@ def test_every_view_is_cut_at_its_place() -> None:
         np.testing.assert_array_equal(one, views[index])
 
 
-def test_a_mask_is_cut_as_its_picture_is() -> None:
+def test_a_mask_is_cut_as_its_image_is() -> None:
     grey = np.ascontiguousarray(FACE.rgb[..., 1])
     for index in range(4):
         mask = cut_view(ALL, index, grey, FACE.box_xyxy, FACE.keypoints)
-        picture = cut_view(ALL, index, FACE.rgb, FACE.box_xyxy, FACE.keypoints)
-        np.testing.assert_array_equal(mask, picture[..., 1])
+        image = cut_view(ALL, index, FACE.rgb, FACE.box_xyxy, FACE.keypoints)
+        np.testing.assert_array_equal(mask, image[..., 1])
 
 
 def test_only_the_aligned_view_needs_keypoints() -> None:

@@ -89,7 +89,7 @@ def test_a_small_face_is_never_judged(logit: float) -> None:
 
 
 @pytest.mark.parametrize("logit", [8.0, 0.0, -8.0])
-def test_a_picture_too_soft_to_tell_is_never_judged(logit: float) -> None:
+def test_an_image_too_soft_to_tell_is_never_judged(logit: float) -> None:
     spec = SPEC.model_copy(update={"min_detail": -1.5})
     for detail, is_soft in ((-1.6, True), (-1.5, False), (np.nan, False)):
         face = decide(logits_of(logit) | {"detail": np.float32(detail)}, spec, face_px=100)
@@ -111,7 +111,7 @@ def test_a_picture_too_soft_to_tell_is_never_judged(logit: float) -> None:
         (0.92, "fake", "fake"),
     ],
 )
-def test_a_face_that_fills_the_picture_has_its_own_limits(
+def test_a_face_that_fills_the_image_has_its_own_limits(
     score: float, with_surroundings: str, without: str
 ) -> None:
     open_face, tight = (
@@ -170,7 +170,7 @@ def test_an_operators_limit_holds_for_both_kinds_of_faces() -> None:
 
 
 def test_surroundings_of_a_box() -> None:
-    """1 where the 1.5x square lies in the picture, 0 where the picture ends with the box."""
+    """1 where the 1.5x square lies in the image, 0 where the image ends with the box."""
     centred = np.array([40, 40, 60, 60], dtype=np.float32)  # the 1.5x square has 30 px
     least = 1 / 1.5**2
     assert surroundings_of(centred, None, 100, 100) == 1.0
@@ -190,7 +190,7 @@ def test_keypoints_tell_the_surroundings_better_than_a_box() -> None:
     assert surroundings_of(np.zeros(4, np.float32), *shared) == surroundings_frac(*shared)
 
 
-def test_a_picture_is_judged_by_its_worst_face() -> None:
+def test_an_image_is_judged_by_its_worst_face() -> None:
     real = decide(logits_of(-8.0), SPEC, face_px=100)
     fake = decide(logits_of(8.0), SPEC, face_px=100)
     small = decide(logits_of(9.0), SPEC, face_px=10)

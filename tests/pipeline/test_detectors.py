@@ -13,12 +13,12 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import ImageU8
 from pipeline.faces import retinaface_pack
 from pipeline.faces.detector import find_faces
 from pipeline.faces.load import load_detector
 from pipeline.faces.opencv_haar import AVERAGE_KEYPOINTS, pseudo_score
 from pipeline.runtime.errors import DetectorError
-from pipeline.views.preprocess import ImageU8
 from tests.support.synthetic import draw_face
 from tests.support.tiny_graphs import save_graph
 
@@ -100,12 +100,12 @@ def by_position(rows: NDArray[np.floating]) -> NDArray[np.floating]:
 
 @pytest.mark.parametrize("name", ["insightface", "retinaface"])
 @pytest.mark.parametrize(
-    ("picture", "people"), [(astronaut, 1), (group_photo, 6)], ids=["one person", "six people"]
+    ("image", "people"), [(astronaut, 1), (group_photo, 6)], ids=["one person", "six people"]
 )
 def test_boxes_and_keypoints_equal_the_original_network(
-    name: str, picture: Callable[[], ImageU8], people: int
+    name: str, image: Callable[[], ImageU8], people: int
 ) -> None:
-    rgb = picture()
+    rgb = image()
     expected = by_position(reference_faces(rgb, 640))
     found = load_detector(name).detect(rgb)
     rows = by_position(

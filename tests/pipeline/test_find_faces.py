@@ -1,19 +1,19 @@
-"""find_faces: order, size, what fills the picture; the shape of a network's input."""
+"""find_faces: order, size, what fills the image; the shape of a network's input."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.arrays import ImageU8
 from pipeline.faces.detector import Face, find_faces, input_shape, letterbox
 from pipeline.faces.load import load_detector
-from pipeline.views.preprocess import ImageU8
 from tests.pipeline.test_detectors import overlap
 from tests.support.synthetic import draw_face, draw_scenery
 
 
 class ListDetector:
-    """Knows its faces beforehand; those of `padded` only on pictures larger than 100 px."""
+    """Knows its faces beforehand; those of `padded` only on images larger than 100 px."""
 
     name = "list"
 
@@ -52,13 +52,13 @@ def test_weak_and_small_faces_are_left_out() -> None:
     assert boxes(detector, min_face_px=30) == [[1, 1, 10, 31]]
 
 
-def test_a_face_that_fills_the_picture_is_found_with_a_border_around_it() -> None:
+def test_a_face_that_fills_the_image_is_found_with_a_border_around_it() -> None:
     filling = face(45, 45, 110, 90)
     assert boxes(ListDetector([], [filling])) == [[-5, -5, 105, 85]]
 
 
 class CoarseDetector:
-    """Finds the bright square of a picture, but only to whole multiples of 8 px."""
+    """Finds the bright square of an image, but only to whole multiples of 8 px."""
 
     name = "coarse"
 
@@ -105,7 +105,7 @@ def test_a_frame_filling_drawn_face_is_found_by_the_default_detector() -> None:
 @pytest.mark.parametrize(
     ("longer", "expected"), [(64, 320), (320, 320), (321, 640), (640, 640), (4000, 640)]
 )
-def test_the_network_input_holds_the_picture(longer: int, expected: int) -> None:
+def test_the_network_input_holds_the_image(longer: int, expected: int) -> None:
     assert max(input_shape((10, longer))) == expected
     assert max(input_shape((longer, 10))) == expected
 
@@ -123,7 +123,7 @@ def test_the_network_input_holds_the_picture(longer: int, expected: int) -> None
         ((481, 640), (640, 640)),
     ],
 )
-def test_the_network_input_is_no_larger_than_the_picture_needs(
+def test_the_network_input_is_no_larger_than_the_image_needs(
     shape_hw: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert input_shape(shape_hw) == expected

@@ -7,14 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.media.pictures import read_mask
-from pipeline.views.preprocess import ImageU8
-from tests.support.synthetic import (
-    DrawnFace,
-    alpha_u8,
-    draw_face,
-    swap_face,
-)
+from pipeline.core.arrays import ImageU8
+from pipeline.media.images import read_mask
+from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, swap_face
 from tests.support.written_frames import (
     FAKE,
     UNIFACE,

@@ -89,7 +89,7 @@ def test_learned_fusion_adds_the_seams_logit_to_every_view() -> None:
     assert fuse_views(logits, 1.0, heard) == pytest.approx(expected)
 
 
-def test_faces_that_fill_their_picture_have_weights_of_their_own() -> None:
+def test_faces_that_fill_their_image_have_weights_of_their_own() -> None:
     tight = LogisticWeights(bias=0.5, real_fake=1, inswapper=0, boundary=0)
     split = LEARNED.model_copy(update={"tight": tight, "tight_below": 0.1})
     one = {name: np.array([[1.0, -0.5], [0.3, 2.0]]) for name in FUSED_HEADS}

@@ -180,7 +180,7 @@ def test_only_new_and_changed_frames_are_searched_for_faces() -> None:
     assert reused_crops(frames[:1]) == 1
 
 
-def test_the_same_picture_under_another_name_or_label() -> None:
+def test_the_same_image_under_another_name_or_label() -> None:
     frames = [put("a", draw_face(1).rgb), put("b", draw_face(2).rgb)]
     reused_crops(frames)
     moved = frames[0].model_copy(update={"video_id": "x/y", "scene": 3, "frame_index": 9})

@@ -1,4 +1,4 @@
-"""pipeline.splits.leaks: what two splits share is found by name and picture."""
+"""pipeline.splits.leaks: what two splits share is found by name and image."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.synthetic import draw_face, write_rgb
 
 
 def row(root: Path, name: str, person: int, **changes: Any) -> SplitRow:
-    """A face of its own person, video and group, with its picture below root."""
+    """A face of its own person, video and group, with its image below root."""
     context = f"data/crops/{name}_context.png"
     if not (root / context).exists():
         write_rgb(root / context, draw_face(person, face_px=90).rgb)
@@ -74,7 +74,7 @@ def test_two_sources_alike_are_one_person(tmp_path: Path) -> None:
     )
 
 
-def test_a_copy_under_another_name_is_found_by_its_picture(tmp_path: Path) -> None:
+def test_a_copy_under_another_name_is_found_by_its_image(tmp_path: Path) -> None:
     splits = clean(tmp_path)
     original = draw_face(0, face_px=90).rgb
     small = cv2.resize(original, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -97,14 +97,14 @@ def test_near_duplicates_within_a_split_are_counted_and_no_leak(tmp_path: Path) 
 
 def test_hashes_of_copies_are_near_and_of_others_far() -> None:
     grey = [cv2.cvtColor(draw_face(p).rgb, cv2.COLOR_RGB2GRAY) for p in range(6)]
-    hashes = [perceptual_hash(picture) for picture in grey]
+    hashes = [perceptual_hash(image) for image in grey]
     brighter = perceptual_hash(np.clip(grey[0].astype(int) + 12, 0, 255).astype(np.uint8))
     assert (hashes[0] ^ brighter).bit_count() <= NEAR_BITS
     apart = [(a ^ b).bit_count() for i, a in enumerate(hashes) for b in hashes[:i]]
     assert min(apart) > NEAR_BITS
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     splits = clean(tmp_path)
     (tmp_path / "data/crops/val_context.png").unlink()
     with pytest.raises(ManifestError, match=r"val\.csv row 2 .*val_context\.png: not a readable"):

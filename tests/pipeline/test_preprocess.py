@@ -1,4 +1,4 @@
-"""pipeline.views.preprocess: one crop, exact to the pixel, whichever way a picture arrives."""
+"""pipeline.views.preprocess: one crop, exact to the pixel, whichever way an image arrives."""
 
 import json
 
@@ -93,10 +93,10 @@ def test_crop_of_a_mask() -> None:
     side=st.floats(20, 50, width=32),
     scale=st.sampled_from([1.1, 1.5, 2.0]),
 )
-def test_crop_of_a_region_is_the_crop_of_the_picture(
+def test_crop_of_a_region_is_the_crop_of_the_image(
     dx: int, dy: int, x0: float, y0: float, side: float, scale: float
 ) -> None:
-    """What training cuts from a context crop equals what the service cuts from the picture."""
+    """What training cuts from a context crop equals what the service cuts from the image."""
     rgb = gradient(240, 320)
     box = np.array([x0, y0, x0 + side, y0 + side], np.float32)
     left, top, square_side = Preprocess.square(box, scale)

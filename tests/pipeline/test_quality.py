@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
-from pipeline.views.preprocess import FloatArray, ImageU8
 from pipeline.views.quality import (
     QualityMeasures,
     QualityThresholds,
@@ -93,10 +93,10 @@ def test_each_degradation_moves_its_own_measure(degrade: str) -> None:
         assert measure_quality(noisy, drawn.box_xyxy).noise_level > clean.noise_level + 5
 
 
-def test_a_box_may_leave_the_picture_but_not_lie_outside() -> None:
+def test_a_box_may_leave_the_image_but_not_lie_outside() -> None:
     drawn = draw_face(1, height=100, width=100, face_px=120)
     assert measure_quality(drawn.rgb, drawn.box_xyxy).face_px == pytest.approx(120, abs=0.01)
-    with pytest.raises(ValueError, match="outside the picture of 100x100"):
+    with pytest.raises(ValueError, match="outside the image of 100x100"):
         measure_quality(drawn.rgb, drawn.box_xyxy + 500)
 
 

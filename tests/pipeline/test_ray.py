@@ -100,11 +100,11 @@ def crop(rows: list[FrameRow], ray_address: str = "", cache_root: Path | None = 
 
 
 def face_frames() -> list[FrameRow]:
-    """Three frames of two videos with a face, one without, and one that is no picture."""
-    pictures = [draw_face(n).rgb for n in range(3)] + [draw_scenery(5)]
-    for number, rgb in enumerate(pictures):
+    """Three frames of two videos with a face, one without, and one that is no image."""
+    images = [draw_face(n).rgb for n in range(3)] + [draw_scenery(5)]
+    for number, rgb in enumerate(images):
         write_rgb(Path(f"in/{number}.png"), rgb)
-    Path("in/4.png").write_bytes(b"no picture")
+    Path("in/4.png").write_bytes(b"no image")
     names = ["p0", "p0", "p1", "empty", "broken"]
     return [
         frame_row(video_id=name, frame_path=f"in/{number}.png", frame_index=number)
@@ -260,7 +260,7 @@ def test_a_video_that_kills_is_a_skipped_row(monkeypatch: pytest.MonkeyPatch) ->
     assert [row for row in result.skipped if row not in died] == without[0].skipped
 
 
-def crop_or_die(job: CropJob, cache: object, video: crops.Task) -> list[crops._Outcome]:
+def crop_or_die(job: CropJob, cache: object, video: crops.VideoFrames) -> list[crops._Outcome]:
     done = crops._crop_video(job, cache, video)  # type: ignore[arg-type]
     if video[0][0].video_id == "p1":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.seam.rings import (
     ALL_MAPS,
     BANDS,
@@ -19,9 +20,8 @@ from pipeline.seam.rings import (
     ring_statistics,
 )
 from pipeline.views.paste import TEMPLATE, arcface_square
-from pipeline.views.preprocess import FloatArray, ImageU8
 
-# The square's centre lies at this pixel of a picture of this size, two pixels to a view pixel less.
+# The square's centre lies at this pixel of an image of this size, two pixels to a view pixel less.
 SIZE = 400
 POINTS = np.asarray((TEMPLATE - 63.5) * 2 + SIZE / 2 - 0.5, np.float32)
 
@@ -32,7 +32,7 @@ def noise(seed: int = 0, size: int = SIZE) -> ImageU8:
 
 
 def low_passed(rgb: ImageU8) -> ImageU8:
-    """The square of a picture through 128 px and back, with hard edges."""
+    """The square of an image through 128 px and back, with hard edges."""
     matrix = arcface_square(POINTS)
     square = cv2.warpAffine(rgb, matrix, (128, 128), flags=cv2.INTER_AREA)
     inverse = cv2.invertAffineTransform(matrix)
@@ -47,7 +47,7 @@ def mean_levels(statistics: FloatArray) -> FloatArray:
 
 
 def by_side(statistics: FloatArray) -> FloatArray:
-    """(SIDES,) cells inside the picture."""
+    """(SIDES,) cells inside the image."""
     return statistics[-1].sum(axis=0).reshape(-1, SECTORS_PER_SIDE).sum(axis=1)
 
 
@@ -71,8 +71,8 @@ def test_rings_are_as_large_as_their_edges_say() -> None:
     )
 
 
-def test_only_cells_inside_the_picture_count() -> None:
-    """A picture that ends in the square's middle leaves the sides that it shows."""
+def test_only_cells_inside_the_image_count() -> None:
+    """An image that ends in the square's middle leaves the sides that it shows."""
     right_half = noise()[:, SIZE // 2 :]
     found = ring_statistics(right_half, POINTS - np.float32([SIZE / 2, 0]))
     top, right, bottom, left = by_side(found)

@@ -20,7 +20,7 @@ def colour_bars() -> np.ndarray:
     return np.repeat(np.repeat(np.array([COLOURS], np.uint8), 64, axis=0), 64, axis=1)
 
 
-def corner_picture() -> np.ndarray:
+def corner_image() -> np.ndarray:
     """(64, 96, 3): red and green above, blue and white below."""
     rgb = np.zeros((64, 96, 3), np.uint8)
     rgb[:32, :48] = (255, 0, 0)
@@ -126,7 +126,7 @@ def test_masks_are_lossless(tmp_path: Path) -> None:
 
 
 def test_fractional_frame_rate(tmp_path: Path) -> None:
-    write_video(tmp_path / "ntsc.mp4", [corner_picture()] * 4, Fraction(30000, 1001))
+    write_video(tmp_path / "ntsc.mp4", [corner_image()] * 4, Fraction(30000, 1001))
     times = [t for _, t, _ in read_frames(tmp_path / "ntsc.mp4")]
     assert times == pytest.approx([i * 1001 / 30000 for i in range(4)], abs=1e-4)
 
@@ -137,7 +137,7 @@ def test_timestamps_come_from_the_file(tmp_path: Path) -> None:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         for time_ms in times_ms:
-            frame = av.VideoFrame.from_ndarray(corner_picture(), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(corner_image(), format="rgb24")
             frame.pts, frame.time_base = time_ms // 20, Fraction(1, 50)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -162,7 +162,7 @@ def test_display_matrix_is_applied(tmp_path: Path, degrees: int, hflip: bool, co
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.set_display_rotation(degrees, hflip=hflip)
-        frame = av.VideoFrame.from_ndarray(corner_picture(), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(corner_image(), format="rgb24")
         container.mux([*stream.encode(frame), *stream.encode()])
     _, _, rgb = next(read_frames(path))
     assert corner_names(rgb) == corners
@@ -178,7 +178,7 @@ def test_odd_sizes_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
 
 
 def test_unusable_frames_are_refused(tmp_path: Path) -> None:
-    rgb = corner_picture()
+    rgb = corner_image()
     with pytest.raises(ValueError, match=r"x\.mp4: there are no frames"):
         write_video(tmp_path / "x.mp4", [], 25)
     with pytest.raises(ValueError, match=r"x\.mp4: frame 1 is \(32, 96\), expected \(64, 96\)"):

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.core.arrays import FloatArray
 from pipeline.views.aligned import aligned_view, surroundings_frac, view_matrix
 from pipeline.views.paste import TEMPLATE
-from pipeline.views.preprocess import FloatArray
 
 
 def placed(scale: float, degrees: float, x: float, y: float) -> FloatArray:
@@ -39,7 +39,7 @@ def test_a_mark_is_seen_where_the_matrix_says() -> None:
     assert abs(columns.mean() - 127.5) < 0.6
 
 
-def test_a_large_picture_looks_like_a_small_one() -> None:
+def test_a_large_image_looks_like_a_small_one() -> None:
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
     small = np.asarray(cv2.GaussianBlur(noise, (0, 0), 3), np.uint8)
@@ -50,7 +50,7 @@ def test_a_large_picture_looks_like_a_small_one() -> None:
     assert np.abs(seen - shrunk).mean() < 1.0
 
 
-def test_valid_marks_what_the_picture_shows() -> None:
+def test_valid_marks_what_the_image_shows() -> None:
     rgb = np.full((256, 256, 3), 90, np.uint8)
     whole = aligned_view(rgb, placed(0.8, 0, 128, 128), 256)
     assert whole.valid.all()
@@ -59,7 +59,7 @@ def test_valid_marks_what_the_picture_shows() -> None:
     assert corner.rgb.min() >= 89  # mirrored, not black
 
 
-def test_surroundings_shrink_with_the_picture() -> None:
+def test_surroundings_shrink_with_the_image() -> None:
     points = placed(1.0, 0, 200, 200)
     fracs = [
         surroundings_frac(points - crop, 400 - 2 * crop, 400 - 2 * crop)

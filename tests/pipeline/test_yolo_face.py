@@ -24,7 +24,7 @@ def yolo_rows() -> NDArray[np.float32]:
     return rows
 
 
-def test_yolo_boxes_and_keypoints_are_scaled_back_to_the_picture(tmp_path: Path) -> None:
+def test_yolo_boxes_and_keypoints_are_scaled_back_to_the_image(tmp_path: Path) -> None:
     save_graph(tmp_path / "yolo.onnx", [1, 3, 640, 640], yolo_rows())
     detector = load_detector("yolo_face", model_file=str(tmp_path / "yolo.onnx"))
     faces = find_faces(
@@ -45,7 +45,7 @@ def test_yolo_models_without_keypoints_are_understood(tmp_path: Path) -> None:
 
 
 def test_yolo_gets_red_green_blue_from_0_to_1(tmp_path: Path) -> None:
-    """This graph answers with the picture's brightest red, green and blue as cx, cy and width."""
+    """This graph answers with the image's brightest red, green and blue as cx, cy and width."""
     constants = [
         numpy_helper.from_array(np.array([1, 3, 1], np.int64), "shape"),
         numpy_helper.from_array(np.array([[[100], [0.9]]], np.float32), "rest"),

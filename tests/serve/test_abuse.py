@@ -85,13 +85,13 @@ def check(response: httpx.Response, status: int) -> None:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_hostile_pictures(victim: Victim, name: str) -> None:
+def test_hostile_images(victim: Victim, name: str) -> None:
     content, status = PICTURES[name]
     check(victim.post("/detect", part(content) + END), status)
     assert victim.is_well()
 
 
-def test_no_hostile_picture_is_a_video(victim: Victim) -> None:
+def test_no_hostile_image_is_a_video(victim: Victim) -> None:
     for content, _ in PICTURES.values():
         check(victim.post("/detect/video", part(content) + END), 415)
     assert victim.is_well()

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.runtime.errors import SettingsError
-from serve.detector.state import keep, read_kept
+from serve.detector.state import keep, read_saved_threshold
 from serve.main import create_app
 from serve.settings import Settings
 from tests.support.bundles import write_bundle
@@ -41,8 +41,8 @@ def reload(client: TestClient, query: str = "") -> Any:
     return client.post(f"/admin/reload-model{query}", headers=ADMIN)
 
 
-def score(client: TestClient, picture: bytes) -> float:
-    return float(client.post("/detect", files={"file": picture}).json()["score"])
+def score(client: TestClient, image: bytes) -> float:
+    return float(client.post("/detect", files={"file": image}).json()["score"])
 
 
 def test_a_kept_threshold_outlives_a_restart(bundle: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_broken_state_file_stops_the_start(bundle: Path, tmp_path: Path, conte
 
 def test_a_state_file_in_no_folder_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"INSWAPPER_STATE_FILE: .*no such folder"):
-        read_kept(tmp_path / "absent" / "state.json")
+        read_saved_threshold(tmp_path / "absent" / "state.json")
 
 
 def test_what_cannot_be_written_changes_nothing(bundle: Path, tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_an_interrupted_write_leaves_the_old_content(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     keep(file, 0.25)
     (tmp_path / "state.json.tmp").write_text('{"thresh')
-    assert read_kept(file) == 0.25
+    assert read_saved_threshold(file) == 0.25
     keep(file, None)
-    assert read_kept(file) is None
+    assert read_saved_threshold(file) is None
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 

@@ -160,7 +160,7 @@ def test_a_refused_bundle_changes_nothing(tmp_path: Path, face_png: bytes, break
 
 
 def test_a_second_change_at_the_same_time_is_409(client: TestClient) -> None:
-    state: ServiceState = client.app.state.workplace.state  # type: ignore[attr-defined]
+    state: ServiceState = client.app.state.inswapper.service  # type: ignore[attr-defined]
     with state._change():
         check_problem(client.post("/admin/reload-model", headers=ADMIN), 409)
         order = {"threshold": 0.5}

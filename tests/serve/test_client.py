@@ -79,7 +79,7 @@ def failed_detect(script: Script, deadline_s: float = 30) -> ServiceError:
         Client(address, deadline_s=deadline_s) as client,
         pytest.raises(ServiceError) as raised,
     ):
-        client.detect(b"picture")
+        client.detect(b"image")
     return raised.value
 
 
@@ -95,12 +95,12 @@ def test_a_light_user_needs_nothing_but_httpx() -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_waited_for_and_the_same_body_sent(status: int, tmp_path: Path) -> None:
-    (tmp_path / "secret-name.jpg").write_bytes(b"picture")
+    (tmp_path / "secret-name.jpg").write_bytes(b"image")
     script = Script([(status, {"Retry-After": "1"}, b"{}"), OK])
     with server(script) as address, Client(address) as client:
         assert client.detect(tmp_path / "secret-name.jpg", heatmap=True) == {"verdict": "real"}
     assert [target for target, _ in script.requests] == ["POST /detect?heatmap=true"] * 2
-    assert all(b"\r\n\r\npicture\r\n" in body for _, body in script.requests)
+    assert all(b"\r\n\r\nimage\r\n" in body for _, body in script.requests)
     assert all(b"secret-name" not in body for _, body in script.requests)
     assert script.arrivals_s[1] - script.arrivals_s[0] >= 1
 
@@ -157,7 +157,7 @@ def test_a_refused_connection_is_tried_again() -> None:
         with Client(f"http://127.0.0.1:{port}") as client:
             assert client.ready() is False
             started.set()
-            assert client.detect(b"picture") == {"verdict": "real"}
+            assert client.detect(b"image") == {"verdict": "real"}
     finally:
         started.set()
         finished.set()
@@ -169,7 +169,7 @@ def test_nobody_there() -> None:
         Client(f"http://127.0.0.1:{free_port()}", deadline_s=0.5) as client,
         pytest.raises(ServiceError) as raised,
     ):
-        client.detect(b"picture")
+        client.detect(b"image")
     assert raised.value.status is None
 
 
@@ -200,26 +200,26 @@ def client(address: str) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "face.png"
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "face.png"
     cv2.imwrite(str(path), draw_face(3, height=260, width=320, face_px=110).rgb[:, :, ::-1])
     return path
 
 
 @pytest.mark.slow
-def test_pictures(client: Client, picture: Path) -> None:
+def test_images(client: Client, image: Path) -> None:
     assert client.ready() is True
-    answer = client.detect(picture)
+    answer = client.detect(image)
     assert answer["verdict"] in ("real", "suspicious", "fake")
-    assert client.detect(picture.read_bytes())["score"] == answer["score"]
-    items = client.detect_batch([picture, b"no picture", str(picture)])["items"]
+    assert client.detect(image.read_bytes())["score"] == answer["score"]
+    items = client.detect_batch([image, b"no image", str(image)])["items"]
     assert [item["status"] for item in items] == [200, 415, 200]
 
 
 @pytest.mark.slow
 def test_problems_of_the_service(client: Client) -> None:
     with pytest.raises(ServiceError) as raised:
-        client.detect(b"no picture")
+        client.detect(b"no image")
     assert raised.value.status == 415
     assert len(str(raised.value.request_id)) == 32
     assert raised.value.problem["type"].endswith(":unsupported-type")

@@ -21,7 +21,7 @@ DOCKERFILE = DEPLOY / "Dockerfile"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 KUBERNETES = "1.34"
 # Peak of one process with data/release: JPEGs of 48 megapixels, four at a time. It was 394 after 50
-# pictures of 2 megapixels.
+# images of 2 megapixels.
 MEASURED_PEAK_MB = 2102
 PROBED = {"startup": "/ready", "readiness": "/ready", "liveness": "/health"}
 UNITS = {"g": 10**9, "Gi": 2**30, "m": 10**6, "Mi": 2**20}

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.media.video import probe
 from pipeline.runtime.errors import DecodeError, TooLargeError
-from serve.detector.images import decode_picture
+from serve.detector.images import decode_image
 from tests.bench.fuzz import MAX_PIXELS, fuzz, seeds_of
-from tests.support.damaged_files import mutated, picture_seeds, video_seeds
+from tests.support.damaged_files import image_seeds, mutated, video_seeds
 
 
 def faults(kind: str, count: int) -> list[tuple[int, str]]:
@@ -19,13 +19,13 @@ def faults(kind: str, count: int) -> list[tuple[int, str]]:
     return [report for report in reports if report[1]]
 
 
-def test_a_few_damaged_pictures() -> None:
-    assert faults("pictures", 200) == []
+def test_a_few_damaged_images() -> None:
+    assert faults("images", 200) == []
 
 
 @pytest.mark.slow
-def test_more_damaged_pictures() -> None:
-    assert faults("pictures", 2000) == []
+def test_more_damaged_images() -> None:
+    assert faults("images", 2000) == []
 
 
 @pytest.mark.slow
@@ -34,31 +34,31 @@ def test_damaged_videos() -> None:
 
 
 def test_the_seeds_are_sound_and_most_mutations_are_not(tmp_path: Path) -> None:
-    for name, content in picture_seeds().items():
+    for name, content in image_seeds().items():
         (tmp_path / name).write_bytes(content)
-        assert decode_picture(tmp_path / name, MAX_PIXELS).rgb.shape[2] == 3
+        assert decode_image(tmp_path / name, MAX_PIXELS).rgb.shape[2] == 3
     for name, content in video_seeds().items():
         (tmp_path / name).write_bytes(content)
         assert probe(tmp_path / name).width_px == 96
-    seeds = seeds_of("pictures")
+    seeds = seeds_of("images")
     refused = 0
     for number in range(100):
         (tmp_path / "mutated").write_bytes(mutated(seeds, number))
         try:
-            decode_picture(tmp_path / "mutated", MAX_PIXELS)
+            decode_image(tmp_path / "mutated", MAX_PIXELS)
         except DecodeError:
             refused += 1
     assert 20 <= refused < 100
 
 
 def test_a_number_names_the_same_bytes() -> None:
-    seeds = seeds_of("pictures")
-    assert mutated(seeds, 7) == mutated(seeds_of("pictures"), 7)
+    seeds = seeds_of("images")
+    assert mutated(seeds, 7) == mutated(seeds_of("images"), 7)
     assert len({mutated(seeds, number) for number in range(50)}) == 50
 
 
 def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
-    reports = fuzz("pictures", first=0, count=20_000, seconds=600)
+    reports = fuzz("images", first=0, count=20_000, seconds=600)
     assert next(reports) == (0, "")
     (child,) = multiprocessing.active_children()
     child.kill()
@@ -72,8 +72,8 @@ def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
 def test_a_gif_whose_frame_is_larger_than_its_screen_takes_no_room(number: int) -> None:
     """They took 1,378 and 537 MB before the size was looked at."""
     with pytest.raises(TooLargeError):
-        decode_picture(io.BytesIO(mutated(seeds_of("pictures"), number)), MAX_PIXELS)
-    assert list(fuzz("pictures", first=number, count=1, seconds=600)) == [(number, "")]
+        decode_image(io.BytesIO(mutated(seeds_of("images"), number)), MAX_PIXELS)
+    assert list(fuzz("images", first=number, count=1, seconds=600)) == [(number, "")]
 
 
 def test_a_video_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:

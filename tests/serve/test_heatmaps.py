@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.faces.detector import Face
 from pipeline.views.cut import cut_view
 from pipeline.views.paste import TEMPLATE
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 from serve.detector.heatmaps import view_corners
 from serve.main import create_app
 from serve.settings import Settings
@@ -31,7 +32,7 @@ def turned_face(scale: float, degrees: float, x: float, y: float) -> Face:
 
 
 def seen_through_corners(rgb: ImageU8, corners: FloatArray, size_px: int) -> ImageU8:
-    """What lies between four corners of a picture, stretched to a square by other means."""
+    """What lies between four corners of an image, stretched to a square by other means."""
     # OpenCV counts from the middle of the first pixel, the corners from its edge.
     target = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * size_px - 0.5
     matrix = cv2.getPerspectiveTransform(np.asarray(corners - 0.5, np.float32), target.astype("f4"))
@@ -71,7 +72,7 @@ def test_a_mark_in_a_corner_of_the_view_lies_at_the_corner() -> None:
     assert abs(rows.mean() - 7.5) < 1
     assert abs(columns.mean() - 7.5) < 1
     np.testing.assert_allclose(top_right + bottom_left, top_left + bottom_right, atol=1e-2)
-    # 25 degrees clockwise in a picture whose y points down.
+    # 25 degrees clockwise in an image whose y points down.
     right = top_right - top_left
     assert np.degrees(np.arctan2(right[1], right[0])) == pytest.approx(25, abs=0.01)
 
@@ -83,20 +84,20 @@ def test_the_aligned_view_needs_keypoints() -> None:
 
 
 def test_the_service_adds_the_map_when_asked(tmp_path: Path) -> None:
-    picture = draw_face(3, height=260, width=320, face_px=110).rgb
+    image = draw_face(3, height=260, width=320, face_px=110).rgb
     write_clip(tmp_path / "clip.mp4", draw_clip(2, scenes=1, frames_per_scene=12, face_px=80))
     clip = (tmp_path / "clip.mp4").read_bytes()
     settings = Settings(model_path=write_bundle(tmp_path / "bundle"))
     with TestClient(create_app(settings)) as client:
-        file = {"file": encoded_png(picture)}
+        file = {"file": encoded_png(image)}
         (face,) = client.post("/detect?heatmap=true", files=file).json()["faces"]
         plain = client.post("/detect", files=file).json()["faces"]
-        batch = client.post("/detect/batch?heatmap=1", files={"files": encoded_png(picture)})
+        batch = client.post("/detect/batch?heatmap=1", files={"files": encoded_png(image)})
         video = client.post("/detect/video?heatmap=true", files={"file": clip}).json()
-        detector = client.app.state.workplace.state.in_force.detector  # type: ignore[attr-defined]
+        detector = client.app.state.inswapper.service.active.detector  # type: ignore[attr-defined]
         assert client.post("/detect?heatmap=perhaps", files=file).status_code == 422
     seam_map = face["seam_map"]
-    direct = detector.judge_picture(picture).faces[0]
+    direct = detector.score_image(image).faces[0]
     assert seam_map["side"] == 32
     np.testing.assert_allclose(seam_map["values"], direct.seam_map.ravel(), atol=6e-4)
     corners = view_corners(detector.bundle.spec.preprocess, detector.seam_view, direct.face)

@@ -1,4 +1,4 @@
-"""serve.detector.images: what each kind of picture becomes, and which errors hostile files get."""
+"""serve.detector.images: what each kind of image becomes, and which errors hostile files get."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatError
-from serve.detector.images import Picture, decode_picture, is_picture
+from serve.detector.images import DecodedImage, decode_image, is_image
 
 LIMIT = 10_000
 SECRET = b"do-not-echo-this"
@@ -30,30 +30,30 @@ def encoded(image: Image.Image, file_format: str = "PNG", **options: object) -> 
     return stream
 
 
-def decoded(image: Image.Image, file_format: str = "PNG", **options: object) -> Picture:
-    return decode_picture(encoded(image, file_format, **options), LIMIT)
+def decoded(image: Image.Image, file_format: str = "PNG", **options: object) -> DecodedImage:
+    return decode_image(encoded(image, file_format, **options), LIMIT)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF"])
 def test_lossless_formats_keep_the_pixels(file_format: str) -> None:
     rgb = np.repeat(gradient()[:, :, :1], 3, axis=2)
-    picture = decoded(Image.fromarray(rgb), file_format)
-    np.testing.assert_array_equal(picture.rgb, rgb)
-    assert picture.file_format == file_format
-    assert picture.warnings == ()
+    image = decoded(Image.fromarray(rgb), file_format)
+    np.testing.assert_array_equal(image.rgb, rgb)
+    assert image.file_format == file_format
+    assert image.warnings == ()
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "WEBP", "AVIF"])
 def test_lossy_formats_stay_close(file_format: str) -> None:
     rgb = gradient()
-    picture = decoded(Image.fromarray(rgb), file_format, quality=95)
-    assert np.abs(picture.rgb.astype(int) - rgb).mean() < 8
+    image = decoded(Image.fromarray(rgb), file_format, quality=95)
+    assert np.abs(image.rgb.astype(int) - rgb).mean() < 8
 
 
 def test_a_path_is_read_like_a_stream(tmp_path: Path) -> None:
     path = tmp_path / "misnamed.txt"
     path.write_bytes(encoded(Image.fromarray(gradient())).getvalue())
-    np.testing.assert_array_equal(decode_picture(path, LIMIT).rgb, gradient())
+    np.testing.assert_array_equal(decode_image(path, LIMIT).rgb, gradient())
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -61,23 +61,23 @@ def test_a_path_is_read_like_a_stream(tmp_path: Path) -> None:
 def test_exif_orientation_is_applied(orientation: int, file_format: str) -> None:
     exif = Image.Exif()
     exif[274] = orientation
-    picture = decoded(Image.fromarray(gradient()), file_format, exif=exif)
+    image = decoded(Image.fromarray(gradient()), file_format, exif=exif)
     turned = Image.open(encoded(Image.fromarray(gradient()), exif=exif))
-    np.testing.assert_array_equal(picture.rgb, np.asarray(ImageOps.exif_transpose(turned)))
+    np.testing.assert_array_equal(image.rgb, np.asarray(ImageOps.exif_transpose(turned)))
 
 
 def test_damaged_exif_counts_as_upright() -> None:
     stream = encoded(Image.fromarray(gradient()), "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
-    assert decode_picture(stream, LIMIT).orientation == 1
+    assert decode_image(stream, LIMIT).orientation == 1
 
 
 def test_alpha_is_laid_over_white() -> None:
     rgba = np.dstack([gradient(), np.full((20, 30), 255, np.uint8)])
     rgba[:, :10, 3] = 0
-    picture = decoded(Image.fromarray(rgba))
-    assert (picture.rgb[:, :10] == 255).all()
-    np.testing.assert_array_equal(picture.rgb[:, 10:], gradient()[:, 10:])
-    assert any("transparent" in warning for warning in picture.warnings)
+    image = decoded(Image.fromarray(rgba))
+    assert (image.rgb[:, :10] == 255).all()
+    np.testing.assert_array_equal(image.rgb[:, 10:], gradient()[:, 10:])
+    assert any("transparent" in warning for warning in image.warnings)
 
 
 def test_transparent_palette_is_laid_over_white() -> None:
@@ -99,15 +99,15 @@ def test_one_bit_becomes_black_and_white() -> None:
 
 def test_sixteen_bits_keep_the_upper_eight() -> None:
     grey = gradient()[:, :, 0].astype(np.uint16)
-    picture = decoded(Image.fromarray(grey * 256 + 77))
-    np.testing.assert_array_equal(picture.rgb[:, :, 0], grey)
+    image = decoded(Image.fromarray(grey * 256 + 77))
+    np.testing.assert_array_equal(image.rgb[:, :, 0], grey)
 
 
 def test_sixteen_bit_colour_png_keeps_the_upper_eight() -> None:
     samples = (gradient().astype(np.uint16) * 256 + 5).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in samples)
-    picture = decode_picture(io.BytesIO(drawn_png(30, 20, depth=16, pixels=rows)), LIMIT)
-    np.testing.assert_array_equal(picture.rgb, gradient())
+    image = decode_image(io.BytesIO(drawn_png(30, 20, depth=16, pixels=rows)), LIMIT)
+    np.testing.assert_array_equal(image.rgb, gradient())
 
 
 def test_float_samples_are_refused() -> None:
@@ -116,37 +116,37 @@ def test_float_samples_are_refused() -> None:
 
 
 def test_cmyk_is_converted_with_a_warning() -> None:
-    picture = decoded(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG", quality=100)
-    assert (picture.rgb > 250).all()
-    assert any("CMYK" in warning for warning in picture.warnings)
+    image = decoded(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG", quality=100)
+    assert (image.rgb > 250).all()
+    assert any("CMYK" in warning for warning in image.warnings)
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_first_picture_of_an_animation(file_format: str) -> None:
+def test_first_image_of_an_animation(file_format: str) -> None:
     first, second = (Image.new("RGB", (9, 9), (level,) * 3) for level in (40, 200))
     options = {"lossless": True} if file_format == "WEBP" else {}
-    picture = decoded(first, file_format, save_all=True, append_images=[second], **options)
-    assert (picture.rgb == 40).all()
-    assert any("first picture" in warning for warning in picture.warnings)
+    image = decoded(first, file_format, save_all=True, append_images=[second], **options)
+    assert (image.rgb == 40).all()
+    assert any("first image" in warning for warning in image.warnings)
 
 
-def test_main_picture_of_a_phone_jpeg_has_no_warning() -> None:
+def test_main_image_of_a_phone_jpeg_has_no_warning() -> None:
     main, gain = Image.new("RGB", (16, 16), (60, 60, 60)), Image.new("RGB", (16, 16))
-    picture = decoded(main, "MPO", save_all=True, append_images=[gain])
-    assert abs(int(picture.rgb.mean()) - 60) <= 1
-    assert picture.warnings == ()
+    image = decoded(main, "MPO", save_all=True, append_images=[gain])
+    assert abs(int(image.rgb.mean()) - 60) <= 1
+    assert image.warnings == ()
 
 
 def test_pixel_bound_is_checked_before_decoding() -> None:
     bomb = drawn_png(9_990, 9_990, pixels=b"\0" * 64)
     with pytest.raises(TooLargeError, match=r"9990x9990 px .* 10000 px"):
-        decode_picture(io.BytesIO(bomb), LIMIT)
+        decode_image(io.BytesIO(bomb), LIMIT)
 
 
 def test_what_no_setting_allows_is_refused_with_the_header() -> None:
     bomb = drawn_png(20_000, 20_000, pixels=b"\0" * 64)
     with pytest.raises(TooLargeError, match="more than 200000000 px, which INSWAPPER_MAX_IMAGE"):
-        decode_picture(io.BytesIO(bomb), LIMIT)
+        decode_image(io.BytesIO(bomb), LIMIT)
 
 
 def test_pixel_bound_is_inclusive() -> None:
@@ -160,9 +160,9 @@ def test_a_side_out_of_all_proportion_is_refused(size: tuple[int, int]) -> None:
     """The search for faces makes a square of the longer side."""
     content = encoded(Image.new("RGB", size), "PNG")
     with pytest.raises(TooLargeError, match="a side above 200 px"):
-        decode_picture(content, 20_000)
+        decode_image(content, 20_000)
     longest = encoded(Image.new("RGB", (1, 200)), "PNG")
-    assert decode_picture(longest, 20_000).rgb.shape == (200, 1, 3)
+    assert decode_image(longest, 20_000).rgb.shape == (200, 1, 3)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
@@ -170,32 +170,32 @@ def test_truncated_files_are_refused(file_format: str) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (60, 60, 3), np.uint8)
     whole = encoded(Image.fromarray(noise), file_format).getvalue()
     with pytest.raises(DecodeError):
-        decode_picture(io.BytesIO(whole[: len(whole) // 2]), LIMIT)
+        decode_image(io.BytesIO(whole[: len(whole) // 2]), LIMIT)
 
 
 @pytest.mark.parametrize("content", [b"", SECRET, SECRET * 500, b"%!PS-Adobe-3.0 EPSF-3.0\n"])
 def test_other_content_is_an_unknown_format(content: bytes) -> None:
     with pytest.raises(UnknownFormatError) as caught:
-        decode_picture(io.BytesIO(content), LIMIT)
+        decode_image(io.BytesIO(content), LIMIT)
     assert SECRET.decode() not in str(caught.value)
-    assert not is_picture(io.BytesIO(content))
+    assert not is_image(io.BytesIO(content))
 
 
 def test_no_message_repeats_the_content() -> None:
     broken = drawn_png(9, 9, pixels=SECRET, compressed=False)
     with pytest.raises(DecodeError) as caught:
-        decode_picture(io.BytesIO(broken), LIMIT)
-    assert str(caught.value) == "damaged or truncated PNG picture"
+        decode_image(io.BytesIO(broken), LIMIT)
+    assert str(caught.value) == "damaged or truncated PNG image"
 
 
 def test_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="no such file"):
-        decode_picture(tmp_path / "absent.jpg", LIMIT)
+        decode_image(tmp_path / "absent.jpg", LIMIT)
 
 
-def test_is_picture_looks_at_content() -> None:
-    assert is_picture(encoded(Image.new("RGB", (4, 4)), "JPEG"))
-    assert not is_picture(io.BytesIO(b"\x00\x00\x00\x18ftypmp42" + bytes(64)))
+def test_is_image_looks_at_content() -> None:
+    assert is_image(encoded(Image.new("RGB", (4, 4)), "JPEG"))
+    assert not is_image(io.BytesIO(b"\x00\x00\x00\x18ftypmp42" + bytes(64)))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -212,12 +212,12 @@ def test_altered_files_decode_or_raise_decode_error(
     start = int(spot * len(content))
     content[start : start + len(patch)] = patch
     try:
-        picture = decode_picture(io.BytesIO(bytes(content)), LIMIT)
+        image = decode_image(io.BytesIO(bytes(content)), LIMIT)
     except DecodeError:
         return
-    assert picture.rgb.dtype == np.uint8
-    assert picture.rgb.ndim == 3
-    assert picture.rgb.shape[0] * picture.rgb.shape[1] <= LIMIT
+    assert image.rgb.dtype == np.uint8
+    assert image.rgb.ndim == 3
+    assert image.rgb.shape[0] * image.rgb.shape[1] <= LIMIT
 
 
 def drawn_png(

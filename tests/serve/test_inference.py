@@ -13,7 +13,7 @@ from pipeline.decision.fusion import sigmoid
 from pipeline.faces.detector import Face
 from pipeline.runtime.errors import DetectorError
 from pipeline.seam.evidence import SeamEvidence, seam_evidence
-from pipeline.seam.numbers import seam_numbers
+from pipeline.seam.features import seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.views.aligned import aligned_view
 from serve.detector.heatmaps import SIDE_PX, draw_heatmap, overlay
@@ -49,13 +49,13 @@ def keypoints_of(face: Face) -> np.ndarray:
     return face.keypoints
 
 
-def side_by_side(*pictures: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.concatenate(pictures, axis=1))
+def side_by_side(*images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.concatenate(images, axis=1))
 
 
 def test_score_follows_from_the_views(detector: SwapDetector, drawn: DrawnFace) -> None:
     """Worked out by hand: brightness -> logits -> probabilities -> weighted mean over 4 views."""
-    result = detector.judge_picture(drawn.rgb)
+    result = detector.score_image(drawn.rgb)
     (found,) = result.faces
     preprocess = detector.bundle.spec.preprocess
     scores = []
@@ -68,7 +68,7 @@ def test_score_follows_from_the_views(detector: SwapDetector, drawn: DrawnFace) 
 
 
 def test_the_box_is_where_the_face_was_drawn(detector: SwapDetector, drawn: DrawnFace) -> None:
-    (found,) = detector.judge_picture(drawn.rgb).faces
+    (found,) = detector.score_image(drawn.rgb).faces
     centre = found.face.box_xyxy.reshape(2, 2).mean(axis=0)
     assert centre == pytest.approx(drawn.box_xyxy.reshape(2, 2).mean(axis=0), abs=15)
     assert found.to_dict()["box_xyxy"] == pytest.approx(found.face.box_xyxy, abs=0.051)
@@ -76,24 +76,24 @@ def test_the_box_is_where_the_face_was_drawn(detector: SwapDetector, drawn: Draw
 
 @pytest.mark.parametrize("rgb", [ramp(240, 320), draw_scenery(5)], ids=["ramp", "wall"])
 def test_no_face(detector: SwapDetector, rgb: np.ndarray) -> None:
-    result = detector.judge_picture(rgb)
+    result = detector.score_image(rgb)
     assert (result.verdict, result.score, result.faces) == ("no_face", None, ())
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1), (3, 2), (20, 4000)])
 def test_odd_shapes_have_no_face(detector: SwapDetector, shape: tuple[int, int]) -> None:
-    assert detector.judge_picture(np.full((*shape, 3), 90, np.uint8)).verdict == "no_face"
+    assert detector.score_image(np.full((*shape, 3), 90, np.uint8)).verdict == "no_face"
 
 
-def test_a_face_that_fills_the_picture_is_found(detector: SwapDetector) -> None:
+def test_a_face_that_fills_the_image_is_found(detector: SwapDetector) -> None:
     rgb = draw_face(2, height=200, width=170, face_px=190).rgb
-    assert len(detector.judge_picture(rgb).faces) == 1
+    assert len(detector.score_image(rgb).faces) == 1
 
 
 def test_the_brighter_face_is_the_worst(detector: SwapDetector) -> None:
     dark, bright = (draw_face(k, height=300, width=300, face_px=120).rgb for k in (3, 4))
     dark = (dark // 3).astype(np.uint8)
-    result = detector.judge_picture(side_by_side(dark, np.maximum(bright, 150)))
+    result = detector.score_image(side_by_side(dark, np.maximum(bright, 150)))
     assert len(result.faces) == 2
     by_position = sorted(result.faces, key=lambda f: float(f.face.box_xyxy[0]))
     assert by_position[1].score > by_position[0].score
@@ -102,10 +102,10 @@ def test_the_brighter_face_is_the_worst(detector: SwapDetector) -> None:
 
 def test_faces_together_are_judged_as_each_alone(detector: SwapDetector) -> None:
     rgb = side_by_side(*(draw_face(k, height=260, width=260, face_px=110).rgb for k in (1, 2, 3)))
-    result = detector.judge_picture(rgb)
+    result = detector.score_image(rgb)
     assert len(result.faces) == 3
     for together in result.faces:
-        (alone,) = detector.judge_faces(rgb, [together.face])
+        (alone,) = detector.score_faces(rgb, [together.face])
         assert alone.score == pytest.approx(together.score, abs=1e-6)
         np.testing.assert_allclose(alone.seam_map, together.seam_map, atol=1e-6)
 
@@ -113,14 +113,14 @@ def test_faces_together_are_judged_as_each_alone(detector: SwapDetector) -> None
 def test_max_faces_are_the_largest_and_the_rest_is_announced(detector: SwapDetector) -> None:
     sizes = (90, 150, 110)
     faces = [draw_face(k, height=300, width=300, face_px=px).rgb for k, px in enumerate(sizes)]
-    result = replace(detector, max_faces=2).judge_picture(side_by_side(*faces))
+    result = replace(detector, max_faces=2).score_image(side_by_side(*faces))
     assert len(result.faces) == 2
     assert all(f.face.box_xyxy[0] > 280 for f in result.faces)
     assert result.warnings == ("only the 2 largest faces were examined",)
 
 
 def test_a_small_face_is_undecided(detector: SwapDetector) -> None:
-    result = detector.judge_picture(draw_face(3, face_px=45).rgb)
+    result = detector.score_image(draw_face(3, face_px=45).rgb)
     assert result.verdict == "undecided"
     assert result.faces[0].decision.reasons == ("face_too_small",)
     assert result.score is not None
@@ -128,12 +128,12 @@ def test_a_small_face_is_undecided(detector: SwapDetector) -> None:
 
 def test_the_operators_threshold_wins(folder: Path, drawn: DrawnFace) -> None:
     """The bundle says suspicious from 0.5 and fake from 0.8."""
-    score = load_swap_detector(Settings(model_path=folder), 1).judge_picture(drawn.rgb).score
+    score = load_swap_detector(Settings(model_path=folder), 1).score_image(drawn.rgb).score
     assert score is not None
     assert 0.1 < score < 0.5
     for threshold, expected in ((score - 0.01, "fake"), (score + 0.01, "real")):
         detector = load_swap_detector(Settings(model_path=folder, threshold=threshold), 1)
-        assert detector.judge_picture(drawn.rgb).verdict == expected
+        assert detector.score_image(drawn.rgb).verdict == expected
 
 
 def test_standing_warnings(tmp_path: Path, detector: SwapDetector) -> None:
@@ -149,9 +149,9 @@ def test_standing_warnings(tmp_path: Path, detector: SwapDetector) -> None:
 def test_the_seams_trees_are_asked_and_their_evidence_is_shown(
     detector: SwapDetector, drawn: DrawnFace
 ) -> None:
-    (found,) = detector.judge_picture(drawn.rgb).faces
+    (found,) = detector.score_image(drawn.rgb).faces
     statistics = ring_statistics(drawn.rgb, keypoints_of(found.face))
-    (logit,) = detector.bundle.trees.logits(seam_numbers(statistics[None]))
+    (logit,) = detector.bundle.trees.logits(seam_features(statistics[None]))
     assert found.decision.heads["seam"] == pytest.approx(float(sigmoid(logit)))
     np.testing.assert_array_equal(found.evidence.profile_db, seam_evidence(statistics).profile_db)
     answer = found.to_dict()
@@ -163,10 +163,10 @@ def test_the_seams_trees_are_asked_and_their_evidence_is_shown(
     json.dumps(answer, allow_nan=False)
 
 
-def test_the_answer_is_json_where_the_picture_ends(detector: SwapDetector) -> None:
+def test_the_answer_is_json_where_the_image_ends(detector: SwapDetector) -> None:
     """Without surroundings nothing is known of the texture outside: null, not NaN."""
     rgb = draw_face(2, height=190, width=150, face_px=190).rgb
-    (found,) = detector.judge_picture(rgb).faces
+    (found,) = detector.score_image(rgb).faces
     assert found.decision.surroundings < 0.02
     assert "no_surroundings" in found.decision.reasons
     assert found.decision.verdict != "suspicious"
@@ -177,13 +177,13 @@ def test_the_answer_is_json_where_the_picture_ends(detector: SwapDetector) -> No
     FaceAnswer.model_validate(answer)
 
 
-def test_a_soft_picture_is_left_undecided(detector: SwapDetector, drawn: DrawnFace) -> None:
+def test_a_soft_image_is_left_undecided(detector: SwapDetector, drawn: DrawnFace) -> None:
     limited = detector.decision.model_copy(update={"min_detail": 0.0})
     strict = replace(detector, decision=limited)
     soft = np.asarray(cv2.GaussianBlur(drawn.rgb, (0, 0), 4), np.uint8)
-    result = strict.judge_picture(soft)
+    result = strict.score_image(soft)
     assert (result.verdict, result.faces[0].decision.reasons) == ("undecided", ("too_soft",))
-    assert strict.judge_picture(drawn.rgb).verdict != "undecided"
+    assert strict.score_image(drawn.rgb).verdict != "undecided"
 
 
 def test_a_face_without_keypoints_cannot_be_judged(
@@ -191,8 +191,8 @@ def test_a_face_without_keypoints_cannot_be_judged(
 ) -> None:
     face = Face(drawn.box_xyxy, None, 0.9)
     with pytest.raises(DetectorError, match=r"gave no keypoints.*INSWAPPER_FACE_DETECTOR"):
-        detector.judge_faces(drawn.rgb, [face])
-    assert detector.judge_faces(drawn.rgb, []) == []
+        detector.score_faces(drawn.rgb, [face])
+    assert detector.score_faces(drawn.rgb, []) == []
 
 
 def face_result(verdict: str, score: float, *reasons: str) -> FaceResult:
@@ -203,7 +203,7 @@ def face_result(verdict: str, score: float, *reasons: str) -> FaceResult:
     return FaceResult(face, decision, np.zeros((32, 32), np.float32), evidence)
 
 
-def test_background_faces_do_not_make_a_picture_undecided() -> None:
+def test_background_faces_do_not_make_an_image_undecided() -> None:
     large = face_result("real", 0.1)
     small = face_result("undecided", 0.9, "face_too_small")
     result = judged([large, small])
@@ -221,7 +221,7 @@ def test_a_face_without_surroundings_does() -> None:
 def test_the_shown_seam_map_is_that_of_the_aligned_view(
     detector: SwapDetector, drawn: DrawnFace
 ) -> None:
-    (found,) = detector.judge_picture(drawn.rgb).faces
+    (found,) = detector.score_image(drawn.rgb).faces
     assert detector.seam_view == 3
     view = aligned_view(drawn.rgb, keypoints_of(found.face), 64).rgb
     inputs = detector.bundle.spec.preprocess.to_input(view)
@@ -239,5 +239,5 @@ def test_heatmap_shows_the_seam_and_leaves_the_rest() -> None:
 
 
 def test_heatmap_of_a_face(detector: SwapDetector, drawn: DrawnFace) -> None:
-    (found,) = detector.judge_picture(drawn.rgb).faces
+    (found,) = detector.score_image(drawn.rgb).faces
     assert draw_heatmap(detector, drawn.rgb, found).shape == (SIDE_PX, SIDE_PX, 3)

@@ -62,7 +62,7 @@ def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 def test_metrics_count_what_was_answered(client: TestClient, face_png: bytes) -> None:
     verdict = detect(client, face_png).json()["verdict"]
-    detect(client, b"no picture")
+    detect(client, b"no image")
     client.post("/detect/batch", files=[("files", face_png)] * 2)
     client.post("/admin/reload-model", headers=ADMIN)
     client.post("/admin/reload-model?rollback=true", headers=ADMIN)

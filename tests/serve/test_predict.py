@@ -31,13 +31,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def face_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "face.png"
-    write_picture(path, draw_face(3, height=260, width=320, face_px=110).rgb)
+    path = tmp_path_factory.mktemp("images") / "face.png"
+    write_image(path, draw_face(3, height=260, width=320, face_px=110).rgb)
     return path
 
 
 @pytest.fixture(autouse=True)
-def workplace(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def app_state(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         if name != "INSWAPPER_CACHE":
             monkeypatch.delenv(name)
@@ -45,7 +45,7 @@ def workplace(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
-def write_picture(path: Path, rgb: np.ndarray) -> None:
+def write_image(path: Path, rgb: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
@@ -60,7 +60,7 @@ def records(*arguments: object, code: int = 0) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run("--json", *arguments, code=code).stdout.splitlines()]
 
 
-def test_a_picture(face_png: Path) -> None:
+def test_an_image(face_png: Path) -> None:
     (record,) = records(face_png)
     assert set(record) == KEYS | {"faces"}
     assert (record["path"], record["kind"], record["error"]) == (str(face_png), "image", None)
@@ -71,7 +71,7 @@ def test_a_picture(face_png: Path) -> None:
     assert face["reasons"] == record["warnings"] == []
 
 
-def test_a_picture_without_a_face(tmp_path: Path) -> None:
+def test_an_image_without_a_face(tmp_path: Path) -> None:
     Image.new("RGB", (200, 150), (90, 120, 60)).save(tmp_path / "wall.jpg")
     (record,) = records("wall.jpg")
     assert (record["verdict"], record["score"], record["faces"]) == ("no_face", None, [])
@@ -119,16 +119,16 @@ def test_a_video_beyond_the_limits_is_an_error(clip: Path, monkeypatch: pytest.M
 
 
 def test_kind_is_decided_by_content(face_png: Path, clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "picture.mp4").write_bytes(face_png.read_bytes())
+    (tmp_path / "image.mp4").write_bytes(face_png.read_bytes())
     (tmp_path / "video.png").write_bytes(clip.read_bytes())
-    kinds = {Path(r["path"]).name: r["kind"] for r in records("picture.mp4", "video.png")}
-    assert kinds == {"picture.mp4": "image", "video.png": "video"}
+    kinds = {Path(r["path"]).name: r["kind"] for r in records("image.mp4", "video.png")}
+    assert kinds == {"image.mp4": "image", "video.png": "video"}
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("text.jpg", b"not a picture at all\n"),
+        ("text.jpg", b"not an image at all\n"),
         ("empty.png", b""),
         ("list.mp4", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/a.ts\n"),
         ("concat.mp4", b"ffconcat version 1.0\nfile /etc/hostname\n"),
@@ -140,7 +140,7 @@ def test_other_content_is_a_line_with_an_error(tmp_path: Path, name: str, conten
     (tmp_path / name).write_bytes(content)
     (record,) = records(name, code=1)
     assert set(record) == KEYS | {"faces"}
-    assert record["error"].startswith("neither a picture")
+    assert record["error"].startswith("neither an image")
     assert (record["kind"], record["verdict"], record["score"]) == (None, None, None)
 
 
@@ -149,7 +149,7 @@ def test_damaged_files_keep_their_kind(face_png: Path, clip: Path, tmp_path: Pat
     (tmp_path / "half.mp4").write_bytes(clip.read_bytes()[:2000])
     found = records("half.png", "half.mp4", code=1)
     assert [record["kind"] for record in found] == ["image", "video"]
-    assert found[0]["error"] == "damaged or truncated PNG picture"
+    assert found[0]["error"] == "damaged or truncated PNG image"
     assert found[1]["error"]
     assert "half.mp4" not in found[1]["error"]
 
@@ -176,10 +176,10 @@ def test_explicit_files_are_tried_whatever_their_suffix(tmp_path: Path, face_png
     assert record["kind"] == "image"
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (record,) = records("empty", code=1)
-    assert record["error"] == "this folder holds no pictures or videos"
+    assert record["error"] == "this folder holds no images or videos"
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
 
 def test_many_inputs_score_as_each_alone(tmp_path: Path) -> None:
     for person in range(5):
-        write_picture(tmp_path / f"in/{person}.png", draw_face(person, face_px=90).rgb)
+        write_image(tmp_path / f"in/{person}.png", draw_face(person, face_px=90).rgb)
     together = records("in")
     alone = [records(record["path"])[0] for record in together]
     assert [r["score"] for r in together] == pytest.approx([r["score"] for r in alone], abs=2e-6)
@@ -198,8 +198,8 @@ def test_many_inputs_score_as_each_alone(tmp_path: Path) -> None:
 
 
 def test_heatmaps_are_written(face_png: Path, clip: Path, tmp_path: Path) -> None:
-    picture, video = records(face_png, clip, "--heatmap", tmp_path / "maps")
-    paths = [picture["faces"][0]["heatmap"], video["heatmap"]]
+    image, video = records(face_png, clip, "--heatmap", tmp_path / "maps")
+    paths = [image["faces"][0]["heatmap"], video["heatmap"]]
     assert sorted(map(str, (tmp_path / "maps").iterdir())) == sorted(paths)
     assert [cv2.imread(path).shape for path in paths] == [(384, 384, 3)] * 2
 
@@ -271,7 +271,7 @@ def test_containers_are_known_by_their_start(clip: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_as_a_program(face_png: Path, tmp_path: Path) -> None:
     """A real process: the exit code, one line a record, nothing else on standard output."""
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     done = subprocess.run(
         [sys.executable, "-m", "serve.predict", face_png, tmp_path / "text.jpg", "--json"],
         cwd=ROOT,
@@ -283,5 +283,5 @@ def test_as_a_program(face_png: Path, tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     first, second = (json.loads(line) for line in done.stdout.splitlines())
     assert (first["path"], first["error"]) == (str(face_png), None)
-    assert second["error"].startswith("neither a picture")
+    assert second["error"].startswith("neither an image")
     assert done.stderr == ""

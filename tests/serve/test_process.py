@@ -39,7 +39,7 @@ def service(bundle: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield found
 
 
-def test_a_picture_by_http_and_a_clean_end(
+def test_an_image_by_http_and_a_clean_end(
     service: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
     process, address = service
@@ -141,7 +141,7 @@ def accepts(address: str) -> bool:
 
 
 def test_while_draining_it_is_not_ready_but_serves(bundle: Path) -> None:
-    picture = encoded_png(draw_face(1, face_px=110).rgb)
+    image = encoded_png(draw_face(1, face_px=110).rgb)
     with running(bundle, INSWAPPER_DRAIN_S="600") as (process, address):
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + START_S
@@ -150,7 +150,7 @@ def test_while_draining_it_is_not_ready_but_serves(bundle: Path) -> None:
             time.sleep(0.05)
         assert (response.status_code, response.json()["reasons"]) == (503, ["draining"])
         assert httpx.get(f"{address}/health").status_code == 200
-        answer = httpx.post(f"{address}/detect", files={"file": picture}, timeout=30)
+        answer = httpx.post(f"{address}/detect", files={"file": image}, timeout=30)
         assert answer.status_code == 200
         assert process.poll() is None
         # The second one does not wait.

@@ -30,7 +30,7 @@ FAKE_RGB = [180, 35, 24]
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service that calls every face fake, and takes pictures of at most half a megapixel."""
+    """A service that calls every face fake, and takes images of at most half a megapixel."""
     bundle = write_bundle(tmp_path_factory.mktemp("bundle"), bias=6.0)
     variables = {"INSWAPPER_MODEL_PATH": str(bundle), "INSWAPPER_MAX_IMAGE_PIXELS": "500000"}
     with started("/ready", **variables) as url:
@@ -67,7 +67,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Watched]]:
 
 @pytest.fixture(scope="module")
 def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "<b>face & more.png"
+    path = tmp_path_factory.mktemp("images") / "<b>face & more.png"
     drawn = draw_face(3, height=260, width=320, face_px=110)
     path.write_bytes(cv2.imencode(".png", drawn.rgb[..., ::-1])[1].tobytes())
     return path
@@ -80,7 +80,7 @@ def give(page: Any, *paths: Path) -> Any:
     return page.locator("article").first
 
 
-def test_a_picture_gets_its_verdict_and_boxes(
+def test_an_image_gets_its_verdict_and_boxes(
     opened: Callable[..., Watched], address: str, face: Path
 ) -> None:
     watched = opened(address)
@@ -124,12 +124,12 @@ def test_errors_are_told_in_words_with_their_request_id(
     opened: Callable[..., Watched], address: str, tmp_path: Path
 ) -> None:
     text, large = tmp_path / "notes.png", tmp_path / "large.png"
-    text.write_text("no picture")
+    text.write_text("no image")
     large.write_bytes(cv2.imencode(".png", np.zeros((1000, 501, 3), np.uint8))[1].tobytes())
     page = opened(address).page
     give(page, text, large)
     first, second = page.locator("article").all()
-    expect(first).to_contain_text("This is no picture or video that the service reads")
+    expect(first).to_contain_text("This is no image or video that the service reads")
     expect(second).to_contain_text("This file is beyond a limit of the service")
     expect(second).to_contain_text("500000")
     for card in (first, second):

@@ -50,8 +50,8 @@ def test_detect_answers_what_the_detector_says(client: TestClient, face_png: byt
     response = detect(client, face_png)
     assert response.status_code == 200
     answer = response.json()
-    detector = client.app.state.workplace.state.in_force.detector  # type: ignore[attr-defined]
-    direct = detector.judge_picture(draw_face(3, height=260, width=320, face_px=110).rgb)
+    detector = client.app.state.inswapper.service.active.detector  # type: ignore[attr-defined]
+    direct = detector.score_image(draw_face(3, height=260, width=320, face_px=110).rgb)
     assert answer["verdict"] == direct.verdict
     assert answer["score"] == pytest.approx(direct.score, abs=1e-6)
     faces = [{**face.to_dict(), "seam_map": None} for face in direct.faces]
@@ -85,26 +85,26 @@ def test_exif_orientation_is_reported(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("content", "status"),
     [
-        (b"plain text, no picture", 415),
+        (b"plain text, no image", 415),
         (b"", 415),
         (b"\x89PNG\r\n\x1a\n" + b"broken" * 20, 422),
         (encoded_png(np.zeros((1000, 501, 3), np.uint8)), 413),
     ],
 )
-def test_unusable_pictures(client: TestClient, content: bytes, status: int) -> None:
+def test_unusable_images(client: TestClient, content: bytes, status: int) -> None:
     problem = check_problem(detect(client, content, name="../../secret-name.jpg"), status)
     assert "secret-name" not in json.dumps(problem)
     assert "plain text" not in json.dumps(problem)
 
 
-def test_a_truncated_picture(client: TestClient, face_png: bytes) -> None:
+def test_a_truncated_image(client: TestClient, face_png: bytes) -> None:
     check_problem(detect(client, face_png[: len(face_png) // 2]), 422)
 
 
 def test_wrong_requests(client: TestClient, face_png: bytes) -> None:
     check_problem(client.post("/detect", content=face_png), 415)
     check_problem(client.post("/detect", json={"file": "x"}), 415)
-    check_problem(client.post("/detect", files={"picture": face_png}), 422)
+    check_problem(client.post("/detect", files={"image": face_png}), 422)
     check_problem(client.post("/detect", files={"other": b""}, data={"file": "text"}), 422)
     malformed = {"content-type": "multipart/form-data; boundary=abc"}
     check_problem(client.post("/detect", content=b"no boundary", headers=malformed), 400)
@@ -121,7 +121,7 @@ def test_wrong_requests(client: TestClient, face_png: bytes) -> None:
 
 def test_batch_keeps_the_order(client: TestClient, face_png: bytes) -> None:
     wall = encoded_png(np.full((60, 60, 3), 90, np.uint8))
-    files = [("files", face_png), ("files", b"no picture"), ("files", wall)]
+    files = [("files", face_png), ("files", b"no image"), ("files", wall)]
     response = client.post("/detect/batch", files=files)
     assert response.status_code == 200
     items = response.json()["items"]
@@ -129,7 +129,7 @@ def test_batch_keeps_the_order(client: TestClient, face_png: bytes) -> None:
     alone = detect(client, face_png).json()
     assert items[0]["result"]["score"] == alone["score"]
     assert items[1]["result"] is None
-    assert items[1]["error"].startswith("not a picture")
+    assert items[1]["error"].startswith("not an image")
     assert items[2]["result"]["verdict"] == "no_face"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.decision.thresholds import Thresholds
-from serve.detector.inference import PictureResult
+from serve.detector.inference import ImageResult
 from serve.video.tracks import box_iou, follow, link, tracks_of
 
 LIMITS = Thresholds(best_f1=0.5, low_fpr=0.8, balanced=0.5, suspicious=0.5)
@@ -22,13 +22,13 @@ def boxes(*rows: tuple[int, ...]) -> np.ndarray:
     return np.array(rows, dtype=np.float32).reshape(-1, 4)
 
 
-def picture(*faces: tuple[tuple[int, ...], str, float]) -> PictureResult:
+def image(*faces: tuple[tuple[int, ...], str, float]) -> ImageResult:
     """A frame's result with faces of (box, verdict, score)."""
     found: list[Any] = [
         SimpleNamespace(face=SimpleNamespace(box_xyxy=np.array(box)), verdict=verdict, score=score)
         for box, verdict, score in faces
     ]
-    return PictureResult("real", 0.0, tuple(found))
+    return ImageResult("real", 0.0, tuple(found))
 
 
 def test_box_iou() -> None:
@@ -63,11 +63,11 @@ def test_chains_end_with_the_scene_and_with_a_gap() -> None:
 
 
 def test_the_most_alarming_track_is_first() -> None:
-    pictures = [
-        picture((LEFT, "real", 0.2), (RIGHT, "fake", 0.9)),
-        picture((moved(RIGHT, 1), "suspicious", 0.7), (moved(LEFT, 1), "real", 0.4)),
+    images = [
+        image((LEFT, "real", 0.2), (RIGHT, "fake", 0.9)),
+        image((moved(RIGHT, 1), "suspicious", 0.7), (moved(LEFT, 1), "real", 0.4)),
     ]
-    first, second = tracks_of(pictures, [3, 3], LIMITS)
+    first, second = tracks_of(images, [3, 3], LIMITS)
     assert first.to_dict() == {
         "track": 1,
         "scene": 3,
@@ -80,13 +80,13 @@ def test_the_most_alarming_track_is_first() -> None:
 
 
 def test_undecided_faces_count_only_without_others() -> None:
-    mixed = [picture((LEFT, "undecided", 0.99)), picture((LEFT, "real", 0.1))]
+    mixed = [image((LEFT, "undecided", 0.99)), image((LEFT, "real", 0.1))]
     (track,) = tracks_of(mixed, [0, 0], LIMITS)
     assert (track.verdict, track.score, track.highest) == ("real", 0.1, 0.1)
-    alone = [picture((LEFT, "undecided", 0.9)), picture((LEFT, "undecided", 0.5))]
+    alone = [image((LEFT, "undecided", 0.9)), image((LEFT, "undecided", 0.5))]
     (track,) = tracks_of(alone, [0, 0], LIMITS)
     assert (track.verdict, track.score, track.highest) == ("undecided", pytest.approx(0.7), 0.9)
 
 
 def test_frames_without_faces_give_no_track() -> None:
-    assert tracks_of([PictureResult("no_face", None)], [0], LIMITS) == ()
+    assert tracks_of([ImageResult("no_face", None)], [0], LIMITS) == ()

@@ -4,14 +4,14 @@ import pytest
 
 from pipeline.decision.thresholds import Thresholds
 from pipeline.frames.scenes import Scene
-from serve.detector.inference import PictureResult
+from serve.detector.inference import ImageResult
 from serve.video.videos import FrameResult, summary
 
 LIMITS = Thresholds(best_f1=0.5, low_fpr=0.8, balanced=0.5, suspicious=0.5)
 
 
 def frame(index: int, scene: int, verdict: str, score: float | None) -> FrameResult:
-    return FrameResult(index, index / 25, scene, PictureResult(verdict, score))  # type: ignore[arg-type]
+    return FrameResult(index, index / 25, scene, ImageResult(verdict, score))  # type: ignore[arg-type]
 
 
 def test_a_short_swap_in_a_long_video_is_announced() -> None:

@@ -76,7 +76,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_stage_ran_and_nothing_large_reached_git(repo: Path) -> None:
     tracked = run(repo, "git", "ls-files").splitlines()
-    # The released bundle is the one exception, and holds no picture.
+    # The released bundle is the one exception, and holds no image.
     ours = [name for name in tracked if not name.startswith("data/release/")]
     assert not [name for name in ours if name.endswith((".png", ".mp4", ".pt", ".onnx", ".mkv"))]
     assert json.loads((repo / "metrics/test.json").read_text(encoding="utf-8"))
@@ -187,9 +187,9 @@ def test_plots_open_as_titled_page(repo: Path) -> None:
         assert all(plot[text] in page for text in ("title", "x_label", "y_label"))
     mistakes = sorted(path.name for path in (repo / "data/reports/mistakes").iterdir())
     assert all(f"data/reports/mistakes/{name}" in page for name in mistakes)
-    pictures = {path.name for path in (repo / "dvc_plots/static").glob("workspace_*.png")}
-    assert pictures == {f"workspace_data_reports_mistakes_{name}" for name in mistakes}
-    assert pictures
+    images = {path.name for path in (repo / "dvc_plots/static").glob("workspace_*.png")}
+    assert images == {f"workspace_data_reports_mistakes_{name}" for name in mistakes}
+    assert images
     shutil.rmtree(repo / "dvc_plots")
 
 

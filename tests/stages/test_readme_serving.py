@@ -41,8 +41,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def folder(tmp_path: Path) -> Path:
     """Where a reader would be: the files that the README names, and a quiet curl."""
     for person, name in enumerate(("face.jpg", "other.png"), start=1):
-        picture = draw_face(person, height=260, width=320, face_px=110).rgb
-        cv2.imwrite(str(tmp_path / name), picture[:, :, ::-1])
+        image = draw_face(person, height=260, width=320, face_px=110).rgb
+        cv2.imwrite(str(tmp_path / name), image[:, :, ::-1])
     write_clip(tmp_path / "clip.mp4", draw_clip(2, scenes=2, frames_per_scene=15, face_px=80))
     (tmp_path / ".curlrc").write_text(CURLRC)
     return tmp_path
@@ -75,10 +75,10 @@ def outputs(block: str, address: str, folder: Path) -> list[str]:
     return run(["bash", "-euo", "pipefail"], marked, address, folder).split("\036")[:-1]
 
 
-def test_pictures_and_videos(address: str, folder: Path) -> None:
-    picture, with_map, batch, video = map(json.loads, outputs(blocks("sh")[0], address, folder))
-    assert picture["verdict"] in ("real", "suspicious", "fake")
-    assert picture["faces"][0]["seam_map"] is None
+def test_images_and_videos(address: str, folder: Path) -> None:
+    image, with_map, batch, video = map(json.loads, outputs(blocks("sh")[0], address, folder))
+    assert image["verdict"] in ("real", "suspicious", "fake")
+    assert image["faces"][0]["seam_map"] is None
     assert len(with_map["faces"][0]["seam_map"]["values"]) == 32 * 32
     assert [item["status"] for item in batch["items"]] == [200, 200]
     assert len(video["frames"]) == 12

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.bundle.load import SCHEMA_VERSION, golden_seam
 from pipeline.bundle.session import golden_outputs, open_session
-from pipeline.seam.numbers import number_names
+from pipeline.seam.features import feature_names
 from pipeline.views.preprocess import Preprocess
 from tests.support.bundles import file_entry
 from tests.support.decisions import decision_of, limits_of
@@ -20,7 +20,7 @@ SIZE = 64
 HEADS = {"real_fake": [], "inswapper": [], "boundary": [], "quality": [3], "seam_map": [32, 32]}
 PREPROCESS = Preprocess(size_px=SIZE, scales=(1.1, 1.5), aligned=True)
 # Of the golden numbers' first column one is above and one below this.
-TREES = stump(number_names()[1], 0.0)
+TREES = stump(feature_names()[1], 0.0)
 
 
 def tiny_graph(scale: float = 1.0, *, quality_classes: int = 3) -> bytes:

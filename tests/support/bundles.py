@@ -2,7 +2,7 @@
 
 The graph looks at brightness alone: with m the mean of a normalised crop,
 real_fake = gain * m + bias, inswapper = half of it, boundary = a quarter of it. The trees say +1
-for a face whose surroundings are mostly in the picture, else -1.
+for a face whose surroundings are mostly in the image, else -1.
 """
 
 import hashlib

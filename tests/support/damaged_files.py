@@ -1,4 +1,4 @@
-"""Small real pictures and videos, and damage to them: input number n is always the same bytes."""
+"""Small real images and videos, and damage to them: input number n is always the same bytes."""
 
 import io
 import tempfile
@@ -20,7 +20,7 @@ MOST_CHANGES = 6
 Damage = Callable[[bytearray, np.random.Generator], bytearray]
 
 
-def picture_seeds() -> dict[str, bytes]:
+def image_seeds() -> dict[str, bytes]:
     """Name -> a file of 64x48 px, of every format that is read and of its usual variants."""
     rgb = Image.fromarray(draw_face(1, height=48, width=64, face_px=40).rgb)
     exif = Image.Exif()

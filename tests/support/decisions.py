@@ -1,6 +1,6 @@
 """Decisions with round numbers, for tests of what comes before and after them."""
 
-from pipeline.decision.decide import Conformal, DecisionSpec, Limits
+from pipeline.decision.decide import Conformal, DecisionSpec, ScoreLimits
 from pipeline.decision.fusion import Fusion
 from pipeline.decision.thresholds import Thresholds
 from pipeline.runtime.sections import FusionParams
@@ -15,11 +15,11 @@ def limits_of(
     best_f1: float = 0.5,
     balanced: float = 0.5,
     possible: tuple[float, float] = (0.3, 0.9),
-) -> Limits:
+) -> ScoreLimits:
     """suspicious, fake: where they begin. possible: from where a score may be a fake's, and up to
     where it may be a real face's."""
     fake_at_least, real_at_most = possible
-    return Limits(
+    return ScoreLimits(
         thresholds=Thresholds(
             best_f1=best_f1, low_fpr=fake, balanced=balanced, suspicious=suspicious
         ),
@@ -28,8 +28,8 @@ def limits_of(
 
 
 def decision_of(
-    open_limits: Limits | None = None,
-    tight: Limits | None = None,
+    open_limits: ScoreLimits | None = None,
+    tight: ScoreLimits | None = None,
     *,
     temperature: float = 1.0,
     fusion: Fusion = WEIGHTS,
@@ -37,7 +37,7 @@ def decision_of(
     min_surroundings_frac: float = 0.02,
     min_detail: float | None = None,
 ) -> DecisionSpec:
-    """tight: the limits of faces that fill the picture, those of the others unless told."""
+    """tight: the limits of faces that fill the image, those of the others unless told."""
     limits = open_limits or limits_of()
     return DecisionSpec(
         temperature=temperature,

@@ -1,4 +1,4 @@
-"""A head drawn from a seed over any picture, on ArcFace's template under a known similarity."""
+"""A head drawn from a seed over any image, on ArcFace's template under a known similarity."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ImageU8 = NDArray[np.uint8]
+from pipeline.core.arrays import ImageU8
 
 # ArcFace's five points in its 112-px square: eyes, nose, mouth corners, left to right as seen.
 TEMPLATE_112 = np.array(
@@ -24,7 +24,7 @@ BOX_112 = (22.0, 22.0, 90.0, 110.0)
 
 
 def pose(face_px: float, cx: float, cy: float, roll_deg: float) -> NDArray[np.float64]:
-    """(2, 3) similarity from the 112-px square to the picture; the box's centre to (cx, cy)."""
+    """(2, 3) similarity from the 112-px square to the image; the box's centre to (cx, cy)."""
     x0, y0, x1, y1 = BOX_112
     scale = face_px / max(x1 - x0, y1 - y0)
     angle = np.deg2rad(roll_deg)
@@ -38,12 +38,12 @@ def transform(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArr
 
 
 class _Canvas:
-    """Soft ellipses given in the 112-px square, drawn where they fall in the picture."""
+    """Soft ellipses given in the 112-px square, drawn where they fall in the image."""
 
-    def __init__(self, rgb: ImageU8, to_picture: NDArray[np.float64]) -> None:
+    def __init__(self, rgb: ImageU8, to_image: NDArray[np.float64]) -> None:
         self.rgb = rgb.astype(np.float32)
-        self.to_picture = to_picture
-        back = cv2.invertAffineTransform(to_picture)
+        self.to_image = to_image
+        back = cv2.invertAffineTransform(to_image)
         height, width = rgb.shape[:2]
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         self.u = (back[0, 0] * x + back[0, 1] * y + back[0, 2]).astype(np.float32)
@@ -54,8 +54,8 @@ class _Canvas:
         """ellipse: centre u, v and radii; edge: width of its blur. colour: (3,) or (H, W, 3)."""
         cu, cv, ru, rv = ellipse
         reach = max(ru, rv) + 2 * (edge + self.softness)
-        scale = float(np.hypot(*self.to_picture[0, :2]))
-        px, py = transform(np.array([[cu, cv]]), self.to_picture)[0]
+        scale = float(np.hypot(*self.to_image[0, :2]))
+        px, py = transform(np.array([[cu, cv]]), self.to_image)[0]
         height, width = self.u.shape
         left, right = np.clip([px - scale * reach, px + scale * reach + 1], 0, width).astype(int)
         top, bottom = np.clip([py - scale * reach, py + scale * reach + 1], 0, height).astype(int)
@@ -67,7 +67,7 @@ class _Canvas:
         self.rgb[at] += alpha * (np.asarray(painted, dtype=np.float32) - self.rgb[at])
 
 
-def paint(rgb: ImageU8, to_picture: NDArray[np.float64], person: int) -> NDArray[np.float32]:
+def paint(rgb: ImageU8, to_image: NDArray[np.float64], person: int) -> NDArray[np.float32]:
     """Draw a head over `rgb`; the looks come from the person's seed."""
     rng = np.random.default_rng([person, 2])
     skin = np.array([150, 108, 84]) + rng.uniform(-30, 60) * np.array([1.0, 0.9, 0.8])
@@ -75,7 +75,7 @@ def paint(rgb: ImageU8, to_picture: NDArray[np.float64], person: int) -> NDArray
     iris = rng.uniform(20, 90, 3)
     lips = skin * np.array([0.78, 0.5, 0.52])
     wide = rng.uniform(0.95, 1.06)
-    canvas = _Canvas(rgb, to_picture)
+    canvas = _Canvas(rgb, to_image)
     draw, u, v = canvas.disc, canvas.u, canvas.v
     pores = _sampled(rng.normal(0, 7, (256, 256)), u, v)[..., None]
     shade = 1.06 - 0.004 * np.abs(u - 52) - 0.0012 * np.maximum(v - 60, 0)

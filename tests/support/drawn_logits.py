@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.decision.fusion import FUSED_HEADS, SURROUNDINGS, sigmoid
 from pipeline.runtime.sections import CalibrateParams, FusionParams
-from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.pairs.degradations import DEGRADED_COPIES
 from pipeline.training.scoring.copies import AS_IT_IS, Pool, ScoredCopies
 from pipeline.training.scoring.scorer import FaceLogits
 
@@ -67,5 +67,5 @@ def faces_of(soft_shift: float = 0.0) -> ScoredCopies:
         is_inswapper=labels,
         face_px=np.where(np.arange(400) % 2, 100.0, 200.0),
         sources=np.full(400, "videos"),
-        copies=copies | {name: logits_of(soft, soft, soft, **around) for name in SOFT_COPIES},
+        copies=copies | {name: logits_of(soft, soft, soft, **around) for name in DEGRADED_COPIES},
     )

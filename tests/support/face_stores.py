@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from pipeline.core.arrays import ImageU8
 from pipeline.training.store.reader import FaceStore
-from pipeline.views.preprocess import ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 from tests.support.manifest_rows import crop_row
 from tests.support.synthetic import draw_face, swap_face
 
@@ -23,8 +24,8 @@ class _Face:
 
 
 @dataclass(frozen=True)
-class DrawnPictures:
-    """The pictures of a store, in memory."""
+class DrawnImages:
+    """The images of a store, in memory."""
 
     crops: list[ImageU8]
     contexts: list[ImageU8]
@@ -87,7 +88,7 @@ def drawn_store(
         table=table,
         faces=face_rows,
         face_of_crop=np.repeat(np.arange(len(faces)), len(PREPROCESS.scales)),
-        pictures=DrawnPictures(crops, [face.rgb for face in faces]),
+        images=DrawnImages(crops, [face.rgb for face in faces]),
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import ImageU8
 from pipeline.core.manifest import SplitRow, write_rows
 from pipeline.training.store.packing import pack
 from pipeline.training.store.reader import FaceStore, open_zarr
-from pipeline.views.preprocess import ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 from tests.support.manifest_rows import crop_row
 from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, write_rgb
 
@@ -25,7 +26,7 @@ def write_split(
     preprocess: Preprocess = PREPROCESS,
     fakes: bool = True,
 ) -> Path:
-    """Write pictures and root/split.csv; return the CSV's path."""
+    """Write images and root/split.csv; return the CSV's path."""
     rows: list[SplitRow] = []
     for person in range(first_person, first_person + people):
         for frame in range(frames):
@@ -98,7 +99,7 @@ def _origin(person: int, *, fake: bool) -> dict[str, Any]:
 
 
 def _geometry(face: DrawnFace) -> dict[str, Any]:
-    """Box and keypoints of a frame of which the picture is the part at (10, 20), unscaled."""
+    """Box and keypoints of a frame of which the image is the part at (10, 20), unscaled."""
     box = face.box_xyxy + np.float32([10, 20, 10, 20])
     points = face.keypoints + np.float32([10, 20])
     names = ("box_x0", "box_y0", "box_x1", "box_y1")

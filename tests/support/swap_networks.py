@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.views.preprocess import ImageU8
+from pipeline.core.arrays import ImageU8
 
 
 def write_inswapper(path: Path, face: ImageU8) -> Path:

@@ -1,4 +1,4 @@
-"""Drawn faces, clips and manifests: every picture the tests need, made from a seed.
+"""Drawn faces, clips and manifests: every image the tests need, made from a seed.
 
 A drawn face is a function of the person's seed and a pose: its five keypoints lie on INSwapper's
 (ArcFace's) template under a known similarity, so keypoints and the paste square are exact. Real
@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.manifest import FrameRow, InputRow
 from pipeline.media.video_writer import write_mask_video, write_video
-from tests.support.drawn_heads import BOX_112, TEMPLATE_112, ImageU8, paint, pose, transform
+from tests.support.drawn_heads import BOX_112, TEMPLATE_112, paint, pose, transform
 
-FloatArray = NDArray[np.float32]
 SHA256 = "0" * 64
 
 
@@ -33,7 +33,7 @@ class DrawnFace:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """(2, 3) similarity from the picture to the 112-px square."""
+        """(2, 3) similarity from the image to the 112-px square."""
         matrix, _ = cv2.estimateAffinePartial2D(self.keypoints, TEMPLATE_112)
         return np.asarray(matrix, dtype=np.float64)
 
@@ -52,17 +52,17 @@ def draw_face(
     """A person in front of a textured wall.
 
     person: seed of the looks. face_px: longer side of the face box. centre: of the box, default the
-    picture's. scenery: seed of the background, default the person. pan_px: shift of the background.
+    image's. scenery: seed of the background, default the person. pan_px: shift of the background.
     """
     backdrop = draw_scenery(person if scenery is None else scenery, height, width, pan_px)
     cx, cy = centre if centre is not None else (width / 2, height / 2)
-    to_picture = pose(face_px, cx, cy, roll_deg)
-    rgb = paint(backdrop, to_picture, person)
+    to_image = pose(face_px, cx, cy, roll_deg)
+    rgb = paint(backdrop, to_image, person)
     corners = transform(np.array(BOX_112, dtype=np.float64).reshape(2, 2), pose(face_px, cx, cy, 0))
     return DrawnFace(
         rgb=np.clip(rgb + 0.5, 0, 255).astype(np.uint8),
         box_xyxy=corners.reshape(4).astype(np.float32),
-        keypoints=transform(TEMPLATE_112.astype(np.float64), to_picture).astype(np.float32),
+        keypoints=transform(TEMPLATE_112.astype(np.float64), to_image).astype(np.float32),
     )
 
 
@@ -76,7 +76,7 @@ def draw_scenery(
 
 @lru_cache(maxsize=32)
 def _texture(seed: int, height: int, width: int) -> ImageU8:
-    """A wall that is 256 px wider and higher than the picture, for the camera to pan over."""
+    """A wall that is 256 px wider and higher than the image, for the camera to pan over."""
     rng = np.random.default_rng([seed, 1])
     # One hue to a seed, spread by the golden ratio, so that a cut changes the colours.
     hue = np.array(
@@ -157,7 +157,7 @@ def paste_alpha(face: DrawnFace) -> FloatArray:
 
 
 def swap_face(face: DrawnFace, source_person: int) -> tuple[ImageU8, FloatArray]:
-    """Paste another drawn person's 128-px face into the picture: (fake rgb, alpha)."""
+    """Paste another drawn person's 128-px face into the image: (fake rgb, alpha)."""
     height, width = face.rgb.shape[:2]
     back = cv2.invertAffineTransform(128 / 112 * face.matrix)
     pasted = cv2.warpAffine(_aligned_128(source_person), back, (width, height))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.seam.numbers import number_names
+from pipeline.seam.features import feature_names
 from pipeline.seam.trees import TreeEnsemble
 
 
@@ -14,7 +14,7 @@ def stump(
     A number that is not known counts as above.
     """
     return TreeEnsemble(
-        feature=np.array([number_names().index(name), 0, 0], np.int32),
+        feature=np.array([feature_names().index(name), 0, 0], np.int32),
         threshold=np.array([threshold, 0.0, 0.0]),
         left=np.array([1, 1, 2], np.int32),
         right=np.array([2, 1, 2], np.int32),

@@ -6,20 +6,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.manifest import CropRow, FrameRow
 from pipeline.crops.cropping import CropJob, CropResult, crop_frames
-from pipeline.media.pictures import read_picture
+from pipeline.media.images import read_image
 from pipeline.runtime.params import load_params
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 from tests.support.imports import ROOT
-from tests.support.synthetic import (
-    DrawnFace,
-    alpha_u8,
-    draw_face,
-    frame_row,
-    swap_face,
-    write_rgb,
-)
+from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, frame_row, swap_face, write_rgb
 
 PARAMS = load_params(ROOT / "params.yaml").crop_faces
 PREPROCESS = Preprocess(size_px=64)
@@ -64,7 +58,7 @@ def with_mask(row: FrameRow, mask: ImageU8) -> FrameRow:
 
 
 def stored(path: str) -> ImageU8:
-    return read_picture(Path(path))
+    return read_image(Path(path))
 
 
 def box_of(row: CropRow) -> FloatArray:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.core.arrays import ImageU8
 from pipeline.faces.detector import Face
 from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import load_params
@@ -22,7 +23,6 @@ from pipeline.training.review.ablation import (
     gather,
 )
 from pipeline.training.review.genuine_set import CELLS, read_genuine
-from pipeline.views.preprocess import ImageU8
 from pipeline.views.quality import fit_quality, measure_quality
 from tests.support.packed_split import packed_split
 from tests.support.synthetic import draw_face, swap_face, write_rgb
@@ -46,7 +46,7 @@ class Drawn:
 
 
 def genuine_folder(root: Path) -> tuple[Path, Drawn]:
-    """Two people and their swaps, each picture of a size of its own, and one without a face."""
+    """Two people and their swaps, each image of a size of its own, and one without a face."""
     rows, faces = [], {}
     for person in range(2):
         drawn = draw_face(person, height=160, width=160 + 4 * person, face_px=80)
@@ -86,14 +86,14 @@ def test_every_variant_is_valid_and_changes_only_what_it_says(name: str) -> None
     assert changed["seam"]["seeds"] == [3]
 
 
-def test_genuine_pictures_without_a_face_are_counted(tmp_path: Path) -> None:
+def test_genuine_images_without_a_face_are_counted(tmp_path: Path) -> None:
     labels, drawn = genuine_folder(tmp_path)
     found = read_genuine(labels, drawn)
     assert found.labels.tolist() == [0, 1, 0, 1]
     assert found.missed == 1
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("image_path,label\nnone.png,1\n")
     with pytest.raises(ManifestError, match=r"row 2: image_path: cannot be read"):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.core.arrays import ImageU8
 from pipeline.runtime.params import load_params
 from pipeline.runtime.sections import AugmentParams
 from pipeline.training.pairs import augment
@@ -18,13 +19,12 @@ from pipeline.training.pairs.augment import (
     soften_real,
 )
 from pipeline.training.pairs.degradations import jpeg
-from pipeline.views.picture import Picture
-from pipeline.views.preprocess import ImageU8
+from pipeline.views.face_image import FaceImage
 from tests.support.synthetic import draw_face
 
 FRACTIONS = [name for name in AugmentParams.model_fields if name.endswith("_frac")]
 _DRAWN = draw_face(3, height=220, width=230, face_px=110)
-FACE = Picture(_DRAWN.rgb, _DRAWN.box_xyxy, _DRAWN.keypoints)
+FACE = FaceImage(_DRAWN.rgb, _DRAWN.box_xyxy, _DRAWN.keypoints)
 CENTRE = (slice(100, 120), slice(105, 125))
 CORNER = (slice(0, 6), slice(0, 6))
 
@@ -59,13 +59,13 @@ def test_equal_seeds_do_equal_things() -> None:
         again = other.apply(FACE, seed)
         np.testing.assert_array_equal(again.rgb, first[seed].rgb)
         np.testing.assert_array_equal(again.keypoints, first[seed].keypoints)
-    assert len({picture.rgb.tobytes() for picture in first}) > 3
+    assert len({image.rgb.tobytes() for image in first}) > 3
 
 
 @pytest.mark.parametrize(
     "name", [name for name in FRACTIONS if name not in ("flip_frac", "second_jpeg_frac")]
 )
-def test_each_degradation_acts_and_keeps_the_picture_in_place(name: str) -> None:
+def test_each_degradation_acts_and_keeps_the_image_in_place(name: str) -> None:
     degraded = Degradations(params(**{name: 1.0})).apply(FACE, 7).rgb
     assert degraded.dtype == np.uint8
     if name == "resize_frac":
@@ -77,7 +77,7 @@ def test_each_degradation_acts_and_keeps_the_picture_in_place(name: str) -> None
     assert np.abs(difference - difference.mean()).mean() < 15
 
 
-def test_a_smaller_picture_keeps_its_face_in_place_and_large_enough() -> None:
+def test_a_smaller_image_keeps_its_face_in_place_and_large_enough() -> None:
     shrinks = Degradations(params(resize_frac=1.0))
     for seed in range(20):
         found = shrinks.apply(FACE, seed)
@@ -102,7 +102,7 @@ def test_a_second_encoding_comes_after_the_first_one() -> None:
     assert (once != twice).any()
 
 
-def test_clean_pictures_are_encoded_well_or_not_at_all() -> None:
+def test_clean_images_are_encoded_well_or_not_at_all() -> None:
     rough = dict.fromkeys(FRACTIONS, 1.0) | {"x264_frac": 0.0, "clean_frac": 1.0}
     clean = Degradations(params(**rough))
     good = {jpeg(quality)(FACE).rgb.tobytes() for quality in range(88, 99)}
@@ -134,9 +134,7 @@ def test_softenings_take_detail_away(way: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("way", [way for way in SOFTENING_FRACS if way != "focused"])
-def test_most_softenings_are_of_the_whole_picture(
-    way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_most_softenings_are_of_the_whole_image(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(6):
         soft = softened(way, seed, monkeypatch)
         for part in (CORNER, CENTRE):

@@ -18,7 +18,7 @@ from pipeline.training.calibration.fit import (
 )
 from pipeline.training.calibration.fusion import FEWEST_FACES
 from pipeline.training.calibration.report import sweep_rows, validation_report
-from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.pairs.degradations import DEGRADED_COPIES
 from pipeline.training.scoring.copies import AS_IT_IS, ScoredCopies, pool_of, score_copies
 from pipeline.training.scoring.scorer import Scorer
 from tests.support.drawn_logits import (
@@ -117,7 +117,7 @@ def test_conformal_sets_are_promised_to_each_class_by_its_weights() -> None:
 
 
 @pytest.mark.parametrize("few", [FEWEST_FACES, FEWEST_FACES - 1])
-def test_faces_that_fill_the_picture_get_limits_of_their_own_if_there_are_enough(few: int) -> None:
+def test_faces_that_fill_the_image_get_limits_of_their_own_if_there_are_enough(few: int) -> None:
     labels, logit = drawn_logits(2000, 1.0)
     tight = np.zeros(2000, bool)
     for label in (0, 1):
@@ -155,7 +155,7 @@ def test_less_evidence_never_lowers_the_limit_for_fake() -> None:
     assert decision.tight.thresholds.suspicious < decision.open.thresholds.suspicious
 
 
-def test_the_softest_pictures_are_not_judged() -> None:
+def test_the_softest_images_are_not_judged() -> None:
     labels = np.array([0] * 100 + [1] * 50)
     detail = np.concatenate([np.arange(100.0), np.full(50, -999.0)])
     detail[50] = np.nan  # a face without surroundings
@@ -171,10 +171,10 @@ def test_the_softest_pictures_are_not_judged() -> None:
     assert without.min_detail is None
 
 
-def test_a_drawn_split_from_pictures_to_file(tmp_path: Path) -> None:
+def test_a_drawn_split_from_images_to_file(tmp_path: Path) -> None:
     store = drawn_store(people=3, frames=1)
     faces = score_copies(Scorer(SharpnessNet().eval(), PREPROCESS, stump()), store)
-    assert list(faces.copies) == [AS_IT_IS, *SOFT_COPIES]
+    assert list(faces.copies) == [AS_IT_IS, *DEGRADED_COPIES]
     for logits in faces.copies.values():
         assert logits["real_fake"].shape == (6, 4)
         assert logits[SEAM].shape == logits[DETAIL].shape == (6,)

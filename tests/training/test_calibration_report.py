@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.training.calibration.fit import calibrate, fit_decision
 from pipeline.training.calibration.report import copies_report, validation_report
-from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.pairs.degradations import DEGRADED_COPIES
 from pipeline.training.scoring.copies import AS_IT_IS
 from tests.support.drawn_logits import MIXED, ONE_HEAD, PARAMS, drawn_pool, faces_of
 
@@ -14,7 +14,7 @@ def test_the_promised_false_positive_rate_is_kept_over_all_copies() -> None:
     faces = faces_of(0.5)
     report = validation_report(faces, calibrate(faces, MIXED, PARAMS), PARAMS)
     assert report["copies"]["all"]["fpr"] <= PARAMS.low_fpr + 1e-9
-    copies = [report["copies"][name] for name in (AS_IT_IS, *SOFT_COPIES)]
+    copies = [report["copies"][name] for name in (AS_IT_IS, *DEGRADED_COPIES)]
     fprs = [found["fpr"] for found in copies]
     assert np.average(fprs, weights=[found["n_real"] for found in copies]) <= PARAMS.low_fpr + 1e-9
     assert set(report["thresholds"]) == {"open", "tight"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.pairs.degradations import DEGRADED_COPIES
 from pipeline.training.scoring.copies import AS_IT_IS, pool_of
 from tests.support.drawn_logits import faces_of
 
@@ -15,7 +15,7 @@ def test_a_pool_holds_what_would_be_judged() -> None:
     counts = {name: int((pool.copy == name).sum()) for name in np.unique(pool.copy)}
     # Half of the faces are of 100 px, half of 200: of a third only the latter are large enough.
     smaller = {"half": 200, "third": 200}
-    assert counts == dict.fromkeys((AS_IT_IS, *SOFT_COPIES), 400) | smaller
+    assert counts == dict.fromkeys((AS_IT_IS, *DEGRADED_COPIES), 400) | smaller
     assert pool.logits["real_fake"].shape == (2400, 1)
     part = pool.where(pool.copy == "half")
     assert len(part.labels) == len(part.weights) == len(part.logits["quality"]) == 200
@@ -28,7 +28,7 @@ def test_within_a_class_every_source_weighs_the_same() -> None:
     names = np.concatenate(
         [
             sources[faces.face_px * factor >= 60]
-            for factor in (1.0, *(copy.size_factor for copy in SOFT_COPIES.values()))
+            for factor in (1.0, *(copy.size_factor for copy in DEGRADED_COPIES.values()))
         ]
     )
     assert pool.weights.mean() == pytest.approx(1.0)

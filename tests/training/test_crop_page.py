@@ -48,14 +48,14 @@ def test_every_crop_is_listed_with_what_its_row_says(tmp_path: Path) -> None:
         "group": row.group,
     }
     assert (first["place"], first["face"]) == ("train.csv row 2", row.face_id)
-    assert all(crop["picture"] for crop in crops)
+    assert all(crop["image"] for crop in crops)
 
 
-def test_fewer_pictures_are_of_whole_faces(tmp_path: Path) -> None:
+def test_fewer_images_are_of_whole_faces(tmp_path: Path) -> None:
     crops = crops_of(render_crop_page(splits(tmp_path), tmp_path, most=12))
-    with_picture = [crop for crop in crops if crop["picture"]]
-    assert 9 <= len(with_picture) <= 15
-    assert {crop["facets"][FACETS.index("scale")] for crop in with_picture} == {"1.1", "1.5", "2"}
+    with_image = [crop for crop in crops if crop["image"]]
+    assert 9 <= len(with_image) <= 15
+    assert {crop["facets"][FACETS.index("scale")] for crop in with_image} == {"1.1", "1.5", "2"}
 
 
 def test_the_page_asks_nobody_for_anything_and_names_cannot_break_out(tmp_path: Path) -> None:

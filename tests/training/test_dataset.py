@@ -1,4 +1,4 @@
-"""pipeline.training.loop.dataset: what a training picture and its targets are."""
+"""pipeline.training.loop.dataset: what a training image and its targets are."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,8 +12,8 @@ from pipeline.runtime.params import Params, load_params
 from pipeline.runtime.sections import AugmentParams, PseudoSwapParams
 from pipeline.training.loop.dataset import TrainDataset, init_worker
 from pipeline.training.network.hardware import same_bits
+from pipeline.training.pairs.images import PairImages, face_balance, find_donors, trained_preprocess
 from pipeline.training.pairs.sampler import Item, PairSampler, Variant
-from pipeline.training.pairs.scenes import Scenes, face_balance, find_donors, trained_preprocess
 from pipeline.training.store.reader import FaceStore
 from pipeline.views.aligned import aligned_view
 from pipeline.views.cut import view_names
@@ -34,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
 
 
 def varied(*views: str) -> Params:
-    """params.yaml's own variety, on small pictures; all views unless told."""
+    """params.yaml's own variety, on small images; all views unless told."""
     loaded = load_params()
     preprocess = {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)}
     judged = {"views": list(views or ("1.1x", "1.5x", "2x", "aligned"))}
@@ -148,7 +148,7 @@ def test_degradations_are_the_same_for_both_of_a_pair(store: FaceStore) -> None:
         assert not torch.equal(real["image"], swap["image"])
 
 
-def test_a_flip_turns_picture_and_seam_alike(store: FaceStore) -> None:
+def test_a_flip_turns_image_and_seam_alike(store: FaceStore) -> None:
     plain, flipped = (dataset(store, params(flip_frac=frac)) for frac in (0.0, 1.0))
     item = items(REAL_FACE, "pseudo")[0]
     for name in ("image", "seam_map"):
@@ -165,8 +165,8 @@ def test_a_listed_fake_has_its_own_labels_and_mask(store: FaceStore) -> None:
 
 
 def test_a_fake_without_a_mask_has_no_known_seam(store: FaceStore) -> None:
-    pictures = replace(store.pictures, has_mask=np.zeros(len(store.faces), bool))  # type: ignore[type-var]
-    target = dataset(replace(store, pictures=pictures), params())[items(FAKE_FACE, "fake")[0]]
+    images = replace(store.images, has_mask=np.zeros(len(store.faces), bool))  # type: ignore[type-var]
+    target = dataset(replace(store, images=images), params())[items(FAKE_FACE, "fake")[0]]
     assert target["seam_known"] == 0
     assert not target["seam_map"].any()
 
@@ -185,7 +185,7 @@ def test_only_reals_are_softened(store: FaceStore) -> None:
         assert torch.equal(plain[item]["image"], soft[item]["image"])
 
 
-def test_quality_is_that_of_the_degraded_picture(store: FaceStore) -> None:
+def test_quality_is_that_of_the_degraded_image(store: FaceStore) -> None:
     clean, degraded = params(), params(jpeg_frac=1.0, jpeg_min=5, jpeg_max=6)
     item = items(REAL_FACE, "real")[0]
     assert dataset(store, degraded)[item]["quality"] > dataset(store, clean)[item]["quality"]
@@ -234,28 +234,28 @@ def test_the_same_item_twice(store: FaceStore) -> None:
 
 
 def test_a_scene_and_its_swap_are_framed_alike(store: FaceStore) -> None:
-    """With all of the variety: same picture size, same keypoints; only the swap is told."""
-    scenes = Scenes(store, varied())
+    """With all of the variety: same image size, same keypoints; only the swap is told."""
+    scenes = PairImages(store, varied())
     sizes = set()
     for item in items(REAL_FACE, "real", 16):
         real = scenes.scene(item)
         swap = scenes.scene(replace(item, variant="pseudo"))
-        assert real.picture.rgb.shape == swap.picture.rgb.shape
-        np.testing.assert_array_equal(real.picture.keypoints, swap.picture.keypoints)
-        np.testing.assert_array_equal(real.picture.box_xyxy, swap.picture.box_xyxy)
+        assert real.image.rgb.shape == swap.image.rgb.shape
+        np.testing.assert_array_equal(real.image.keypoints, swap.image.keypoints)
+        np.testing.assert_array_equal(real.image.box_xyxy, swap.image.box_xyxy)
         assert (real.is_fake, real.is_inswapper, swap.is_fake, swap.is_inswapper) == (0, 0, 1, 1)
         assert real.boundary == (0, 0, 0, 0)
         assert swap.seam is not None
         assert swap.seam.shape == swap.whole.rgb.shape[:2]
-        sizes.add(real.picture.rgb.shape)
+        sizes.add(real.image.rgb.shape)
     assert len(sizes) > 6
 
 
 def test_keypoints_are_moved_as_by_another_detector(store: FaceStore) -> None:
-    still, moved = (Scenes(store, params({"keypoint_jitter": px})) for px in (0.0, 0.01))
+    still, moved = (PairImages(store, params({"keypoint_jitter": px})) for px in (0.0, 0.01))
     steps = []
     for item in items(REAL_FACE, "real", 30):
-        before, after = still.scene(item).picture, moved.scene(item).picture
+        before, after = still.scene(item).image, moved.scene(item).image
         assert before.keypoints is not None
         assert after.keypoints is not None
         np.testing.assert_array_equal(before.rgb, after.rgb)
@@ -265,20 +265,20 @@ def test_keypoints_are_moved_as_by_another_detector(store: FaceStore) -> None:
     assert abs(np.mean(steps)) < 0.002
 
 
-def test_the_balance_knows_which_faces_fill_their_pictures(store: FaceStore) -> None:
+def test_the_balance_knows_which_faces_fill_their_images(store: FaceStore) -> None:
     params, faces = load_params(), store.faces.copy()
-    faces.loc[[0, 3], "context_x"] += 1000  # their surroundings lie outside the picture
+    faces.loc[[0, 3], "context_x"] += 1000  # their surroundings lie outside the image
     balance = face_balance(replace(store, faces=faces), params)
-    assert balance.is_tight is not None
-    assert np.flatnonzero(balance.is_tight).tolist() == [0, 3]
+    assert balance.lacks_surroundings is not None
+    assert np.flatnonzero(balance.lacks_surroundings).tolist() == [0, 3]
     assert balance.source_power == params.train.source_power
     assert balance.tight_frac == params.train.tight_pairs_frac
 
 
 def test_what_is_known_of_a_listed_fake(store: FaceStore) -> None:
     """A pseudo-swap of the manifest may be a square or not."""
-    whole = Scenes(store, params()).scene(items(FAKE_FACE, "fake")[0])
+    whole = PairImages(store, params()).scene(items(FAKE_FACE, "fake")[0])
     assert whole.boundary == (0, 1, 1, 1)
     assert whole.is_inswapper == 1
     listed = replace(store, faces=store.faces.assign(fake_type="pseudo"))
-    assert Scenes(listed, params()).scene(items(FAKE_FACE, "fake")[0]).is_inswapper == -1
+    assert PairImages(listed, params()).scene(items(FAKE_FACE, "fake")[0]).is_inswapper == -1

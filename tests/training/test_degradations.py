@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.training.pairs.degradations import (
-    SOFT_COPIES,
+    DEGRADED_COPIES,
     TYPICAL_SQUARE_PX,
     as_it_is,
     blur,
@@ -14,11 +14,11 @@ from pipeline.training.pairs.degradations import (
     through_square,
     x264,
 )
-from pipeline.views.picture import Picture
+from pipeline.views.face_image import FaceImage
 from tests.support.synthetic import draw_face
 
 _DRAWN = draw_face(1, height=181, width=243, face_px=80)
-FACE = Picture(_DRAWN.rgb, _DRAWN.box_xyxy, _DRAWN.keypoints, np.ones((181, 243), np.float32))
+FACE = FaceImage(_DRAWN.rgb, _DRAWN.box_xyxy, _DRAWN.keypoints, np.ones((181, 243), np.float32))
 
 
 def sharpness(rgb: np.ndarray) -> float:
@@ -100,14 +100,14 @@ def test_cover_hides_the_paste_square_and_nothing_else() -> None:
     assert len(np.unique(covered[changed], axis=0)) == 1
 
 
-def test_a_face_that_fills_the_picture_is_covered_in_grey() -> None:
+def test_a_face_that_fills_the_image_is_covered_in_grey() -> None:
     box = np.array([0, 0, 40, 40], dtype=np.float32)
-    filling = Picture(FACE.rgb[:40, :40], box, None)
+    filling = FaceImage(FACE.rgb[:40, :40], box, None)
     assert (cover_face(1.8)(filling).rgb == 128).all()
 
 
 def test_soft_copies_say_what_is_left_of_the_face() -> None:
-    for copy in SOFT_COPIES.values():
+    for copy in DEGRADED_COPIES.values():
         box = copy.degrade(FACE).box_xyxy
         side = max(box[2] - box[0], box[3] - box[1])
         assert side == pytest.approx(80 * copy.size_factor, abs=1)

@@ -12,7 +12,7 @@ import pytest
 from pipeline.core.files import to_json
 from pipeline.core.manifest import SkipRow, SplitRow, write_rows
 from pipeline.decision.fusion import LearnedFusion
-from pipeline.media.pictures import read_picture
+from pipeline.media.images import read_image
 from pipeline.runtime.sections import EvaluateParams
 from pipeline.training.calibration.fit import Calibration
 from pipeline.training.evaluation import probes
@@ -27,7 +27,7 @@ from pipeline.training.evaluation.evaluate import (
 from pipeline.training.evaluation.probes import LADDERS, Judge, compressed_reals
 from pipeline.training.evaluation.report import render_report, write_reports
 from pipeline.training.evaluation.worst_mistakes import worst_mistakes, write_mistakes
-from pipeline.training.pairs.degradations import SOFT_COPIES, jpeg
+from pipeline.training.pairs.degradations import DEGRADED_COPIES, jpeg
 from pipeline.training.scoring.scorer import Scorer
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, SharpnessNet, drawn_store
@@ -74,7 +74,7 @@ def test_the_report_has_every_section(evaluation: Evaluation) -> None:
     assert (report["video"]["n_real"], report["video"]["n_fake"]) == (3, 6)
     assert report["report"]["unseen_identity"]["n_real"] == 6
     assert report["report"]["unseen_source"]["auc"] is None  # uniface has no reals of its source
-    assert report["fusion"]["in_force"] == "fixed"
+    assert report["fusion"]["active"] == "fixed"
     assert report["coverage"]["coverage"] == pytest.approx(18 / 19)
     assert set(report["view"]) == {"1.1x", "1.5x", "2x", "aligned"}
     assert set(report["source"]) == {"videos", "inswapper", "uniface"}
@@ -86,7 +86,7 @@ def test_the_report_has_every_section(evaluation: Evaluation) -> None:
     assert report["surroundings"]["open"]["n_real"] == 6
     assert report["surroundings"]["tight"]["auc"] is None
     # Of half or a third of these faces too little is left to be judged.
-    judged = {name for name, copy in SOFT_COPIES.items() if 100 * copy.size_factor >= 60}
+    judged = {name for name, copy in DEGRADED_COPIES.items() if 100 * copy.size_factor >= 60}
     assert set(report["copies"]) == {"promised", "as_it_is", *judged, "all"}
     assert report["copies"]["as_it_is"]["n_fake"] == 12
 
@@ -108,12 +108,12 @@ def test_the_probes_see_through_a_detector_of_softness(evaluation: Evaluation) -
 
 def test_a_detector_of_backgrounds_is_caught(judge: Judge, around: Surroundings) -> None:
     """Swaps with another background: what is around the face gives them away."""
-    pictures = judge.store.pictures
+    images = judge.store.images
     bright = [
         rgb if label == 0 else np.full_like(rgb, 200)
-        for rgb, label in zip(pictures.contexts, judge.labels, strict=True)
+        for rgb, label in zip(images.contexts, judge.labels, strict=True)
     ]
-    told = replace(judge, store=replace(judge.store, pictures=replace(pictures, contexts=bright)))
+    told = replace(judge, store=replace(judge.store, images=replace(images, contexts=bright)))
     found = probes.probes(told, np.linspace(0, 1, 18), around.train, 10, 0)
     assert found["background_only"]["auc"] > 0.95
     assert found["background_only"]["passed"] == 0
@@ -173,7 +173,7 @@ def test_only_wrong_verdicts_are_shown_as_mistakes(evaluation: Evaluation, judge
     assert len(set(videos)) == len(videos)
 
 
-def test_mistakes_become_pictures_that_repeat_themselves(
+def test_mistakes_become_images_that_repeat_themselves(
     evaluation: Evaluation, judge: Judge, tmp_path: Path
 ) -> None:
     found = worst_mistakes(evaluation, judge, count=2)
@@ -187,13 +187,13 @@ def test_mistakes_become_pictures_that_repeat_themselves(
     assert first.keys() == names
     write_mistakes(folder, found)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
-    picture = read_picture(folder / sorted(names)[0])
-    assert picture.shape == (160 + 40, 320, 3)
-    np.testing.assert_array_equal(picture[:160], np.hstack([found[0].crop, found[0].seam]))
-    assert 0 < (picture[160:] < 128).mean() < 0.2  # dark letters on white
+    image = read_image(folder / sorted(names)[0])
+    assert image.shape == (160 + 40, 320, 3)
+    np.testing.assert_array_equal(image[:160], np.hstack([found[0].crop, found[0].seam]))
+    assert 0 < (image[160:] < 128).mean() < 0.2  # dark letters on white
 
 
-def test_without_mistakes_a_picture_says_so(tmp_path: Path) -> None:
+def test_without_mistakes_an_image_says_so(tmp_path: Path) -> None:
     write_mistakes(tmp_path / "mistakes", [])
     assert [path.name for path in (tmp_path / "mistakes").iterdir()] == ["none.png"]
 

@@ -13,7 +13,7 @@ from pipeline.decision.decide import decide
 from pipeline.decision.fusion import DETAIL, SEAM, LearnedFusion
 from pipeline.runtime.errors import BundleError
 from pipeline.runtime.params import Params, load_params
-from pipeline.seam.numbers import outside_detail, seam_numbers
+from pipeline.seam.features import outside_detail, seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.training.export import writer as bundle_writer
 from pipeline.training.export.writer import (
@@ -25,7 +25,7 @@ from pipeline.training.export.writer import (
 )
 from pipeline.training.network.checkpoint import CheckpointMeta
 from pipeline.training.scoring.scorer import Scorer, decided
-from pipeline.training.store.reader import picture_of, surroundings_fracs
+from pipeline.training.store.reader import image_of, surroundings_fracs
 from pipeline.views.cut import cut_views
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, drawn_store
@@ -117,10 +117,10 @@ def test_the_bundle_decides_as_the_evaluation_does(bundle: Path, trained: Traine
         surroundings_fracs(store),
     )
     for face in range(len(store.faces)):
-        picture = picture_of(store, face)
+        image = image_of(store, face)
         spec = loaded.spec
-        views = cut_views(spec.preprocess, picture.rgb, picture.box_xyxy, picture.keypoints)
-        numbers = seam_numbers(ring_statistics(picture.rgb, picture.keypoints)[None])
+        views = cut_views(spec.preprocess, image.rgb, image.box_xyxy, image.keypoints)
+        numbers = seam_features(ring_statistics(image.rgb, image.keypoints)[None])
         found = {SEAM: loaded.trees.logits(numbers)[0], DETAIL: outside_detail(numbers)[0]}
         served = decide(
             {**loaded.predict(spec.preprocess.to_input(views)), **found},

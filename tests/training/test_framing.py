@@ -9,11 +9,11 @@ from pipeline.training.pairs.framing import framed
 from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
 from pipeline.training.swaps.recipe import SwapRecipe
 from pipeline.views.aligned import surroundings_frac
+from pipeline.views.face_image import FaceImage
 from pipeline.views.paste import TEMPLATE
-from pipeline.views.picture import Picture
 
 
-def marked(size: int = 500, scale: float = 2.0) -> Picture:
+def marked(size: int = 500, scale: float = 2.0) -> FaceImage:
     """A white dot at the nose, which the mask covers too."""
     points = np.asarray(TEMPLATE * scale + 110, np.float32)
     rgb = np.full((size, size + 20, 3), 40, np.uint8)
@@ -23,39 +23,39 @@ def marked(size: int = 500, scale: float = 2.0) -> Picture:
     cv2.circle(rgb, nose, 5, (255, 255, 255), -1)
     cv2.circle(alpha, nose, 5, 1.0, -1)
     box = np.array([150, 150, 330, 380], np.float32)
-    return Picture(rgb, box, points, alpha)
+    return FaceImage(rgb, box, points, alpha)
 
 
-def dot(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+def dot(image: FaceImage) -> tuple[np.ndarray, np.ndarray]:
     """Where the dot is seen, and where the keypoint says it is."""
-    rows, columns = np.nonzero(picture.rgb[..., 0] > 140)
-    assert picture.keypoints is not None
-    return np.array([columns.mean(), rows.mean()]), picture.keypoints[2]
+    rows, columns = np.nonzero(image.rgb[..., 0] > 140)
+    assert image.keypoints is not None
+    return np.array([columns.mean(), rows.mean()]), image.keypoints[2]
 
 
 @pytest.mark.parametrize("factor", [0.45, 0.8, 1.0])
 def test_resizing_moves_all_alike(factor: float) -> None:
-    picture = marked().resized(factor)
-    seen, said = dot(picture)
+    image = marked().resized(factor)
+    seen, said = dot(image)
     assert np.abs(seen - said).max() < 0.6
-    assert picture.alpha is not None
-    assert picture.alpha.shape == picture.rgb.shape[:2]
-    assert picture.alpha[round(float(said[1])), round(float(said[0]))] > 0.9
-    np.testing.assert_allclose(picture.box_xyxy, marked().box_xyxy * factor, rtol=0.01)
-    assert picture.square_px == pytest.approx(256 * factor, rel=0.01)
+    assert image.alpha is not None
+    assert image.alpha.shape == image.rgb.shape[:2]
+    assert image.alpha[round(float(said[1])), round(float(said[0]))] > 0.9
+    np.testing.assert_allclose(image.box_xyxy, marked().box_xyxy * factor, rtol=0.01)
+    assert image.square_px == pytest.approx(256 * factor, rel=0.01)
 
 
 def test_cutting_moves_all_alike_and_stops_at_the_edge() -> None:
-    picture = marked().cut(-50, 60, 420, 900)
-    assert picture.rgb.shape == (440, 420, 3)
-    seen, said = dot(picture)
+    image = marked().cut(-50, 60, 420, 900)
+    assert image.rgb.shape == (440, 420, 3)
+    seen, said = dot(image)
     assert np.abs(seen - said).max() < 0.01
-    np.testing.assert_array_equal(picture.box_xyxy, [150, 90, 330, 320])
+    np.testing.assert_array_equal(image.box_xyxy, [150, 90, 330, 320])
 
 
 def test_without_keypoints_the_square_follows_from_the_box() -> None:
-    picture = Picture(np.zeros((99, 99, 3), np.uint8), np.array([0, 0, 50, 80], np.float32), None)
-    assert picture.square_px == pytest.approx(113.6)
+    image = FaceImage(np.zeros((99, 99, 3), np.uint8), np.array([0, 0, 50, 80], np.float32), None)
+    assert image.square_px == pytest.approx(113.6)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -64,7 +64,7 @@ def test_a_real_face_and_its_swap_are_framed_alike(seed: int) -> None:
     real = marked()
     assert real.keypoints is not None
     swap = PseudoSwapper(PLAIN).apply(real.rgb, real.keypoints, SwapRecipe(shift=(9.0, 9.0, 9.0)))
-    fake = Picture(swap.rgb, real.box_xyxy, real.keypoints, swap.alpha)
+    fake = FaceImage(swap.rgb, real.box_xyxy, real.keypoints, swap.alpha)
     first, second = (framed(p, params, np.random.default_rng(seed)) for p in (real, fake))
     assert first.rgb.shape == second.rgb.shape
     np.testing.assert_array_equal(first.box_xyxy, second.box_xyxy)

@@ -48,7 +48,7 @@ def test_high_pass_kernels_sum_to_zero() -> None:
     torch.testing.assert_close(kernels.sum(dim=(1, 2, 3)), torch.zeros(3), atol=1e-6, rtol=0)
 
 
-def test_high_pass_of_a_flat_picture_is_zero() -> None:
+def test_high_pass_of_a_flat_image_is_zero() -> None:
     maps = HighPassMaps()(torch.full((1, 1, 32, 32), 0.7))
     assert maps.shape == (1, 6, 32, 32)
     torch.testing.assert_close(maps, torch.zeros_like(maps), atol=1e-3, rtol=0)
@@ -84,8 +84,8 @@ def test_block_transform_is_opencvs() -> None:
 
 def band_maps(luminance: np.ndarray) -> np.ndarray:
     size = len(luminance)
-    picture = torch.from_numpy(luminance)[None, None].float()
-    return BandMaps(size)(picture)[0].numpy()
+    image = torch.from_numpy(luminance)[None, None].float()
+    return BandMaps(size)(image)[0].numpy()
 
 
 def test_band_kernels_are_gaussians_of_unit_sum() -> None:

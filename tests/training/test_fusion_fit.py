@@ -100,21 +100,24 @@ def test_weights_count_in_the_learned_fusion() -> None:
 def test_where_no_seam_can_be_seen_the_weights_are_others() -> None:
     labels, logit = drawn_logits(overconfidence=1.0)
     noise = np.random.default_rng(3).normal(0, 1, len(labels))
-    is_tight = np.arange(len(labels)) % 4 == 0
-    seam = np.where(is_tight, noise, logit)
-    shares = np.where(is_tight, 0.1, 0.8)
+    lacks_surroundings = np.arange(len(labels)) % 4 == 0
+    seam = np.where(lacks_surroundings, noise, logit)
+    shares = np.where(lacks_surroundings, 0.1, 0.8)
     logits = logits_of(noise, logit / 2, noise, seam=seam, surroundings=shares)
     pool = pool_with(labels, logits, surroundings=shares)
     found = fit_fusion(pool, tight_below=0.25)
     assert found.tight is not None
     assert found.tight_below == 0.25
-    assert found.tight == fit_weights(pool.where(is_tight))
+    assert found.tight == fit_weights(pool.where(lacks_surroundings))
     assert found.model_dump(exclude={"tight", "tight_below"}) == (
-        fit_weights(pool.where(~is_tight)).model_dump()
+        fit_weights(pool.where(~lacks_surroundings)).model_dump()
     )
     assert found.seam > 0.3 > found.tight.seam
     scores = fuse_face(logits, 1.0, found)
-    for rows, weights in ((is_tight, found.tight), (~is_tight, fit_weights(pool.where(~is_tight)))):
+    for rows, weights in (
+        (lacks_surroundings, found.tight),
+        (~lacks_surroundings, fit_weights(pool.where(~lacks_surroundings))),
+    ):
         alone = fuse_face(pool.where(rows).logits, 1.0, LearnedFusion(**weights.model_dump()))
         np.testing.assert_allclose(scores[rows], alone)
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.bundle.session import open_session
 from pipeline.decision.fusion import LearnedFusion
-from pipeline.training.export.int8_gate import compare, judge_int8
+from pipeline.training.export.int8_gate import compare, gate_int8
 from pipeline.training.network.onnx_export import CPU, export_onnx
 from pipeline.training.scoring.scorer import Scorer
 from pipeline.training.scoring.served import ServedNetwork
@@ -72,8 +72,8 @@ def test_sessions_are_compared_on_the_stored_faces() -> None:
     expected = Scorer(net, PREPROCESS, trees).stored(store)
     for head, values in expected.items():
         assert logits[head] == pytest.approx(values, abs=1e-4)
-    assert judge_int8(exact, exact, store, PREPROCESS, trees, SPEC).written is True
-    assert judge_int8(exact, other, store, PREPROCESS, trees, SPEC).written is False
+    assert gate_int8(exact, exact, store, PREPROCESS, trees, SPEC).written is True
+    assert gate_int8(exact, other, store, PREPROCESS, trees, SPEC).written is False
 
 
 def test_the_trees_take_part_in_the_comparison() -> None:
@@ -85,5 +85,5 @@ def test_the_trees_take_part_in_the_comparison() -> None:
     ]
     deaf = LearnedFusion(bias=0.0, real_fake=0.0, inswapper=0.0, boundary=0.0, seam=1.0)
     spec = SPEC.model_copy(update={"fusion": deaf})
-    found = judge_int8(*sessions, store, PREPROCESS, stump(), spec)
+    found = gate_int8(*sessions, store, PREPROCESS, stump(), spec)
     assert (found.written, found.auc_change, found.verdict_flips_frac) == (True, 0.0, 0.0)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.bundle.session import golden_crops, open_session, run_session
+from pipeline.core.arrays import FloatArray
 from pipeline.runtime.errors import BundleError
 from pipeline.training.network.model import HEADS
 from pipeline.training.network.onnx_export import (
@@ -14,7 +15,6 @@ from pipeline.training.network.onnx_export import (
     strip,
     torch_logits,
 )
-from pipeline.views.preprocess import FloatArray
 from tests.support.face_stores import PREPROCESS
 
 

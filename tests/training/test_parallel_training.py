@@ -192,7 +192,7 @@ def test_only_the_first_of_two_machines_writes(tmp_path: Path) -> None:
     written = {name.rpartition("/")[0] for name in files(here).keys() - before.keys()}
     assert {"data/checkpoints", "metrics/train"} <= written
     assert log.count("train: epoch  1/2") == 1
-    assert "train: 2 processes, 4 pictures each in a batch" in log
+    assert "train: 2 processes, 4 images each in a batch" in log
 
 
 @pytest.mark.slow

@@ -131,9 +131,9 @@ def test_other_photos_and_other_sources_change_no_pair(
 ) -> None:
     import_photos(folder, tmp_path / "t", changed(sources=("b",)), workers=1)
     some, whole = contents(tmp_path / "t"), contents(root[0])
-    pictures = {name: content for name, content in some.items() if name.startswith("images/")}
-    assert len(pictures) == 9
-    assert all(whole[name] == content for name, content in pictures.items())
+    images = {name: content for name, content in some.items() if name.startswith("images/")}
+    assert len(images) == 9
+    assert all(whole[name] == content for name, content in images.items())
 
 
 def test_the_seed_changes_the_twins(

@@ -97,16 +97,16 @@ def test_every_declared_file_is_written(tmp_path: Path) -> None:
 
 
 def declared() -> list[dict[str, Any] | str]:
-    """The plots of dvc.yaml; a text is a folder of pictures."""
+    """The plots of dvc.yaml; a text is a folder of images."""
     found: list[dict[str, Any] | str] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
     return found
 
 
-def test_declared_pictures_cannot_reach_git() -> None:
+def test_declared_images_cannot_reach_git() -> None:
     folders = [entry for entry in declared() if isinstance(entry, str)]
     assert folders == [f"data/reports/{MISTAKES}"]
-    picture = f"{folders[0]}/false_alarm_1.png"
-    done = subprocess.run(["git", "check-ignore", picture], cwd=ROOT, capture_output=True)
+    image = f"{folders[0]}/false_alarm_1.png"
+    done = subprocess.run(["git", "check-ignore", image], cwd=ROOT, capture_output=True)
     assert done.returncode == 0
 
 

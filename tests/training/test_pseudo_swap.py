@@ -256,7 +256,7 @@ def test_the_donor_is_blended_in_only_when_the_recipe_says_so():
     assert_array_equal(alone.alpha, blended.alpha)
 
 
-def test_a_hole_leaves_the_picture_uncovered():
+def test_a_hole_leaves_the_image_uncovered():
     holes = PARAMS.model_copy(update={"occlusion_frac": 1.0})
     recipe = PseudoSwapper(holes).draw(np.random.default_rng(0), "square")
     assert recipe.hole is not None

@@ -67,7 +67,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "group.png": png(group),
         "clip.mp4": clip.read_bytes(),
         "wall.png": png(draw_scenery(7, 240, 320)),
-        "broken.png": b"no picture",
+        "broken.png": b"no image",
     }
 
 
@@ -198,7 +198,7 @@ def broken(cast: Cast, person: Person) -> Cast:
     return replace(cast, people=(person,))
 
 
-def test_a_picture_without_a_face_is_named(cast: Cast, tmp_path: Path) -> None:
+def test_an_image_without_a_face_is_named(cast: Cast, tmp_path: Path) -> None:
     faceless = broken(cast, Person("wall", (Photo(cast.cutaways[0]),)))
     with pytest.raises(PackageError, match=r"tiny/wall\.png: no face was found"):
         build_sample(tmp_path, faceless, TINY, workers=1)

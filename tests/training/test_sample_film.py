@@ -24,7 +24,7 @@ STEADY = Camera(
 
 
 def dotted(height: int, width: int, keypoints: np.ndarray) -> Subject:
-    """A grey picture with a white dot at each keypoint."""
+    """A grey image with a white dot at each keypoint."""
     rgb = np.full((height, width, 3), 60, np.uint8)
     for x, y in keypoints:
         cv2.circle(rgb, (round(float(x)), round(float(y))), 5, (255, 255, 255), cv2.FILLED)

@@ -12,9 +12,9 @@ from pipeline.training.sample.sources import (
     Installed,
     Origin,
     Photo,
+    read_image,
     read_origin,
     read_photo,
-    read_picture,
 )
 
 
@@ -23,19 +23,19 @@ def test_files_of_installed_packages_are_checked() -> None:
     with pytest.raises(PackageError, match="not installed"):
         read_origin(Origin(Installed("no_such_package"), "a.png", "0" * 64))
     with pytest.raises(PackageError, match="not found in the installed package"):
-        read_origin(Origin(skimage, "data/no_such_picture.png", "0" * 64))
+        read_origin(Origin(skimage, "data/no_such_image.png", "0" * 64))
     with pytest.raises(PackageError, match="sha256"):
         read_origin(replace(ASTRONAUT, sha256="0" * 64))
 
 
 @pytest.mark.parametrize("origin", [ASTRONAUT, HOPPER, TABLE], ids=lambda origin: origin.member)
-def test_pictures_of_the_environment_are_those_that_were_pinned(origin: Origin) -> None:
-    rgb = read_picture(origin)
+def test_images_of_the_environment_are_those_that_were_pinned(origin: Origin) -> None:
+    rgb = read_image(origin)
     assert rgb.dtype == np.uint8
     assert min(rgb.shape[:2]) >= 500
 
 
 def test_a_region_is_cut_out() -> None:
-    whole = read_picture(ASTRONAUT)
+    whole = read_image(ASTRONAUT)
     cut = read_photo(Photo(ASTRONAUT, (100, 20, 300, 260)))
     assert_array_equal(cut, whole[20:260, 100:300])

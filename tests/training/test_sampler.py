@@ -91,10 +91,10 @@ def test_sources_weigh_by_a_power_of_their_people() -> None:
     np.testing.assert_allclose(FaceBalance(0.5).weights(table, np.array([0, 3])), [1 / 2, 1 / 2])
 
 
-def test_faces_that_fill_their_picture_get_their_share() -> None:
+def test_faces_that_fill_their_image_get_their_share() -> None:
     table = pd.DataFrame({"identity_id": list("abcd"), "source": "s"})
-    is_tight = np.array([True, True, True, False])
-    balance = FaceBalance(is_tight=is_tight, tight_frac=0.2)
+    lacks_surroundings = np.array([True, True, True, False])
+    balance = FaceBalance(lacks_surroundings=lacks_surroundings, tight_frac=0.2)
     np.testing.assert_allclose(balance.weights(table, np.arange(4)), [*[0.2 / 3] * 3, 0.8])
     # Where there is one kind only, it is drawn whatever its share.
     np.testing.assert_allclose(balance.weights(table, np.array([0, 1])), [0.5, 0.5])
@@ -103,11 +103,14 @@ def test_faces_that_fill_their_picture_get_their_share() -> None:
 
 def test_the_balance_decides_what_is_drawn() -> None:
     table = faces(people=6).assign(source="s")
-    is_tight = (table["identity_id"] == "p0").to_numpy()
+    lacks_surroundings = (table["identity_id"] == "p0").to_numpy()
     items = sampler(
-        table, pairs=400, pseudo_frac=1.0, balance=FaceBalance(is_tight=is_tight, tight_frac=0.7)
+        table,
+        pairs=400,
+        pseudo_frac=1.0,
+        balance=FaceBalance(lacks_surroundings=lacks_surroundings, tight_frac=0.7),
     ).items(1)
-    share = np.mean([is_tight[item.face] for item in items])
+    share = np.mean([lacks_surroundings[item.face] for item in items])
     assert share == pytest.approx(0.7, abs=0.07)
 
 

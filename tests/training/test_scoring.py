@@ -7,7 +7,7 @@ import torch
 from pipeline.decision.decide import decide
 from pipeline.decision.fusion import DETAIL, SEAM
 from pipeline.runtime.errors import ManifestError
-from pipeline.seam.numbers import outside_detail, seam_numbers
+from pipeline.seam.features import outside_detail, seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.training.pairs.degradations import as_it_is
 from pipeline.training.scoring.copies import score_copies
@@ -20,13 +20,13 @@ from pipeline.training.scoring.scorer import (
     rows_of_faces,
     taken,
 )
-from pipeline.training.store.reader import FaceStore, evenly, picture_of, surroundings_fracs
+from pipeline.training.store.reader import FaceStore, evenly, image_of, surroundings_fracs
 from pipeline.views.aligned import aligned_view
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.support.tiny_trees import stump
 
-# A face that fills the picture is undecided whatever its score.
+# A face that fills the image is undecided whatever its score.
 SPEC = decision_of(limits_of(0.5, 0.6), limits_of(0.0, 1.0), temperature=1.5, min_face_px=95)
 NET = SharpnessNet().eval()
 TREES = stump("power_drop_band0_0", -0.5)
@@ -60,9 +60,9 @@ def test_logits_lie_by_face_and_by_view(store: FaceStore, logits: FaceLogits) ->
 
 
 def test_the_trees_answer_once_a_face(store: FaceStore, logits: FaceLogits) -> None:
-    pictures = [picture_of(store, face) for face in range(8)]
-    statistics = np.stack([ring_statistics(p.rgb, p.keypoints) for p in pictures])
-    numbers = seam_numbers(statistics)
+    images = [image_of(store, face) for face in range(8)]
+    statistics = np.stack([ring_statistics(p.rgb, p.keypoints) for p in images])
+    numbers = seam_features(statistics)
     assert logits[SEAM].tolist() == TREES.logits(numbers).tolist()
     assert set(logits[SEAM].tolist()) <= {-1.0, 1.0}
     np.testing.assert_array_equal(logits[DETAIL], outside_detail(numbers))
@@ -155,7 +155,7 @@ def test_decisions_are_those_of_the_product(store: FaceStore, logits: FaceLogits
     assert face_scores(logits, SPEC) == pytest.approx(table["score"].to_numpy())
 
 
-def test_faces_in_the_middle_of_a_picture_have_surroundings(store: FaceStore) -> None:
+def test_faces_in_the_middle_of_an_image_have_surroundings(store: FaceStore) -> None:
     assert surroundings_fracs(store).tolist() == [1.0] * 8
 
 

@@ -82,7 +82,7 @@ def test_an_interval_holds_its_number() -> None:
 
 
 def test_flagged_are_those_that_the_product_calls_fake() -> None:
-    """Not those above a threshold: a face that fills the picture has limits of its own."""
+    """Not those above a threshold: a face that fills the image has limits of its own."""
     undecided = FACES.assign(verdict="undecided", called=0.0)
     assert SLICER.flagged("recall", undecided)["recall"] == 0.0
     assert SLICER.flagged("recall", FACES)["recall"] == pytest.approx(2 / 5)

@@ -11,7 +11,7 @@ from pipeline.runtime.params import Params, load_params
 from pipeline.training.loop.losses import Balance
 from pipeline.training.loop.validation import Validator, of_every_source
 from pipeline.training.network.model import Detector, build_model
-from pipeline.training.store.reader import FaceStore, picture_of
+from pipeline.training.store.reader import FaceStore, image_of
 from pipeline.views.cut import cut_views
 from tests.support.packed_split import PREPROCESS as BOXES
 from tests.support.packed_split import packed_split
@@ -37,8 +37,8 @@ class Oracle(Detector):
 
     def __init__(self, store: FaceStore, factor: float) -> None:
         super().__init__(model_params(), PREPROCESS)
-        pictures = [picture_of(store, face) for face in range(len(store.faces))]
-        views = [cut_views(PREPROCESS, p.rgb, p.box_xyxy, p.keypoints) for p in pictures]
+        images = [image_of(store, face) for face in range(len(store.faces))]
+        views = [cut_views(PREPROCESS, p.rgb, p.box_xyxy, p.keypoints) for p in images]
         inputs = PREPROCESS.to_input(np.concatenate(views))
         self.means = torch.from_numpy(inputs).mean(dim=(1, 2, 3))
         labels = torch.tensor(store.faces["label"].tolist()).repeat_interleave(len(views[0]))

@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pipeline.core.labels import REAL
-from pipeline.decision.decide import Conformal, DecisionSpec, Limits
+from pipeline.decision.decide import Conformal, DecisionSpec, ScoreLimits
 from pipeline.decision.fusion import DETAIL, Fusion, LearnedFusion, fuse_face
 from pipeline.decision.thresholds import Thresholds, choose_thresholds, lowest_with_fpr
 from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import validation_lines
-from pipeline.runtime.sections import CalibrateParams, FusionParams, Section
+from pipeline.runtime.sections import CalibrateParams, FusionParams, StrictModel
 from pipeline.training.calibration.fusion import FEWEST_FACES, fewest, fit_fusion, fit_temperature
 from pipeline.training.scoring.copies import AS_IT_IS, Pool, ScoredCopies, pool_of
 
 
-class Calibration(Section):
+class Calibration(StrictModel):
     """data/calibration.json. decision: in force. other: the same with the other way of fusing."""
 
     decision: DecisionSpec
@@ -58,11 +58,11 @@ def fit_decision(
 
     Where one of the two kinds has too few faces, the limits are those of all faces.
     """
-    is_tight = pool.surroundings < params.min_surroundings_frac
+    lacks_surroundings = pool.surroundings < params.min_surroundings_frac
     scores = fuse_face(pool.logits, temperature, fusion)
     everyone = _limits(pool, scores, params)
-    open_limits = _limits_of(pool, scores, ~is_tight, everyone, params)
-    tight = _limits_of(pool, scores, is_tight, everyone, params)
+    open_limits = _limits_of(pool, scores, ~lacks_surroundings, everyone, params)
+    tight = _limits_of(pool, scores, lacks_surroundings, everyone, params)
     return DecisionSpec(
         temperature=temperature,
         fusion=fusion,
@@ -78,9 +78,9 @@ def _limits_of(
     pool: Pool,
     scores: NDArray[np.float64],
     chosen: NDArray[np.bool_],
-    otherwise: Limits,
+    otherwise: ScoreLimits,
     params: CalibrateParams,
-) -> Limits:
+) -> ScoreLimits:
     """The limits of a part of the pool, if it has enough faces of both classes."""
     part = pool.where(chosen)
     if fewest(part) < FEWEST_FACES:
@@ -88,7 +88,7 @@ def _limits_of(
     return _limits(part, scores[chosen], params)
 
 
-def _limits(pool: Pool, scores: NDArray[np.float64], params: CalibrateParams) -> Limits:
+def _limits(pool: Pool, scores: NDArray[np.float64], params: CalibrateParams) -> ScoreLimits:
     """Operating points from the copies: on clean faces alone half of the softer cameras is flagged.
 
     best_f1 and balanced are those of the faces as they are stored.
@@ -110,7 +110,7 @@ def _limits(pool: Pool, scores: NDArray[np.float64], params: CalibrateParams) ->
         name: lowest_with_fpr(*tail, frac)
         for name, frac in (("low_fpr", params.low_fpr), ("suspicious", params.suspicious_fpr))
     }
-    return Limits(thresholds=Thresholds(**points, **limits), conformal=conformal)
+    return ScoreLimits(thresholds=Thresholds(**points, **limits), conformal=conformal)
 
 
 def weighted_quantile(
@@ -131,7 +131,7 @@ def _min_detail(pool: Pool, frac: float) -> float | None:
     return weighted_quantile(detail[known], pool.weights[known], frac)
 
 
-def _at_least_as_strict(tight: Limits, open_limits: Limits) -> Limits:
+def _at_least_as_strict(tight: ScoreLimits, open_limits: ScoreLimits) -> ScoreLimits:
     """Less evidence must not make a fake of a score that would otherwise pass."""
     low_fpr = max(tight.thresholds.low_fpr, open_limits.thresholds.low_fpr)
     changed = tight.thresholds.model_copy(update={"low_fpr": low_fpr})

@@ -37,8 +37,8 @@ def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
 
     Where no seam can be seen, its trees know nothing and the network knows less.
     """
-    is_tight = pool.surroundings < tight_below
-    parts = [pool.where(chosen) for chosen in (~is_tight, is_tight)]
+    lacks_surroundings = pool.surroundings < tight_below
+    parts = [pool.where(chosen) for chosen in (~lacks_surroundings, lacks_surroundings)]
     if min(fewest(part) for part in parts) < FEWEST_FACES:
         return LearnedFusion(**fit_weights(pool).model_dump())
     open_weights, tight = (fit_weights(part) for part in parts)

@@ -127,7 +127,7 @@ def _text(value: float | None) -> str:
 def _both_fusions(
     faces: pd.DataFrame, logits: FaceLogits, calibration: Calibration, params: EvaluateParams
 ) -> Report:
-    report: Report = {"in_force": fusion_name(calibration.decision)}
+    report: Report = {"active": fusion_name(calibration.decision)}
     for spec in (calibration.decision, calibration.other):
         slicer = Slicer(spec.thresholds, params.bootstrap, params.seed)
         report[fusion_name(spec)] = slicer.brief(faces.assign(score=face_scores(logits, spec)))

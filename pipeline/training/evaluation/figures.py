@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from pipeline.core.arrays import ImageU8
 from pipeline.decision.fusion import sigmoid
 from pipeline.training.scoring.plots import precision_recall_points, reliability_points, roc_points
-from pipeline.views.preprocess import ImageU8
 
 REAL_COLOUR, FAKE_COLOUR, LINE_COLOUR = "#2b6cb0", "#c05621", "#2d3748"
 THUMBNAIL_PX = 160

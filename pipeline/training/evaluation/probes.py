@@ -1,7 +1,7 @@
 """Probes that a detector of seams must fail, and the ladders on which it may fade.
 
 They score copies of the test faces: what is left when the face is hidden, when only reals are
-blurred, when pictures are compressed or shrunk step by step.
+blurred, when images are compressed or shrunk step by step.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from pipeline.training.pairs.degradations import (
 )
 from pipeline.training.scoring.metrics import area_under_roc
 from pipeline.training.scoring.scorer import Scorer, decided, face_scores
-from pipeline.training.store.reader import FaceStore, evenly, picture_of
+from pipeline.training.store.reader import FaceStore, evenly, image_of
 
 Report = dict[str, Any]
 
@@ -77,9 +77,9 @@ class Judge:
 
     def decided(self, faces: NDArray[np.int64], degrade: Degradation) -> pd.DataFrame:
         """`pipeline.training.scoring.scorer.decided` of degraded copies, at their size."""
-        pictures = [degrade(picture_of(self.store, int(face))) for face in faces]
-        logits = self.scorer.pictures(pictures)
-        rows = self.store.faces.loc[faces].assign(face_px=[one.face_px for one in pictures])
+        images = [degrade(image_of(self.store, int(face))) for face in faces]
+        logits = self.scorer.images(images)
+        rows = self.store.faces.loc[faces].assign(face_px=[one.face_px for one in images])
         return decided(rows, logits, self.decision, logits[SURROUNDINGS].astype(np.float64))
 
 
@@ -149,7 +149,7 @@ def _background_scores(judge: Judge) -> NDArray[np.float64]:
 
 
 def _metadata_auc(seen: pd.DataFrame, faces: pd.DataFrame) -> float:
-    """AUC on the test faces of a linear model that sees no picture: sizes, places, times."""
+    """AUC on the test faces of a linear model that sees no image: sizes, places, times."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     known = seen.drop_duplicates("face_id")
     model.fit(known[METADATA].to_numpy(dtype=np.float64), known["label"].to_numpy())

@@ -89,7 +89,7 @@ def frames(faces: pd.DataFrame) -> pd.DataFrame:
 
 
 def videos(faces: pd.DataFrame) -> pd.DataFrame:
-    """One row a video: the mean of its frames' scores; a picture counts as a video of one frame.
+    """One row a video: the mean of its frames' scores; an image counts as a video of one frame.
 
     The key is source and video_id: folder names alone collide.
     """
@@ -179,7 +179,7 @@ def by_source(slicer: Slicer, faces: pd.DataFrame, seen: pd.DataFrame) -> Report
 
 
 def by_surroundings(slicer: Slicer, faces: pd.DataFrame, least: float) -> Report:
-    """Faces whose seam would lie in the picture, and those that fill it."""
+    """Faces whose seam would lie in the image, and those that fill it."""
     is_open = faces["surroundings"] >= least
     return {
         name: slicer.metrics(rows) | {"undecided": _share(rows["verdict"] == "undecided")}

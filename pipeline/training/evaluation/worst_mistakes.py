@@ -1,4 +1,4 @@
-"""The worst mistakes on the test split, as pictures: in the report's page and for `dvc plots`."""
+"""The worst mistakes on the test split, as images: in the report's page and for `dvc plots`."""
 
 import shutil
 from collections import Counter
@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from pipeline.core.arrays import ImageU8
 from pipeline.core.labels import FAKE, REAL
-from pipeline.media.pictures import write_png
+from pipeline.media.images import write_png
 from pipeline.training.evaluation.evaluate import Evaluation
 from pipeline.training.evaluation.figures import THUMBNAIL_PX, seam_overlay, thumbnail
 from pipeline.training.evaluation.probes import Judge
 from pipeline.training.evaluation.slices import VIDEO_KEY
-from pipeline.training.store.reader import picture_of
+from pipeline.training.store.reader import image_of
 from pipeline.views.cut import cut_view, seam_view
-from pipeline.views.preprocess import ImageU8
 
 WORST = 6
 NONE = ("none: no real face was called fake or suspicious,", "no fake real")
@@ -58,7 +58,7 @@ def worst_mistakes(evaluation: Evaluation, judge: Judge, count: int = WORST) -> 
 def write_mistakes(folder: Path, mistakes: list[Mistake]) -> None:
     """Replace a folder by false_alarm_1.png and so on, missed_fake_1.png and so on, worst first.
 
-    Without a mistake one picture says so: DVC keeps no empty folder.
+    Without a mistake one image says so: DVC keeps no empty folder.
     """
     shutil.rmtree(folder, ignore_errors=True)
     numbers: Counter[str] = Counter()
@@ -78,8 +78,8 @@ def _mistake(evaluation: Evaluation, judge: Judge, face: int) -> Mistake:
     preprocess = judge.scorer.preprocess
     view = seam_view(preprocess)
     row = evaluation.faces.iloc[face].to_dict()
-    picture = picture_of(judge.store, face)
-    rgb = cut_view(preprocess, view, picture.rgb, picture.box_xyxy, picture.keypoints)
+    image = image_of(judge.store, face)
+    rgb = cut_view(preprocess, view, image.rgb, image.box_xyxy, image.keypoints)
     return Mistake(
         name=str(row["face_id"]),
         truth=str(row["fake_type"]),
@@ -92,10 +92,10 @@ def _mistake(evaluation: Evaluation, judge: Judge, face: int) -> Mistake:
 
 def _titled(mistake: Mistake) -> ImageU8:
     """Crop and seam map side by side, over what happened and the end of the face's name."""
-    pictures = np.hstack([mistake.crop, mistake.seam])
+    images = np.hstack([mistake.crop, mistake.seam])
     happened = f"{mistake.truth}, called {mistake.verdict}, score {mistake.score:.3f}"
-    text = _caption(happened, mistake.name[-LETTERS:], width_px=pictures.shape[1])
-    return np.vstack([pictures, text])
+    text = _caption(happened, mistake.name[-LETTERS:], width_px=images.shape[1])
+    return np.vstack([images, text])
 
 
 def _caption(*lines: str, width_px: int) -> ImageU8:

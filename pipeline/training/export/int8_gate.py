@@ -16,7 +16,7 @@ MAX_AUC_CHANGE = 0.002
 MAX_FLIPS_FRAC = 0.005
 
 
-def judge_int8(
+def gate_int8(
     exact: onnxruntime.InferenceSession,
     quantised: onnxruntime.InferenceSession,
     store: FaceStore,

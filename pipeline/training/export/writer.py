@@ -26,19 +26,20 @@ from pipeline.bundle.load import (
     load_bundle,
 )
 from pipeline.bundle.session import golden_crops, golden_outputs, open_session
+from pipeline.core.arrays import FloatArray
 from pipeline.core.files import to_json, write_json
 from pipeline.decision.decide import DecisionSpec
 from pipeline.runtime.params import Params
-from pipeline.seam.numbers import number_names
+from pipeline.seam.features import feature_names
 from pipeline.seam.trees import TreeEnsemble
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
-from pipeline.training.export.int8_gate import judge_int8
+from pipeline.training.export.int8_gate import gate_int8
 from pipeline.training.network.checkpoint import CheckpointMeta
 from pipeline.training.network.model import HEADS, QUALITY_CLASSES, SEAM_MAP_PX
 from pipeline.training.network.onnx_export import CPU, export_onnx, quantise, require_parity
-from pipeline.training.store.reader import FaceStore, evenly, picture_of
+from pipeline.training.store.reader import FaceStore, evenly, image_of
 from pipeline.views.cut import cut_views, view_names
-from pipeline.views.preprocess import FloatArray, Preprocess
+from pipeline.views.preprocess import Preprocess
 
 NAME = "inswapper-detector"
 MODEL_FILES: dict[Precision, str] = {"fp32": "detector.onnx", "int8": "detector.int8.onnx"}
@@ -112,7 +113,7 @@ def build_models(trained: Trained, params: Params) -> Models:
         return Models({"fp32": exact}, Int8Check(written=False, reason="export.int8 is false"))
     small = quantise(exact)
     quick = open_session(small, threads, CPU, MODEL_FILES["int8"])
-    check = judge_int8(session, quick, trained.store, preprocess, trained.trees, trained.decision)
+    check = gate_int8(session, quick, trained.store, preprocess, trained.trees, trained.decision)
     content: dict[Precision, bytes] = {"fp32": exact}
     return Models(content | {"int8": small} if check.written else content, check)
 
@@ -161,10 +162,10 @@ def build_spec(
 
 def parity_inputs(store: FaceStore, preprocess: Preprocess, params: Params) -> list[FloatArray]:
     """Golden crops and views of evenly spaced faces, as network inputs, a few at a time."""
-    pictures = [
-        picture_of(store, int(face)) for face in evenly(np.arange(len(store.faces)), PARITY_FACES)
+    images = [
+        image_of(store, int(face)) for face in evenly(np.arange(len(store.faces)), PARITY_FACES)
     ]
-    real = np.concatenate([cut_views(preprocess, p.rgb, p.box_xyxy, p.keypoints) for p in pictures])
+    real = np.concatenate([cut_views(preprocess, p.rgb, p.box_xyxy, p.keypoints) for p in images])
     golden = golden_crops(params.export.golden_crops, preprocess.size_px)
     return [preprocess.to_input(crops) for crops in (golden, real)]
 
@@ -224,7 +225,7 @@ def render_card(trained: Trained, params: Params, models: Models, provenance: Pr
         preprocess=trained.meta.preprocess,
         views=view_names(trained.meta.preprocess),
         trees=len(trained.trees.roots),
-        numbers=len(number_names()),
+        numbers=len(feature_names()),
         decision=trained.decision,
         report=trained.report,
         ladders=_ladders(trained.report),

@@ -1,4 +1,4 @@
-"""One training picture: context, swap, degradations at native resolution, then the view."""
+"""One training image: context, swap, degradations at native resolution, then the view."""
 
 import signal
 from typing import Final
@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from pipeline.core.arrays import FloatArray
 from pipeline.runtime.params import Params
 from pipeline.training.network.model import SEAM_MAP_PX
+from pipeline.training.pairs.images import PairImage, PairImages, trained_preprocess
 from pipeline.training.pairs.sampler import Item
-from pipeline.training.pairs.scenes import Scene, Scenes, trained_preprocess
 from pipeline.training.store.reader import FaceStore
 from pipeline.views.cut import cut_view, view_names
-from pipeline.views.preprocess import FloatArray
 from pipeline.views.quality import QualityThresholds, measure_quality, quality_label
 
 VIEW: Final = 3
 
 
 class TrainDataset(Dataset[dict[str, Tensor]]):
-    """Pictures by `Item`; equal items give equal tensors in any process.
+    """Images by `Item`; equal items give equal tensors in any process.
 
     An item is image (3, S, S) float32 normalised, and the targets of
     `pipeline.training.loop.losses.multitask_loss`, of this one view.
     """
 
     def __init__(self, store: FaceStore, params: Params, quality: QualityThresholds) -> None:
-        self._scenes = Scenes(store, params)
+        self._scenes = PairImages(store, params)
         self._params = params
         self._preprocess = trained_preprocess(params)
         self._quality = quality
@@ -42,7 +42,7 @@ class TrainDataset(Dataset[dict[str, Tensor]]):
             rng.random() < self._params.augment.flip_frac,
         )
         scene = self._scenes.scene(item)
-        seen = scene.picture
+        seen = scene.image
         crop = cut_view(self._preprocess, view, seen.rgb, seen.box_xyxy, seen.keypoints)
         seam = self._seam_target(scene, view)
         if is_flipped:
@@ -58,7 +58,7 @@ class TrainDataset(Dataset[dict[str, Tensor]]):
             "seam_known": torch.tensor(float(scene.seam is not None)),
         }
 
-    def _seam_target(self, scene: Scene, view: int) -> FloatArray:
+    def _seam_target(self, scene: PairImage, view: int) -> FloatArray:
         """(32, 32) in [0, 1]; zeros where the seam is not known."""
         size = (SEAM_MAP_PX, SEAM_MAP_PX)
         if scene.seam is None:

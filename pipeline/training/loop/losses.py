@@ -16,7 +16,7 @@ Tensors = dict[str, Tensor]
 # Those with a target of -1 where it is not known; the seam map says so beside it.
 CLASS_HEADS = ("real_fake", "inswapper", "boundary", "quality")
 
-# A class rarer than this would make single pictures decide a step.
+# A class rarer than this would make single images decide a step.
 RAREST_FRAC = 0.05
 
 
@@ -49,7 +49,7 @@ def class_balance(table: pd.DataFrame, pseudo_frac: float, hull_frac: float) -> 
 
 
 def known_counts(targets: Tensors) -> Tensor:
-    """(4,) or, with seam maps, (5,) float: pictures whose target is known, a head, in HEADS' order.
+    """(4,) or, with seam maps, (5,) float: images whose target is known, a head, in HEADS' order.
 
     targets: as of `multitask_loss`.
     """
@@ -70,7 +70,7 @@ def multitask_loss(
 
     outputs: the detector's logits. targets: real_fake, inswapper, boundary (N,) in {0, 1, -1
     unknown}, quality (N,) in {0, 1, 2, -1}; seam_map (N, 32, 32) in [0, 1] and seam_known (N,) in
-    {0, 1} may both be missing. counts: by what the sums over known pictures are divided, else
+    {0, 1} may both be missing. counts: by what the sums over known images are divided, else
     `known_counts`: with its mean over several processes, the mean of their losses is the loss of
     their batches taken together, whatever each of them knows.
     """
@@ -125,7 +125,7 @@ def quality_loss(logits: Tensor, targets: Tensor, count: Tensor | None = None) -
 def seam_loss(
     logits: Tensor, targets: Tensor, known: Tensor, count: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of (N, S, S) maps with soft targets in [0, 1], over pictures with known = 1."""
+    """Cross-entropy of (N, S, S) maps with soft targets in [0, 1], over images with known = 1."""
     losses = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
     return _mean_known(losses.mean(dim=(1, 2)), known.float(), count)
 

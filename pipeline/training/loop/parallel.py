@@ -77,7 +77,7 @@ class BatchShare(Sampler[list[Item]]):
     """This process's pairs of every batch of the whole run, cut as evenly as pairs can be.
 
     Raises ParamsError when the epoch's last batch has fewer pairs than there are processes: one
-    without a picture would keep the others waiting for its gradients.
+    without an image would keep the others waiting for its gradients.
     """
 
     def __init__(self, batches: PairSampler, rank: int, processes: int) -> None:

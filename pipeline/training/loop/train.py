@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pipeline.runtime.cli import worker_count
 from pipeline.runtime.errors import TrainingError
 from pipeline.runtime.params import Params
+from pipeline.runtime.workers import worker_count
 from pipeline.training.loop.dataset import TrainDataset, init_worker
 from pipeline.training.loop.history import Row, best_row, log_live, merit, summary, write_history
 from pipeline.training.loop.learner import Batch, Learner
@@ -38,8 +38,8 @@ from pipeline.training.network.checkpoint import CheckpointMeta, save_detector
 from pipeline.training.network.hardware import choose_precision, keep_freed_memory, same_bits
 from pipeline.training.network.model import Detector, build_model
 from pipeline.training.network.weights import load_pretrained
+from pipeline.training.pairs.images import face_balance, trained_preprocess
 from pipeline.training.pairs.sampler import PairSampler
-from pipeline.training.pairs.scenes import face_balance, trained_preprocess
 from pipeline.training.store.reader import FaceStore
 from pipeline.views.quality import QualityThresholds
 
@@ -168,7 +168,7 @@ class Run:
         fabric = connected_fabric(precision)
         self._log(f"{fabric.device}, {precision}, {params.threads} threads")
         if process_count() > 1:
-            self._log(f"{process_count()} processes, {params.batch_size} pictures each in a batch")
+            self._log(f"{process_count()} processes, {params.batch_size} images each in a batch")
         return fabric
 
     def epochs(self) -> Iterator[Row]:

@@ -57,7 +57,7 @@ class HighPassMaps(nn.Module):
     """Three fixed residuals of the luminance, signed and as log energy in cells of 4 px.
 
     (N, 1, H, W) -> (N, 6, H, W), sides multiples of 4. The kernels are a Laplacian, the 5x5 kernel
-    of the spatial rich models (Fridrich and Kodovsky 2012) and the picture minus its Gaussian blur.
+    of the spatial rich models (Fridrich and Kodovsky 2012) and the image minus its Gaussian blur.
     """
 
     channels = 6
@@ -232,7 +232,7 @@ def _full_precision(x: Tensor) -> AbstractContextManager[None]:
 
 
 def _gaussian_kernels() -> NDArray[np.float32]:
-    """(7, 1, 21): one row a standard deviation; the first leaves a picture as it is."""
+    """(7, 1, 21): one row a standard deviation; the first leaves an image as it is."""
     steps = np.arange(-BAND_RADIUS_PX, BAND_RADIUS_PX + 1)
     rows = [np.exp(-0.5 * (steps / max(sigma, 1e-3)) ** 2) for sigma in BAND_SIGMAS]
     return np.stack([row / row.sum() for row in rows])[:, None].astype(np.float32)

@@ -77,7 +77,7 @@ def build_model(params: ModelParams, preprocess: Preprocess) -> Detector:
 
 
 def create_backbone(name: str, size_px: int, *, pretrained: bool = False) -> Any:
-    """A timm model (nn.Module) without its classifier, for square pictures of `size_px`."""
+    """A timm model (nn.Module) without its classifier, for square images of `size_px`."""
     if not timm.is_model(name):
         close = (
             ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"

@@ -13,9 +13,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from pipeline.bundle.session import INPUT, Logits, run_session
+from pipeline.core.arrays import FloatArray
 from pipeline.runtime.errors import BundleError
 from pipeline.training.network.model import HEADS
-from pipeline.views.preprocess import FloatArray, Preprocess
+from pipeline.views.preprocess import Preprocess
 
 PARITY = 1e-4
 CPU = ("CPUExecutionProvider",)

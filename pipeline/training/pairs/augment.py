@@ -1,6 +1,6 @@
-"""What training does to pictures at native resolution: degradations for all, softening for reals.
+"""What training does to images at native resolution: degradations for all, softening for reals.
 
-Everything is a function of the picture and a seed, so that a real face and its swap are degraded
+Everything is a function of the image and a seed, so that a real face and its swap are degraded
 alike and the number of loader processes changes nothing.
 """
 
@@ -10,10 +10,10 @@ from typing import Final
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.runtime.sections import AugmentParams
 from pipeline.training.pairs.degradations import TYPICAL_SQUARE_PX, jpeg, x264
-from pipeline.views.picture import Picture
-from pipeline.views.preprocess import FloatArray, ImageU8
+from pipeline.views.face_image import FaceImage
 
 # albumentations asks its home page for a newer version when it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -38,7 +38,7 @@ SOFTENING_FRACS: Final = {
 
 
 class Degradations:
-    """Edit, camera and codec, in the order in which they happen to a picture in the wild."""
+    """Edit, camera and codec, in the order in which they happen to an image in the wild."""
 
     def __init__(self, params: AugmentParams) -> None:
         self._params = params
@@ -47,29 +47,29 @@ class Degradations:
             [albumentations.GaussNoise(std_range=(0.004, 0.025), p=params.noise_frac)]
         )
 
-    def apply(self, picture: Picture, seed: int) -> Picture:
-        """Degrade a picture, perhaps to a smaller one; equal seeds do equal things.
+    def apply(self, image: FaceImage, seed: int) -> FaceImage:
+        """Degrade an image, perhaps to a smaller one; equal seeds do equal things.
 
         The share `clean_frac` is only encoded well, or not at all, as most photographs are.
         """
         rng = np.random.default_rng(seed)
         if rng.random() < self._params.clean_frac:
             quality = int(rng.integers(*CLEAN_JPEG, endpoint=True))
-            return jpeg(quality)(picture) if rng.random() < CLEAN_JPEG_FRAC else picture
+            return jpeg(quality)(image) if rng.random() < CLEAN_JPEG_FRAC else image
         edits_seed, noise_seed = (int(value) for value in rng.integers(2**31, size=2))
-        picture = picture.with_rgb(_transformed(self._edits, picture.rgb, edits_seed))
-        picture = self._shrunk(picture, rng)
-        picture = picture.with_rgb(_transformed(self._noise, picture.rgb, noise_seed))
-        return self._compressed(picture, rng)
+        image = image.with_rgb(_transformed(self._edits, image.rgb, edits_seed))
+        image = self._shrunk(image, rng)
+        image = image.with_rgb(_transformed(self._noise, image.rgb, noise_seed))
+        return self._compressed(image, rng)
 
-    def _shrunk(self, picture: Picture, rng: np.random.Generator) -> Picture:
+    def _shrunk(self, image: FaceImage, rng: np.random.Generator) -> FaceImage:
         lot, share, way = rng.random(), rng.random(), int(rng.integers(len(FILTERS)))
-        lowest = max(self._params.resize_min, MIN_SQUARE_PX / picture.square_px)
+        lowest = max(self._params.resize_min, MIN_SQUARE_PX / image.square_px)
         if lot >= self._params.resize_frac or lowest >= 1:
-            return picture
-        return picture.resized(lowest + share * (1 - lowest), FILTERS[way])
+            return image
+        return image.resized(lowest + share * (1 - lowest), FILTERS[way])
 
-    def _compressed(self, picture: Picture, rng: np.random.Generator) -> Picture:
+    def _compressed(self, image: FaceImage, rng: np.random.Generator) -> FaceImage:
         params = self._params
         lot, second = rng.random(2)
         quality = int(rng.integers(params.jpeg_min, params.jpeg_max, endpoint=True))
@@ -77,20 +77,20 @@ class Degradations:
         crf = int(rng.integers(params.x264_crf_min, params.x264_crf_max, endpoint=True))
         if lot < params.x264_frac:
             # One key frame; odd sides lose a pixel.
-            return x264(crf)(picture)
+            return x264(crf)(image)
         if lot >= params.x264_frac + params.jpeg_frac:
-            return picture
-        once = jpeg(quality)(picture)
+            return image
+        once = jpeg(quality)(image)
         return jpeg(second_quality)(once) if second < params.second_jpeg_frac else once
 
 
-def soften_real(picture: Picture, rng: np.random.Generator) -> Picture:
+def soften_real(image: FaceImage, rng: np.random.Generator) -> FaceImage:
     """A real face as a soft lens, a website, a retoucher or the focus leaves it: still real.
 
     Without these, "soft" is learned for "swapped".
     """
     way = str(rng.choice(list(SOFTENING_FRACS), p=list(SOFTENING_FRACS.values())))
-    return picture.with_rgb(_softened(picture, way, rng))
+    return image.with_rgb(_softened(image, way, rng))
 
 
 def _edits(params: AugmentParams) -> list[albumentations.BasicTransform]:
@@ -121,8 +121,8 @@ def _transformed(transform: albumentations.Compose, rgb: ImageU8, seed: int) -> 
     return np.asarray(transform(image=rgb)["image"], np.uint8)
 
 
-def _softened(picture: Picture, way: str, rng: np.random.Generator) -> ImageU8:
-    rgb, side = picture.rgb, picture.square_px
+def _softened(image: FaceImage, way: str, rng: np.random.Generator) -> ImageU8:
+    rgb, side = image.rgb, image.square_px
     times = max(1.0, side / TYPICAL_SQUARE_PX)
     if way == "resampled":
         # To about a third, or to exactly the resolution that INSwapper's square has.
@@ -131,7 +131,7 @@ def _softened(picture: Picture, way: str, rng: np.random.Generator) -> ImageU8:
     if way == "blurred":
         return _blurred(rgb, float(rng.uniform(0.5, 2.0)) * times)
     if way == "recompressed":
-        return jpeg(int(rng.integers(18, 50)))(picture).rgb
+        return jpeg(int(rng.integers(18, 50)))(image).rgb
     if way == "denoised":
         return np.asarray(cv2.bilateralFilter(rgb, 7, rng.uniform(10, 45), 3.0), np.uint8)
     if way == "moved":
@@ -140,14 +140,14 @@ def _softened(picture: Picture, way: str, rng: np.random.Generator) -> ImageU8:
         return _transformed(albumentations.Compose([blur]), rgb, int(rng.integers(2**31)))
     if way == "focused":
         soft = _blurred(rgb, float(rng.uniform(0.6, 2.2)) * times)
-        inside = _ellipse(picture, rng)[..., None]
+        inside = _ellipse(image, rng)[..., None]
         weight = inside if rng.random() < 0.5 else 1 - inside
         mixed = weight * soft.astype(np.float32) + (1 - weight) * rgb.astype(np.float32)
         return np.asarray(mixed + np.float32(0.5), np.uint8)
     small = _resampled(rgb, float(rng.uniform(0.4, 0.9)), rng)
     amount = float(rng.uniform(0, 1.2))
     sharp = cv2.addWeighted(small, 1 + amount, _blurred(small, 1.0), -amount, 0)
-    return jpeg(int(rng.integers(40, 90)))(picture.with_rgb(np.asarray(sharp, np.uint8))).rgb
+    return jpeg(int(rng.integers(40, 90)))(image.with_rgb(np.asarray(sharp, np.uint8))).rgb
 
 
 def _resampled(rgb: ImageU8, factor: float, rng: np.random.Generator) -> ImageU8:
@@ -162,13 +162,13 @@ def _blurred(rgb: ImageU8, sigma_px: float) -> ImageU8:
     return np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma_px), np.uint8)
 
 
-def _ellipse(picture: Picture, rng: np.random.Generator) -> FloatArray:
+def _ellipse(image: FaceImage, rng: np.random.Generator) -> FloatArray:
     """(H, W) float32 in [0, 1]: a face-sized ellipse with a wide soft edge."""
-    side, (x0, y0, x1, y1) = picture.square_px, picture.box_xyxy
+    side, (x0, y0, x1, y1) = image.square_px, image.box_xyxy
     shift_x, shift_y = rng.normal(0, 0.05, 2) * side
     centre = (round(float(x0 + x1) / 2 + shift_x), round(float(y0 + y1) / 2 + shift_y))
     radius_x, radius_y = (max(1, round(side * r)) for r in rng.uniform(0.3, 0.55, 2))
-    inside = np.zeros(picture.rgb.shape[:2], np.float32)
+    inside = np.zeros(image.rgb.shape[:2], np.float32)
     degrees = rng.uniform(-20, 20)
     cv2.ellipse(inside, centre, (radius_x, radius_y), degrees, 0, 360, 1.0, cv2.FILLED)
     softness = max(1.0, side * rng.uniform(0.03, 0.15))

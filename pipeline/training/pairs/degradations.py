@@ -1,4 +1,4 @@
-"""What happens to pictures on their way: fixed degradations for calibration and evaluation.
+"""What happens to images on their way: fixed degradations for calibration and evaluation.
 
 They act on a face's context at its native resolution, before any crop, as they would in the wild.
 """
@@ -14,36 +14,36 @@ import numpy as np
 
 from pipeline.media.video import read_frames
 from pipeline.media.video_writer import write_video
-from pipeline.views.picture import Picture
+from pipeline.views.face_image import FaceImage
 
-Degradation = Callable[[Picture], Picture]
+Degradation = Callable[[FaceImage], FaceImage]
 # Side of a paste square in px; larger ones are blurred in proportion.
 TYPICAL_SQUARE_PX: Final = 230.0
 
 
-def as_it_is(picture: Picture) -> Picture:
+def as_it_is(image: FaceImage) -> FaceImage:
     """No degradation."""
-    return picture
+    return image
 
 
 def jpeg(quality: int) -> Degradation:
     """JPEG with 4:2:0 colour at a quality of 1 to 100."""
 
-    def degrade(picture: Picture) -> Picture:
+    def degrade(image: FaceImage) -> FaceImage:
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        _, encoded = cv2.imencode(".jpg", picture.rgb[..., ::-1], options)
+        _, encoded = cv2.imencode(".jpg", image.rgb[..., ::-1], options)
         decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
-        return picture.with_rgb(np.ascontiguousarray(decoded[..., ::-1]))
+        return image.with_rgb(np.ascontiguousarray(decoded[..., ::-1]))
 
     return degrade
 
 
 def blur(sigma_px: float) -> Degradation:
-    """Gaussian blur of the whole picture."""
+    """Gaussian blur of the whole image."""
 
-    def degrade(picture: Picture) -> Picture:
-        blurred = cv2.GaussianBlur(picture.rgb, (0, 0), sigma_px)
-        return picture.with_rgb(np.asarray(blurred, np.uint8))
+    def degrade(image: FaceImage) -> FaceImage:
+        blurred = cv2.GaussianBlur(image.rgb, (0, 0), sigma_px)
+        return image.with_rgb(np.asarray(blurred, np.uint8))
 
     return degrade
 
@@ -51,8 +51,8 @@ def blur(sigma_px: float) -> Degradation:
 def blur_square(sigma_px: float) -> Degradation:
     """Gaussian blur of that deviation where the paste square has a typical size, more above."""
 
-    def degrade(picture: Picture) -> Picture:
-        return blur(sigma_px * max(1.0, picture.square_px / TYPICAL_SQUARE_PX))(picture)
+    def degrade(image: FaceImage) -> FaceImage:
+        return blur(sigma_px * max(1.0, image.square_px / TYPICAL_SQUARE_PX))(image)
 
     return degrade
 
@@ -60,32 +60,32 @@ def blur_square(sigma_px: float) -> Degradation:
 def through_square(side_px: float) -> Degradation:
     """To a size at which the paste square is `side_px` wide, and back.
 
-    At 128 the whole picture is as soft as INSwapper's face. Smaller squares are left as they are.
+    At 128 the whole image is as soft as INSwapper's face. Smaller squares are left as they are.
     """
 
-    def degrade(picture: Picture) -> Picture:
-        factor = side_px / picture.square_px
+    def degrade(image: FaceImage) -> FaceImage:
+        factor = side_px / image.square_px
         if factor >= 1:
-            return picture
-        height, width = picture.rgb.shape[:2]
-        small = picture.resized(factor).rgb
+            return image
+        height, width = image.rgb.shape[:2]
+        small = image.resized(factor).rgb
         grown = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-        return picture.with_rgb(np.asarray(grown, np.uint8))
+        return image.with_rgb(np.asarray(grown, np.uint8))
 
     return degrade
 
 
 def shrink(factor: float) -> Degradation:
     """Shrink to `factor` (0 to 1] of both sides; box and keypoints shrink along."""
-    return lambda picture: picture.resized(factor)
+    return lambda image: image.resized(factor)
 
 
 def shrink_face(side_px: float) -> Degradation:
     """Shrink until the longer side of the box is `side_px`; smaller faces are left as they are."""
 
-    def degrade(picture: Picture) -> Picture:
-        longer = picture.face_px
-        return picture.resized(side_px / longer) if longer > side_px else picture
+    def degrade(image: FaceImage) -> FaceImage:
+        longer = image.face_px
+        return image.resized(side_px / longer) if longer > side_px else image
 
     return degrade
 
@@ -93,9 +93,9 @@ def shrink_face(side_px: float) -> Degradation:
 def x264(crf: int) -> Degradation:
     """One H.264 key frame at a constant rate factor of 0 (best) to 51; odd sides lose a pixel."""
 
-    def degrade(picture: Picture) -> Picture:
-        height, width = picture.rgb.shape[:2]
-        even = picture.cut(0, 0, width // 2 * 2, height // 2 * 2)
+    def degrade(image: FaceImage) -> FaceImage:
+        height, width = image.rgb.shape[:2]
+        even = image.cut(0, 0, width // 2 * 2, height // 2 * 2)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "frame.mp4"
             write_video(path, [even.rgb], 25, crf=crf)
@@ -112,9 +112,9 @@ def cover_face(times_box: float) -> Degradation:
     height: what is left is background, camera and codec.
     """
 
-    def degrade(picture: Picture) -> Picture:
-        rgb = picture.rgb
-        x0, y0, x1, y1 = (float(value) for value in picture.box_xyxy)
+    def degrade(image: FaceImage) -> FaceImage:
+        rgb = image.rgb
+        x0, y0, x1, y1 = (float(value) for value in image.box_xyxy)
         half = times_box * max(x1 - x0, y1 - y0) / 2
         left, right = (max(0, round((x0 + x1) / 2 + side)) for side in (-half, half))
         top, bottom = (max(0, round((y0 + y1) / 2 + side)) for side in (-half, half))
@@ -122,7 +122,7 @@ def cover_face(times_box: float) -> Degradation:
         outside[top:bottom, left:right] = False
         covered = rgb.copy()
         covered[~outside] = rgb[outside].mean(axis=0).round() if outside.any() else 128
-        return picture.with_rgb(covered)
+        return image.with_rgb(covered)
 
     return degrade
 
@@ -137,8 +137,8 @@ class SoftCopy:
 
 # Real faces as phones and websites leave them; the low-FPR threshold is set on these too. Some are
 # relative to the square, or large studio portraits, of which there are many, never become soft:
-# with absolute ones alone 16 of 21 real faces that fill a small picture were called fake.
-SOFT_COPIES = {
+# with absolute ones alone 16 of 21 real faces that fill a small image were called fake.
+DEGRADED_COPIES = {
     "blur": SoftCopy(blur_square(1.2)),
     "half": SoftCopy(shrink(0.5), 0.5),
     "jpeg40": SoftCopy(jpeg(40)),

@@ -20,7 +20,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of one epoch: all of its randomness follows from epoch and pair."""
+    """One image of one epoch: all of its randomness follows from epoch and pair."""
 
     epoch: int
     pair: int
@@ -29,7 +29,7 @@ class Item:
 
 
 class PairSampler(Sampler[list[Item]]):
-    """Batches of pairs: every other picture is real, its neighbour a swap of the same frame.
+    """Batches of pairs: every other image is real, its neighbour a swap of the same frame.
 
     faces: the table of a store. With probability `pseudo_frac` the swap is made on the fly, else it
     is a fake of the manifest beside the real frame it was made from. balance: how real faces are
@@ -79,7 +79,7 @@ class PairSampler(Sampler[list[Item]]):
             yield items[start : start + step]
 
     def items(self, epoch: int) -> list[Item]:
-        """The epoch's pictures, pair after pair, the real one first."""
+        """The epoch's images, pair after pair, the real one first."""
         rng = np.random.default_rng((self._seed, epoch))
         pairs = (self._draw(rng) for _ in range(self._pairs))
         return [
@@ -104,12 +104,12 @@ class FaceBalance:
     """How often real faces are drawn.
 
     source_power: a source with n people weighs n ** source_power: 1 lets people weigh alike, 0
-    sources. is_tight: (faces,) whether a face fills its picture, so that no seam can be seen;
-    tight_frac: share of these in total, where there are faces of both kinds.
+    sources. lacks_surroundings: (faces,) whether a face fills its image, so that no seam can be
+    seen; tight_frac: fraction of these in total, where there are faces of both kinds.
     """
 
     source_power: float = 1.0
-    is_tight: NDArray[np.bool_] | None = None
+    lacks_surroundings: NDArray[np.bool_] | None = None
     tight_frac: float = 0.5
 
     def weights(self, faces: pd.DataFrame, chosen: Indices) -> NDArray[np.float64]:
@@ -118,9 +118,9 @@ class FaceBalance:
         weights = person_weights(table)
         if self.source_power != 1:
             weights *= source_weights(table, self.source_power)
-        if self.is_tight is None:
+        if self.lacks_surroundings is None:
             return np.asarray(weights / weights.sum())
-        tight = self.is_tight[chosen]
+        tight = self.lacks_surroundings[chosen]
         for part, share in ((tight, self.tight_frac), (~tight, 1 - self.tight_frac)):
             if 0 < part.sum() < len(part):
                 weights[part] *= share / weights[part].sum()

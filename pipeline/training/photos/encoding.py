@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from pipeline.media.pictures import read_picture
-from pipeline.views.preprocess import ImageU8
+from pipeline.core.arrays import ImageU8
+from pipeline.media.images import read_image
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def read_encoding(path: Path) -> Encoding:
 
 
 def read_shrunk(path: Path, max_side_px: int) -> ImageU8:
-    rgb = read_picture(path)
+    rgb = read_image(path)
     scale = max_side_px / max(rgb.shape[:2])
     if scale >= 1:
         return rgb

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.faces.detector import Face, find_faces
 from pipeline.runtime.errors import DecodeError, ManifestError
 from pipeline.runtime.workers import map_in_processes
@@ -12,7 +13,6 @@ from pipeline.training.photos.files import LeftOutRow, Photo, is_photo, listed, 
 from pipeline.training.photos.models import detector_of, embedder_of
 from pipeline.training.photos.params import PhotoImportParams
 from pipeline.training.photos.people import Found
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 EXCLUDED_FACES: Final = 64
 
@@ -44,7 +44,7 @@ def excluded_faces(params: PhotoImportParams, workers: int) -> list[FloatArray]:
     for folder in params.exclude:
         if not folder.is_dir():
             raise ManifestError(f"--exclude: {folder}: no such folder")
-    pictures = [
+    images = [
         path
         for folder in params.exclude
         for path in sorted(visible_files(folder))
@@ -52,7 +52,7 @@ def excluded_faces(params: PhotoImportParams, workers: int) -> list[FloatArray]:
     ]
     faces = [
         face
-        for many in map_in_processes(partial(_embed_all, params), pictures, workers, 4)
+        for many in map_in_processes(partial(_embed_all, params), images, workers, 4)
         for face in many
     ]
     if params.exclude and not faces:

@@ -25,9 +25,9 @@ from pipeline.runtime.workers import map_in_processes
 from pipeline.training.photos.faces import excluded_faces, find_largest
 from pipeline.training.photos.files import LeftOutRow, counted_reasons, list_photos
 from pipeline.training.photos.models import open_models
+from pipeline.training.photos.paired_swaps import swapper_params, tasks_of, write_pair
 from pipeline.training.photos.params import PhotoImportParams
 from pipeline.training.photos.people import Found, group_people, without
-from pipeline.training.photos.twins import swapper_params, tasks_of, write_pair
 
 MANIFEST: Final = "images.csv"
 LEFT_OUT: Final = "left_out.csv"

@@ -8,10 +8,10 @@ from pydantic import Field, ValidationError
 
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.params import validation_lines
-from pipeline.runtime.sections import Count, Fraction, OpenFraction, Section, Seed
+from pipeline.runtime.sections import Count, Fraction, OpenFraction, Seed, StrictModel
 
 
-class PhotoImportParams(Section):
+class PhotoImportParams(StrictModel):
     """What changes the root that is written. sources: names to take, empty for all there are.
 
     embedder: ONNX file that tells people apart, or None. same_person: least cosine similarity of

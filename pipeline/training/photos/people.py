@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray
 from pipeline.training.photos.files import LeftOutRow, Photo
-from pipeline.views.preprocess import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray
 from pipeline.core.files import write_json
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.fusion import SEAM, fuse_face
@@ -26,15 +27,14 @@ from pipeline.training.calibration.fusion import fit_fusion
 from pipeline.training.loop.resume import ResumeFile
 from pipeline.training.loop.train import BEST, Inputs, train
 from pipeline.training.loop.validation import of_every_source
-from pipeline.training.pairs.degradations import SOFT_COPIES, as_it_is
+from pipeline.training.pairs.degradations import DEGRADED_COPIES, as_it_is
 from pipeline.training.review.genuine_set import CELLS, GenuineSet, cell_of, counts_of
 from pipeline.training.scoring.copies import AS_IT_IS, ScoredCopies, pool_of, score_copies
 from pipeline.training.scoring.metrics import area_under_roc
 from pipeline.training.scoring.scorer import FaceLogits, Scorer
 from pipeline.training.scoring.served import load_network
-from pipeline.training.store.reader import FaceStore, picture_of
-from pipeline.training.trees.fit import grow, numbers_of, pair_numbers
-from pipeline.views.preprocess import FloatArray
+from pipeline.training.store.reader import FaceStore, image_of
+from pipeline.training.trees.fit import features_of, grow, pair_features
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
@@ -127,14 +127,14 @@ Log = Callable[[str], None]
 @dataclass(frozen=True, eq=False)
 class Material:
     """What every variant is judged on, with the seam's numbers of all of it, which no variant
-    changes. faces: numbers in `store`. val_numbers: by name of the copy; cell_numbers: by name of
+    changes. faces: numbers in `store`. val_features: by name of the copy; cell_features: by name of
     the cell."""
 
     store: FaceStore
     faces: NDArray[np.int64]
     genuine: GenuineSet | None
-    val_numbers: dict[str, FloatArray]
-    cell_numbers: dict[str, FloatArray]
+    val_features: dict[str, FloatArray]
+    cell_features: dict[str, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +147,11 @@ class Scored:
     def with_trees(self, trees: TreeEnsemble, material: Material) -> "Scored":
         """The same with the seam's logits beside the network's."""
         copies = {
-            name: logits | _seam_logits(trees, material.val_numbers[name])
+            name: logits | _seam_logits(trees, material.val_features[name])
             for name, logits in self.copies.copies.items()
         }
         cells = {
-            name: logits | _seam_logits(trees, material.cell_numbers[name])
+            name: logits | _seam_logits(trees, material.cell_features[name])
             for name, logits in self.cells.items()
         }
         return Scored(replace(self.copies, copies=copies), cells)
@@ -191,15 +191,15 @@ def gather(store: FaceStore, genuine: GenuineSet | None, val_faces: int) -> Mate
     chosen = np.sort(
         np.concatenate([of_every_source(store, half, val_faces // 2) for half in halves])
     )
-    faces = [picture_of(store, int(face)) for face in chosen]
-    copies = {AS_IT_IS: as_it_is} | {name: copy.degrade for name, copy in SOFT_COPIES.items()}
+    faces = [image_of(store, int(face)) for face in chosen]
+    copies = {AS_IT_IS: as_it_is} | {name: copy.degrade for name, copy in DEGRADED_COPIES.items()}
     cells = {} if genuine is None else {name: cell_of(genuine, name) for name in CELLS}
     return Material(
         store,
         chosen,
         genuine,
-        {name: numbers_of(degrade(face) for face in faces) for name, degrade in copies.items()},
-        {name: numbers_of(pictures) for name, pictures in cells.items()},
+        {name: features_of(degrade(face) for face in faces) for name, degrade in copies.items()},
+        {name: features_of(images) for name, images in cells.items()},
     )
 
 
@@ -240,7 +240,7 @@ def ablate(
 
 
 def _grown(params: Params, store: FaceStore, workers: int) -> TreeEnsemble:
-    return grow(*pair_numbers(store, params, workers), params.seam)
+    return grow(*pair_features(store, params, workers), params.seam)
 
 
 def _trained(params: Params, inputs: Inputs) -> Scorer:
@@ -257,7 +257,7 @@ def _score(scorer: Scorer, material: Material) -> Scored:
     cells = {} if genuine is None else {name: cell_of(genuine, name) for name in CELLS}
     return Scored(
         score_copies(scorer, material.store, material.faces),
-        {name: scorer.pictures(pictures) for name, pictures in cells.items()},
+        {name: scorer.images(images) for name, images in cells.items()},
     )
 
 

@@ -22,7 +22,7 @@ FACETS: Final = ("split", "type", "scale", "quality", "boundary", "source", "gro
 
 
 def render_crop_page(splits: Mapping[str, Sequence[SplitRow]], root: Path, most: int) -> str:
-    """The page as text: every crop is counted, about `most` (>= 1) of them have a picture.
+    """The page as text: every crop is counted, about `most` (>= 1) of them have an image.
 
     Those are of faces taken evenly from the manifests, at all their scales. root: folder that
     the paths of the rows start from. Raises ManifestError when there are no rows or a
@@ -32,9 +32,9 @@ def render_crop_page(splits: Mapping[str, Sequence[SplitRow]], root: Path, most:
     if not rows:
         raise ManifestError("the splits hold no crops; run `dvc repro split_groups`")
     faces = list(dict.fromkeys(row.face_id for _, _, row in rows))
-    pictured = set(faces[:: -(-len(rows) // most)])
+    imaged = set(faces[:: -(-len(rows) // most)])
     crops = [
-        _crop(split, number, row, _thumbnail(root, row) if row.face_id in pictured else None)
+        _crop(split, number, row, _thumbnail(root, row) if row.face_id in imaged else None)
         for split, number, row in rows
     ]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -42,8 +42,8 @@ def render_crop_page(splits: Mapping[str, Sequence[SplitRow]], root: Path, most:
     return template.render(crops=crops, facets=FACETS, size_px=THUMBNAIL_PX)
 
 
-def _crop(split: str, number: int, row: SplitRow, picture: str | None) -> dict[str, Any]:
-    """What the page knows of one crop: the facets as text, a caption, the picture as base64."""
+def _crop(split: str, number: int, row: SplitRow, image: str | None) -> dict[str, Any]:
+    """What the page knows of one crop: the facets as text, a caption, the image as base64."""
     facets = (
         split,
         row.fake_type,
@@ -62,7 +62,7 @@ def _crop(split: str, number: int, row: SplitRow, picture: str | None) -> dict[s
         "place": f"{split}.csv row {number}",
         "face": row.face_id,
         "measures": measures,
-        "picture": picture,
+        "image": image,
     }
 
 
@@ -72,7 +72,7 @@ def _thumbnail(root: Path, row: SplitRow) -> str:
             small = crop.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX))
     except (OSError, ValueError, SyntaxError) as error:
         raise ManifestError(
-            f"{row.face_id}: image_path {row.image_path}: not a readable picture"
+            f"{row.face_id}: image_path {row.image_path}: not a readable image"
             f" ({type(error).__name__}); `dvc repro split_groups` makes it again"
         ) from error
     stream = io.BytesIO()

@@ -13,7 +13,7 @@ from pipeline.core.labels import FAKE
 from pipeline.faces.detector import FaceDetector, find_faces
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.pairs.degradations import Degradation, as_it_is, blur, jpeg, shrink
-from pipeline.views.picture import Picture
+from pipeline.views.face_image import FaceImage
 
 # What happens to reals and to fakes in each cell of the genuine set.
 CELLS: Final[dict[str, tuple[Degradation, Degradation]]] = {
@@ -27,9 +27,9 @@ CELLS: Final[dict[str, tuple[Degradation, Degradation]]] = {
 
 @dataclass(frozen=True, eq=False)
 class GenuineSet:
-    """Pictures of genuine swaps and of real faces; missed: those without a face."""
+    """Images of genuine swaps and of real faces; missed: those without a face."""
 
-    pictures: list[Picture]
+    images: list[FaceImage]
     labels: NDArray[np.int64]
     missed: int
 
@@ -37,9 +37,9 @@ class GenuineSet:
 def read_genuine(labels_csv: Path, detector: FaceDetector) -> GenuineSet:
     """Read a CSV with image_path (relative to it) and label, and find the largest face of each.
 
-    Raises ManifestError naming the row of a picture that cannot be read.
+    Raises ManifestError naming the row of an image that cannot be read.
     """
-    pictures, labels, missed = [], [], 0
+    images, labels, missed = [], [], 0
     with labels_csv.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     for number, row in enumerate(rows, start=2):
@@ -51,15 +51,15 @@ def read_genuine(labels_csv: Path, detector: FaceDetector) -> GenuineSet:
         if not faces:
             missed += 1
             continue
-        pictures.append(Picture(rgb, faces[0].box_xyxy, faces[0].keypoints))
+        images.append(FaceImage(rgb, faces[0].box_xyxy, faces[0].keypoints))
         labels.append(int(row["label"]))
-    return GenuineSet(pictures, np.array(labels, np.int64), missed)
+    return GenuineSet(images, np.array(labels, np.int64), missed)
 
 
-def cell_of(genuine: GenuineSet, name: str) -> list[Picture]:
-    """The pictures as the cell `name` has them."""
-    pairs = zip(genuine.pictures, genuine.labels, strict=True)
-    return [CELLS[name][label](picture) for picture, label in pairs]
+def cell_of(genuine: GenuineSet, name: str) -> list[FaceImage]:
+    """The images as the cell `name` has them."""
+    pairs = zip(genuine.images, genuine.labels, strict=True)
+    return [CELLS[name][label](image) for image, label in pairs]
 
 
 def counts_of(genuine: GenuineSet | None) -> dict[str, int] | None:

@@ -28,7 +28,7 @@ def build_sample(root: Path, cast: Cast, params: BuildSampleParams, workers: int
     """Write the sample under `root`, which is emptied first.
 
     workers: processes; they change speed only. Raises PackageError when a package or one of its
-    files cannot be had, or a picture of the cast shows no face.
+    files cannot be had, or an image of the cast shows no face.
     """
     fetch_archives(cast)
     shutil.rmtree(root, ignore_errors=True)

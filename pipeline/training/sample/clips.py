@@ -7,24 +7,24 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.core.arrays import ImageU8
 from pipeline.faces.detector import FaceDetector
 from pipeline.inputs.videos import FAKES, ORIGINALS, VIDEOS, IdentityEntry
 from pipeline.media.video_writer import write_mask_video, write_video
 from pipeline.runtime.sections import BuildSampleParams
 from pipeline.training.sample.film import Subject, draw_camera, film, scaled
 from pipeline.training.sample.roles import Made, Role
-from pipeline.training.sample.sources import Cast, Person, read_picture
+from pipeline.training.sample.sources import Cast, Person, read_image
 from pipeline.training.sample.takes import Take, scale_for, takes_of
 from pipeline.training.swaps.masks import mask_u8
 from pipeline.training.swaps.pseudo_swap import PLAIN, Donor, PseudoSwapper, Swap
 from pipeline.training.swaps.recipe import Kind, SwapRecipe
-from pipeline.views.preprocess import ImageU8
 
 KINDS: Final[dict[str, Kind]] = {"inswapper": "square", "uniface": "hull"}
 # Height of the face: in wide and near shots of a clip, and in stills.
 WIDE_PX: Final = (108.0, 140.0)
 NEAR_PX: Final = (150.0, 195.0)
-# Size of a picture, in frames, at which the moving camera meets no edge of it.
+# Size of an image, in frames, at which the moving camera meets no edge of it.
 FILL: Final = 1.2
 CUTAWAY_FRAC: Final = 0.4
 
@@ -80,7 +80,7 @@ def _film_clip(
         face_px = float(rng.uniform(*band))
         chosen = cast.cutaways[int(rng.integers(len(cast.cutaways)))]
         if has_cutaway and scene == 1:
-            subjects = [_covering(read_picture(chosen), params)]
+            subjects = [_covering(read_image(chosen), params)]
         else:
             take = takes[(scene - (has_cutaway and scene > 1)) % len(takes)]
             subjects = take.subjects(_clip_scale(take, face_px, band[1], params))
@@ -89,14 +89,14 @@ def _film_clip(
 
 
 def _clip_scale(take: Take, face_px: float, most_px: float, params: BuildSampleParams) -> float:
-    """The scale for a face of `face_px`, up to `most_px` if the picture fills the frame then."""
-    height, width = take.pictures[0].shape[:2]
+    """The scale for a face of `face_px`, up to `most_px` if the image fills the frame then."""
+    height, width = take.images[0].shape[:2]
     filling = FILL * max(params.height_px / height, params.width_px / width)
     return scale_for(take, max(face_px, min(filling * take.face_px, most_px)), params)
 
 
 def _covering(rgb: ImageU8, params: BuildSampleParams) -> Subject:
-    """A picture without a face, somewhat larger than the frame."""
+    """An image without a face, somewhat larger than the frame."""
     height, width = rgb.shape[:2]
     return scaled(Subject(rgb), FILL * max(params.height_px / height, params.width_px / width))
 

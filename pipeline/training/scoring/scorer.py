@@ -10,18 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.decision.decide import DecisionSpec, decide
 from pipeline.decision.fusion import DETAIL, SEAM, SURROUNDINGS, fuse_face
 from pipeline.runtime.errors import ManifestError
-from pipeline.seam.numbers import outside_detail, seam_numbers
+from pipeline.seam.features import outside_detail, seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.seam.trees import TreeEnsemble
 from pipeline.training.pairs.degradations import Degradation
-from pipeline.training.store.reader import FaceStore, picture_of, surroundings_fracs
+from pipeline.training.store.reader import FaceStore, image_of, surroundings_fracs
 from pipeline.views.aligned import aligned_view
 from pipeline.views.cut import cut_views, surroundings_of, view_names
-from pipeline.views.picture import Picture
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.face_image import FaceImage
+from pipeline.views.preprocess import Preprocess
 
 # A head's logits of every view of every face, (faces, views, ...); under SEAM and DETAIL what the
 # seam's numbers say and under SURROUNDINGS how much of them there is, (faces,).
@@ -48,16 +49,16 @@ class Scorer:
         chosen = list(faces)
         views = (view for face in chosen for view in self._stored_views(store, face, rows[face]))
         logits = self.views(views)
-        pictures = (picture_of(store, face) for face in chosen)
+        images = (image_of(store, face) for face in chosen)
         shares = surroundings_fracs(store, chosen).astype(np.float32)
-        return logits | self._seam(pictures) | {SURROUNDINGS: shares}
+        return logits | self._seam(images) | {SURROUNDINGS: shares}
 
     def degraded(self, store: FaceStore, faces: Iterable[int], degrade: Degradation) -> FaceLogits:
         """Logits of some faces after a degradation of their contexts, cut anew."""
-        return self.pictures(degrade(picture_of(store, face)) for face in faces)
+        return self.images(degrade(image_of(store, face)) for face in faces)
 
-    def pictures(self, pictures: Iterable[Picture]) -> FaceLogits:
-        """Logits of pictures of one face each, without seam maps.
+    def images(self, images: Iterable[FaceImage]) -> FaceLogits:
+        """Logits of images of one face each, without seam maps.
 
         A map is 4 KiB a view and decides nothing: of many copies they would fill the memory.
         """
@@ -65,14 +66,12 @@ class Scorer:
         shares: list[float] = []
 
         def views() -> Iterator[ImageU8]:
-            for picture in pictures:
+            for image in images:
                 if self.trees is not None:
-                    statistics.append(ring_statistics(picture.rgb, _keypoints(picture)))
-                size = picture.rgb.shape[:2]
-                shares.append(surroundings_of(picture.box_xyxy, picture.keypoints, *size))
-                yield from cut_views(
-                    self.preprocess, picture.rgb, picture.box_xyxy, picture.keypoints
-                )
+                    statistics.append(ring_statistics(image.rgb, _keypoints(image)))
+                size = image.rgb.shape[:2]
+                shares.append(surroundings_of(image.box_xyxy, image.keypoints, *size))
+                yield from cut_views(self.preprocess, image.rgb, image.box_xyxy, image.keypoints)
 
         logits = self.views(views(), seam_maps=False)
         around = {SURROUNDINGS: np.array(shares, np.float32)}
@@ -89,18 +88,18 @@ class Scorer:
     ) -> Iterator[ImageU8]:
         yield from (store.crops(int(row)) for row in rows)
         if self.preprocess.aligned:
-            picture = picture_of(store, face)
-            yield aligned_view(picture.rgb, _keypoints(picture), self.preprocess.size_px).rgb
+            image = image_of(store, face)
+            yield aligned_view(image.rgb, _keypoints(image), self.preprocess.size_px).rgb
 
-    def _seam(self, pictures: Iterable[Picture]) -> FaceLogits:
+    def _seam(self, images: Iterable[FaceImage]) -> FaceLogits:
         if self.trees is None:
             return {}
-        return self._seam_logits([ring_statistics(p.rgb, _keypoints(p)) for p in pictures])
+        return self._seam_logits([ring_statistics(p.rgb, _keypoints(p)) for p in images])
 
     def _seam_logits(self, statistics: Sequence[FloatArray]) -> FaceLogits:
         if self.trees is None:
             return {}
-        numbers = seam_numbers(np.stack(statistics))
+        numbers = seam_features(np.stack(statistics))
         return {
             SEAM: self.trees.logits(numbers).astype(np.float32),
             DETAIL: outside_detail(numbers),
@@ -182,13 +181,13 @@ def taken(logits: FaceLogits, faces: NDArray[np.int64]) -> FaceLogits:
     return {head: values[faces] for head, values in logits.items()}
 
 
-def _keypoints(picture: Picture) -> FloatArray:
-    if picture.keypoints is None:
+def _keypoints(image: FaceImage) -> FloatArray:
+    if image.keypoints is None:
         raise ManifestError(
             "a face without keypoints: the aligned view and the seam's numbers need them; choose"
             " another crop_faces.detector, or model.views without aligned"
         )
-    return picture.keypoints
+    return image.keypoints
 
 
 def _batches(crops: Iterable[ImageU8]) -> Iterator[list[ImageU8]]:

@@ -10,13 +10,13 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from pipeline.core.arrays import ImageU8
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.store.reader import FaceStore, open_manifest
-from pipeline.views.preprocess import ImageU8
 
 
 def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
-    """Write a split's CSV and pictures as a Zarr 3 group, the same bytes each time.
+    """Write a split's CSV and images as a Zarr 3 group, the same bytes each time.
 
     Arrays: manifest (bytes of the CSV), crops (n, size, size, 3), and per face context (m, S, S, 3)
     padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). A finished group replaces
@@ -49,7 +49,7 @@ def _put_faces(
     contexts = (_padded(source.context(face), side) for face in range(count))
     _put_each(group, "context", contexts, count, per_shard)
     empty = np.zeros((side, side), np.uint8)
-    masks = (source.pictures.mask(face) for face in range(count))
+    masks = (source.images.mask(face) for face in range(count))
     padded = (empty if mask is None else _padded(mask, side) for mask in masks)
     _put_each(group, "mask", padded, count, per_shard)
     return sizes, np.array([bool(name) for name in source.faces["mask_path"]])
@@ -63,7 +63,7 @@ def _require_fitting_masks(source: FaceStore, sizes: NDArray[np.int32]) -> None:
     faults = [
         f"{source.faces['mask_path'][face]!s}: is {mask.shape}, its context is {tuple(size)}"
         for face, size in enumerate(sizes.tolist())
-        if (mask := source.pictures.mask(face)) is not None and mask.shape != tuple(size)
+        if (mask := source.images.mask(face)) is not None and mask.shape != tuple(size)
     ]
     if faults:
         raise ManifestError("\n".join(faults))
@@ -95,7 +95,7 @@ def _put_each(
         array[start : start + size] = np.stack(taken)
 
 
-def _padded(picture: ImageU8, side: int) -> ImageU8:
-    canvas = np.zeros((side, side, *picture.shape[2:]), np.uint8)
-    canvas[: picture.shape[0], : picture.shape[1]] = picture
+def _padded(image: ImageU8, side: int) -> ImageU8:
+    canvas = np.zeros((side, side, *image.shape[2:]), np.uint8)
+    canvas[: image.shape[0], : image.shape[1]] = image
     return canvas

@@ -17,12 +17,13 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import UNKNOWN
 from pipeline.core.manifest import SplitRow, read_rows
 from pipeline.runtime.errors import DecodeError, ManifestError
 from pipeline.views.cut import surroundings_of
-from pipeline.views.picture import Picture
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.face_image import FaceImage
+from pipeline.views.preprocess import Preprocess
 
 TEXT_COLUMNS = [
     name
@@ -34,8 +35,8 @@ KEYPOINT_COLUMNS = [f"kp{i}_{axis}" for i in range(5) for axis in "xy"]
 BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
 
 
-class Pictures(Protocol):
-    """Where a split's pictures come from."""
+class Images(Protocol):
+    """Where a split's images come from."""
 
     def crop(self, row: int) -> ImageU8: ...
 
@@ -58,23 +59,23 @@ class FaceStore:
     table: pd.DataFrame
     faces: pd.DataFrame
     face_of_crop: NDArray[np.int64]
-    pictures: Pictures
+    images: Images
 
     def crops(self, row: int) -> ImageU8:
         """(size, size, 3) uint8: the stored crop of one row of `table`."""
-        return self.pictures.crop(row)
+        return self.images.crop(row)
 
     def context(self, face: int) -> ImageU8:
         """(H, W, 3) uint8: the face's surroundings at native resolution."""
-        return self.pictures.context(face)
+        return self.images.context(face)
 
     def context_size(self, face: int) -> tuple[int, int]:
         """Height and width of `context`, without reading it."""
-        return self.pictures.context_size(face)
+        return self.images.context_size(face)
 
     def mask(self, face: int) -> FloatArray | None:
         """(H, W) float32 in [0, 1]: opacity of the paste over the context; None when not known."""
-        mask = self.pictures.mask(face)
+        mask = self.images.mask(face)
         return None if mask is None else mask.astype(np.float32) / np.float32(255)
 
     def box(self, face: int) -> FloatArray:
@@ -96,8 +97,8 @@ class FaceStore:
 
 
 @dataclass(frozen=True, eq=False)
-class FilePictures:
-    """The pictures that a manifest names, decoded when asked for."""
+class FileImages:
+    """The images that a manifest names, decoded when asked for."""
 
     image_path: list[str]
     context_path: list[str]
@@ -110,15 +111,15 @@ class FilePictures:
         return _decode(Path(self.context_path[face]), "RGB")
 
     def context_size(self, face: int) -> tuple[int, int]:
-        with Image.open(self.context_path[face]) as picture:
-            return picture.height, picture.width
+        with Image.open(self.context_path[face]) as image:
+            return image.height, image.width
 
     def mask(self, face: int) -> ImageU8 | None:
         return _decode(Path(self.mask_path[face]), "L") if self.mask_path[face] else None
 
 
 @dataclass(frozen=True, eq=False)
-class ZarrPictures:
+class ZarrImages:
     """The arrays that `pack` wrote."""
 
     crops: Any
@@ -161,10 +162,10 @@ def open_manifest(path: Path) -> FaceStore:
     table = _read_table(path.read_bytes())
     _require_files(path, table)
     faces, face_of_crop = _faces_of(table)
-    pictures = FilePictures(
+    images = FileImages(
         list(table["image_path"]), list(faces["context_path"]), list(faces["mask_path"])
     )
-    return FaceStore(table, faces, face_of_crop, pictures)
+    return FaceStore(table, faces, face_of_crop, images)
 
 
 def open_zarr(path: Path) -> FaceStore:
@@ -177,8 +178,8 @@ def open_zarr(path: Path) -> FaceStore:
         raise ManifestError(f"{path}: not a packed split ({error}); run pack_zarr") from None
     table = _read_table(manifest[:].tobytes())
     faces, face_of_crop = _faces_of(table)
-    pictures = ZarrPictures(crops, contexts, sizes[:], masks, has_mask[:])
-    return FaceStore(table, faces, face_of_crop, pictures)
+    images = ZarrImages(crops, contexts, sizes[:], masks, has_mask[:])
+    return FaceStore(table, faces, face_of_crop, images)
 
 
 def _read_table(csv_bytes: bytes) -> pd.DataFrame:
@@ -218,19 +219,19 @@ def _array(group: zarr.Group, name: str) -> Any:
 
 def _decode(path: Path, mode: str) -> ImageU8:
     try:
-        with Image.open(path) as picture:
-            return np.array(picture.convert(mode), dtype=np.uint8)
+        with Image.open(path) as image:
+            return np.array(image.convert(mode), dtype=np.uint8)
     except OSError as error:
         raise DecodeError(f"{path}: cannot be decoded ({error})") from error
 
 
-def picture_of(store: FaceStore, face: int) -> Picture:
+def image_of(store: FaceStore, face: int) -> FaceImage:
     """A stored face in its surroundings."""
-    return Picture(store.context(face), store.box(face), store.keypoints(face))
+    return FaceImage(store.context(face), store.box(face), store.keypoints(face))
 
 
 def surroundings_fracs(store: FaceStore, faces: Iterable[int] | None = None) -> NDArray[np.float64]:
-    """(faces,) as `pipeline.views.cut.surroundings_of`; the context ends where the picture ends.
+    """(faces,) as `pipeline.views.cut.surroundings_of`; the context ends where the image ends.
 
     faces: numbers; None for all.
     """

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import onnxruntime
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.runtime.errors import WeightsError
 from pipeline.training.swaps.pseudo_swap import Donor, FaceSwapper, Swap, paste
 from pipeline.training.swaps.recipe import Kind, SwapRecipe
 from pipeline.views.paste import SQUARE_PX, Matrix, arcface_square, paste_alpha_patch
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 ARCFACE_PX: Final = 112
 

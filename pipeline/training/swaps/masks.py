@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.training.swaps.recipe import Hole, SwapRecipe
 from pipeline.views.paste import SQUARE_PX, Rect, arcface_square, paste_alpha_patch, warp_back
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 # Outline of a frontal face in template pixels, from the left temple over the chin to the forehead.
 _JAW: Final = np.array(

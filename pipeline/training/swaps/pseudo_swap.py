@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.runtime.sections import PseudoSwapParams
 from pipeline.training.swaps.masks import outline_mask, recipe_alpha
 from pipeline.training.swaps.recipe import BEND_NODES, Kind, SwapRecipe, draw_recipe
 from pipeline.views.paste import SQUARE_PX, Matrix, Rect, arcface_square, warp_back
-from pipeline.views.preprocess import FloatArray, ImageU8
 
-# A picture (H, W, 3) uint8 and its five keypoints (5, 2).
+# An image (H, W, 3) uint8 and its five keypoints (5, 2).
 Donor = tuple[ImageU8, FloatArray]
 # What INSwapper itself does: 128 px, black border, no restorer. Not params.yaml's section, so that
 # the sample stays the same when the augmentation of training changes.
@@ -90,7 +90,7 @@ class PseudoSwapper(FaceSwapper):
         """Swap one face; `rgb` is left as it is.
 
         rgb: (H, W, 3) uint8. keypoints: (5, 2) pixels, ArcFace order. donor: another person's
-        picture and keypoints, used when the recipe says so. A face whose square lies outside the
+        image and keypoints, used when the recipe says so. A face whose square lies outside the
         frame leaves the frame unchanged and alpha 0. Raises ValueError for unusable keypoints.
         """
         matrix = arcface_square(keypoints, recipe.size_px)

@@ -29,7 +29,7 @@ class SwapRecipe:
     """Everything random about a swap, so that all frames of a clip can share it.
 
     size_px: side of the drawn face (128, or more with pixel boost). use_donor: blend another
-    person's face in, where one is given. mirror_border: mirror the picture beyond its edge instead
+    person's face in, where one is given. mirror_border: mirror the image beyond its edge instead
     of INSwapper's black. gain, shift: colour change of the face, per RGB channel, grey levels.
     bend_px: displacements (all x, then all y) of the inner nodes of a 5x5 grid, template pixels.
     low_pass_px: resolution left in the face, of 128. sharpen: amount of unsharp masking, negative

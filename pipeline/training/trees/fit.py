@@ -8,24 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from pipeline.core.arrays import FloatArray
 from pipeline.core.labels import FAKE
 from pipeline.runtime.params import Params
 from pipeline.runtime.sections import SeamParams
 from pipeline.runtime.workers import map_in_processes
-from pipeline.seam.numbers import number_names, seam_numbers
+from pipeline.seam.features import feature_names, seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.seam.trees import TreeEnsemble
+from pipeline.training.pairs.images import PairImages, face_balance
 from pipeline.training.pairs.sampler import Item, PairSampler
-from pipeline.training.pairs.scenes import Scenes, face_balance
 from pipeline.training.scoring.metrics import area_under_roc
-from pipeline.training.store.reader import FaceStore, picture_of, surroundings_fracs
-from pipeline.views.picture import Picture
-from pipeline.views.preprocess import FloatArray
+from pipeline.training.store.reader import FaceStore, image_of, surroundings_fracs
+from pipeline.views.face_image import FaceImage
 
 CHUNK = 64
 
 
-def pair_numbers(
+def pair_features(
     store: FaceStore, params: Params, workers: int
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Numbers (2 x pairs, k) and labels of `seam.pairs` degraded pairs; workers change speed only.
@@ -44,7 +44,7 @@ def pair_numbers(
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     parts = map_in_processes(partial(_statistics, store, params), chunks, workers)
     labels = np.array([int(item.variant != "real") for item in items])
-    return seam_numbers(np.concatenate(parts)), labels
+    return seam_features(np.concatenate(parts)), labels
 
 
 def grow(numbers: FloatArray, labels: NDArray[np.int64], params: SeamParams) -> TreeEnsemble:
@@ -69,15 +69,15 @@ def averaged(ensembles: Sequence[TreeEnsemble]) -> TreeEnsemble:
     )
 
 
-def numbers_of(pictures: Iterable[Picture]) -> FloatArray:
-    """(n, k) numbers of pictures of one face each."""
-    statistics = [ring_statistics(p.rgb, _known(p.keypoints)) for p in pictures]
-    return seam_numbers(np.stack(statistics))
+def features_of(images: Iterable[FaceImage]) -> FloatArray:
+    """(n, k) numbers of images of one face each."""
+    statistics = [ring_statistics(p.rgb, _known(p.keypoints)) for p in images]
+    return seam_features(np.stack(statistics))
 
 
 def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) -> dict[str, Any]:
     """metrics/seam.json: what the trees alone reach on the validation split as it is stored."""
-    logits = trees.logits(numbers_of(picture_of(store, face) for face in range(len(store.faces))))
+    logits = trees.logits(features_of(image_of(store, face) for face in range(len(store.faces))))
     labels = store.faces["label"].to_numpy()
     share = surroundings_fracs(store)
     kinds = {
@@ -85,7 +85,7 @@ def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) 
         "open": share >= min_surroundings,
         "tight": share < min_surroundings,
     }
-    report: dict[str, Any] = {"numbers": len(number_names()), "trees": len(trees.roots)}
+    report: dict[str, Any] = {"numbers": len(feature_names()), "trees": len(trees.roots)}
     for name, chosen in kinds.items():
         count = {"n_real": int((labels[chosen] != FAKE).sum()), "n_fake": int(labels[chosen].sum())}
         known = min(count.values()) > 0
@@ -133,9 +133,9 @@ def from_sklearn(classifier: Any) -> TreeEnsemble:
 
 
 def _statistics(store: FaceStore, params: Params, items: Sequence[Item]) -> FloatArray:
-    scenes = Scenes(store, params)
-    pictures = (scenes.scene(item).picture for item in items)
-    return np.stack([ring_statistics(p.rgb, _known(p.keypoints)) for p in pictures])
+    scenes = PairImages(store, params)
+    images = (scenes.scene(item).image for item in items)
+    return np.stack([ring_statistics(p.rgb, _known(p.keypoints)) for p in images])
 
 
 def _known(keypoints: FloatArray | None) -> FloatArray:

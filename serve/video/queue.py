@@ -3,7 +3,7 @@
 import asyncio
 
 from serve.detector.inference import SwapDetector
-from serve.detector.lane import Lane
+from serve.detector.inference_queue import InferenceQueue
 from serve.problems import RETRY_AFTER_S, Problem
 from serve.settings import Settings
 from serve.video.progress import Report, frames_progress, scenes_progress
@@ -12,16 +12,16 @@ from serve.video.sampling import SamplePlan
 from serve.video.videos import FrameResult, VideoResult, sampling_of, summary
 
 
-class VideoDesk:
+class VideoQueue:
     """Videos wait for their turn in the order in which they came.
 
     A frame is asked for when the one before it was judged, so that at most one video frame stands
-    before any picture in the lane, and few of them are in memory.
+    before any image in the inference_queue, and few of them are in memory.
     """
 
-    def __init__(self, settings: Settings, lane: Lane) -> None:
+    def __init__(self, settings: Settings, inference_queue: InferenceQueue) -> None:
         self._settings = settings
-        self._lane = lane
+        self._queue = inference_queue
         self._reader = VideoReader.of(settings)
         self._turn = asyncio.Lock()
         self._probing = asyncio.Lock()
@@ -57,16 +57,16 @@ class VideoDesk:
                 if isinstance(message, SamplePlan):
                     plan = message
                 elif isinstance(message, ReadFrame):
-                    frames.append(await self._judge_frame(detector, message, plan))
+                    frames.append(await self._score_frame(detector, message, plan))
                 else:
                     report(scenes_progress(message))
                     continue
                 report(frames_progress(len(frames), len(plan.picks)))
         return summary(plan.scenes, frames, detector.decision.thresholds, plan.warnings)
 
-    async def _judge_frame(
+    async def _score_frame(
         self, detector: SwapDetector, frame: ReadFrame, plan: SamplePlan
     ) -> FrameResult:
         loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(self._lane.executor, detector.judge_picture, frame.rgb)
+        result = await loop.run_in_executor(self._queue.executor, detector.score_image, frame.rgb)
         return FrameResult(frame.index, frame.timestamp_s, dict(plan.picks)[frame.index], result)

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, FloatArray64
 from pipeline.seam.rings import (
     BANDS,
     CURVATURE_SIGMAS,
@@ -20,11 +21,9 @@ from pipeline.seam.rings import (
     OUTSIDE_CELLS,
     SECTORS_PER_SIDE,
     SIDES,
-    Array,
     Levels,
     band_levels,
 )
-from pipeline.views.preprocess import FloatArray
 
 _COARSEST: Final = BANDS - 1
 # Each map against a coarser one: bands against neighbours, both round trips against the third.
@@ -51,10 +50,10 @@ _PROFILE: Final = slice(2, 9)
 _STEPS: Final = slice(4, 12)
 
 
-def seam_numbers(statistics: FloatArray) -> FloatArray:
+def seam_features(statistics: FloatArray) -> FloatArray:
     """(n, 2 * ALL_MAPS + 1, RINGS, SECTORS) ring statistics -> (n, k) float32, NaN where unknown.
 
-    Columns are named by `number_names`.
+    Columns are named by `feature_names`.
     """
     parts = [part for kind in KINDS for part in _parts(band_levels(statistics, kind))]
     return np.concatenate([*parts, _context(statistics)], axis=1).astype(np.float32)
@@ -65,11 +64,11 @@ def outside_detail(numbers: FloatArray) -> FloatArray:
 
     Half a natural logarithm of energy; NaN where there are no surroundings.
     """
-    return numbers[:, number_names().index("power_outside_1_0")]
+    return numbers[:, feature_names().index("power_outside_1_0")]
 
 
-def number_names() -> list[str]:
-    """The names of `seam_numbers`' columns."""
+def feature_names() -> list[str]:
+    """The names of `seam_features`' columns."""
     rows = {
         "ring": (_MAP_NAMES, range(2, 9)),
         "tilt": (_DIFFERENCES[MAPS:], range(2, 9)),
@@ -89,8 +88,8 @@ def number_names() -> list[str]:
     return [*names, "outside_share", "outside_sides"]
 
 
-def _parts(levels: Levels) -> list[Array]:
-    """The numbers of one kind, part by part in the order of `number_names`."""
+def _parts(levels: Levels) -> list[FloatArray64]:
+    """The numbers of one kind, part by part in the order of `feature_names`."""
     profile, outside = levels.ring[:, :, _PROFILE], levels.outside[:, :, None]
     tilt = _tilt(profile) - _tilt(outside)
     slope = _slope(profile) - _slope(outside)
@@ -107,22 +106,22 @@ def _parts(levels: Levels) -> list[Array]:
     return [part.reshape(len(part), -1) for part in parts]
 
 
-def _tilt(levels: Array) -> Array:
+def _tilt(levels: FloatArray64) -> FloatArray64:
     """Every map against the coarsest band: what is left of sharpness, whatever the contrast."""
     return levels - levels[:, _COARSEST : _COARSEST + 1]
 
 
-def _slope(levels: Array) -> Array:
+def _slope(levels: FloatArray64) -> FloatArray64:
     """(n, MAPS, ...) -> (n, 6, ...): each map against a coarser one."""
     return levels[:, _FINER] - levels[:, _COARSER]
 
 
-def _differences(difference: Array) -> Array:
+def _differences(difference: FloatArray64) -> FloatArray64:
     """(n, MAPS[, sides]) inside minus outside -> (n, 2 * MAPS + 6[, sides]): plain, tilt, slope."""
     return np.concatenate([difference, _tilt(difference), _slope(difference)], axis=1)
 
 
-def _sectors(levels: Levels) -> Array:
+def _sectors(levels: Levels) -> FloatArray64:
     """How the sectors along the seam differ, inside to outside: (n, k, 8).
 
     A paste weakens every sector; a sharp collar or a soft background only some.
@@ -133,13 +132,13 @@ def _sectors(levels: Levels) -> Array:
     return np.stack([_summary(*face) for face in zip(differences, energy, strict=True)])
 
 
-def _curved(drop: Array) -> Array:
+def _curved(drop: FloatArray64) -> FloatArray64:
     """(n, CURVATURES, sectors) -> (n, 13, sectors): plain, mixed to along, fine to coarse."""
     turn = drop[:, 1::2] - drop[:, ::2]
     return np.concatenate([drop, turn, drop[:, :-2] - drop[:, 2:]], axis=1)
 
 
-def _summary(by_sector: Array, weights: Array) -> Array:
+def _summary(by_sector: FloatArray64, weights: FloatArray64) -> FloatArray64:
     """(k, sectors) of one face -> (k, 8), over the sectors that are known."""
     known = np.isfinite(by_sector).all(axis=0)
     if not known.any():
@@ -150,7 +149,7 @@ def _summary(by_sector: Array, weights: Array) -> Array:
     return np.stack(rows, axis=1)
 
 
-def _ordered(by_side: Array) -> Array:
+def _ordered(by_side: FloatArray64) -> FloatArray64:
     """(n, k, sides) -> (n, k, 3): least, middle and greatest of the sides that are known."""
     known = np.isfinite(by_side).sum(axis=2)
     ascending = np.sort(by_side, axis=2)  # NaN last
@@ -160,7 +159,7 @@ def _ordered(by_side: Array) -> Array:
     )
 
 
-def _context(statistics: FloatArray) -> Array:
+def _context(statistics: FloatArray) -> FloatArray64:
     """How much of the surroundings is there, and on how many sides: (n, 2)."""
     outside = np.asarray(statistics, np.float64)[:, -1, OUTSIDE].sum(axis=1)
     sides = outside.reshape(len(outside), SIDES, SECTORS_PER_SIDE).sum(axis=2) > MIN_CELLS

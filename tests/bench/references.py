@@ -14,11 +14,11 @@ from loky import cpu_count
 
 from pipeline.bundle.load import Bundle
 from pipeline.bundle.session import Logits
+from pipeline.core.arrays import FloatArray
 from pipeline.core.onnx_sessions import PROVIDERS
 from pipeline.faces.scrfd_pack import ScrfdPackDetector
 from pipeline.runtime.params import load_params
 from pipeline.training.network.model import build_model
-from pipeline.views.preprocess import FloatArray
 from serve.detector.inference import SwapDetector, load_swap_detector
 from serve.settings import load_settings
 

@@ -1,4 +1,4 @@
-"""A picture with one face, which changes of size and pixels keep together."""
+"""An image with one face, which changes of size and pixels keep together."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -6,12 +6,12 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.views.paste import arcface_square, square_px
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class FaceImage:
     """rgb: (H, W, 3) uint8. box_xyxy: (4,), keypoints: (5, 2) or None, in its pixels. alpha: (H, W)
     float32, opacity of a paste; None when not known."""
 
@@ -33,18 +33,18 @@ class Picture:
         x0, y0, x1, y1 = (float(value) for value in self.box_xyxy)
         return max(x1 - x0, y1 - y0)
 
-    def with_rgb(self, rgb: ImageU8) -> "Picture":
+    def with_rgb(self, rgb: ImageU8) -> "FaceImage":
         """The same face after a change that moves nothing."""
         return replace(self, rgb=rgb)
 
-    def resized(self, factor: float, interpolation: int = cv2.INTER_AREA) -> "Picture":
+    def resized(self, factor: float, interpolation: int = cv2.INTER_AREA) -> "FaceImage":
         """Both sides times `factor`, to whole pixels."""
         height, width = self.rgb.shape[:2]
         size = (max(8, round(width * factor)), max(8, round(height * factor)))
         ratio = np.array([size[0] / width, size[1] / height], np.float32)
         points = self.keypoints
         alpha = self.alpha
-        return Picture(
+        return FaceImage(
             rgb=np.asarray(cv2.resize(self.rgb, size, interpolation=interpolation), np.uint8),
             box_xyxy=np.asarray(self.box_xyxy * np.tile(ratio, 2), np.float32),
             # Centres of pixels, unlike edges of boxes, lie half a pixel inside.
@@ -52,13 +52,13 @@ class Picture:
             alpha=None if alpha is None else np.asarray(cv2.resize(alpha, size), np.float32),
         )
 
-    def cut(self, left: int, top: int, right: int, bottom: int) -> "Picture":
-        """The rectangle of whole pixels, as far as the picture reaches."""
+    def cut(self, left: int, top: int, right: int, bottom: int) -> "FaceImage":
+        """The rectangle of whole pixels, as far as the image reaches."""
         height, width = self.rgb.shape[:2]
         x0, y0 = min(max(0, left), width - 8), min(max(0, top), height - 8)
         region = np.s_[y0 : max(y0 + 8, bottom), x0 : max(x0 + 8, right)]
         shift = np.array([x0, y0], np.float32)
-        return Picture(
+        return FaceImage(
             rgb=np.ascontiguousarray(self.rgb[region]),
             box_xyxy=self.box_xyxy - np.tile(shift, 2),
             keypoints=None if self.keypoints is None else self.keypoints - shift,

@@ -1,4 +1,4 @@
-"""Degraded pictures of real faces and of their swaps, with what is known of each paste."""
+"""Degraded images of real faces and of their swaps, with what is known of each paste."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import FAKE, REAL, UNKNOWN
 from pipeline.runtime.params import Params
 from pipeline.training.pairs.augment import Degradations, soften_real
@@ -17,9 +18,9 @@ from pipeline.training.swaps.pseudo_swap import Donor, PseudoSwapper
 from pipeline.views.aligned import SQUARE_SHARE
 from pipeline.views.boundary import boundary_label
 from pipeline.views.cut import view_names
+from pipeline.views.face_image import FaceImage
 from pipeline.views.paste import SQUARE_PX, arcface_square, seam_fraction, seam_map
-from pipeline.views.picture import Picture
-from pipeline.views.preprocess import FloatArray, ImageU8, Preprocess
+from pipeline.views.preprocess import Preprocess
 
 # Streams of randomness; a pair shares the first.
 SHARED: Final = 0
@@ -43,29 +44,29 @@ def face_balance(store: FaceStore, params: Params) -> FaceBalance:
     least = params.calibrate.min_surroundings_frac
     return FaceBalance(
         source_power=params.train.source_power,
-        is_tight=surroundings_fracs(store) < least,
+        lacks_surroundings=surroundings_fracs(store) < least,
         tight_frac=params.train.tight_pairs_frac,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """A picture with one face, and what is known of its paste.
+class PairImage:
+    """An image with one face, and what is known of its paste.
 
     is_inswapper: 0, 1 or -1 unknown. boundary: of each view, 0, 1 or -1; seam: (H, W) uint8,
-    255 x 4a(1-a), of the picture before it was degraded; None when not known. whole: that picture.
+    255 x 4a(1-a), of the image before it was degraded; None when not known. whole: that image.
     """
 
-    picture: Picture
+    image: FaceImage
     is_fake: int
     is_inswapper: int
     boundary: tuple[int, ...]
     seam: ImageU8 | None
-    whole: Picture
+    whole: FaceImage
 
 
-class Scenes:
-    """Degraded pictures by `Item`: what the network and the seam's numbers both learn from.
+class PairImages:
+    """Degraded images by `Item`: what the network and the seam's numbers both learn from.
 
     Equal items give equal scenes in any process. A real face and its swap share everything but the
     swap and the softening of reals.
@@ -79,8 +80,8 @@ class Scenes:
         self._degradations = Degradations(params.augment)
         self._donors = find_donors(store)
 
-    def scene(self, item: Item) -> Scene:
-        """One degraded picture and what is known about it."""
+    def scene(self, item: Item) -> PairImage:
+        """One degraded image and what is known about it."""
         rng = self._rng(item, SHARED)
         seed, jitter = int(rng.integers(2**31)), rng.normal(size=(5, 2)).astype(np.float32)
         if item.variant == "real":
@@ -90,34 +91,34 @@ class Scenes:
         else:
             whole, scene = self._listed_fake(item, rng)
         degraded = self._degradations.apply(whole, seed)
-        return replace(scene, picture=self._seen(degraded, jitter), whole=self._seen(whole, jitter))
+        return replace(scene, image=self._seen(degraded, jitter), whole=self._seen(whole, jitter))
 
-    def _seen(self, picture: Picture, jitter: FloatArray) -> Picture:
+    def _seen(self, image: FaceImage, jitter: FloatArray) -> FaceImage:
         """The keypoints as another detector would have put them."""
-        if picture.keypoints is None:
-            return picture
-        moved = self._params.pseudo_swap.keypoint_jitter * picture.square_px * jitter
-        return replace(picture, keypoints=np.asarray(picture.keypoints + moved, np.float32))
+        if image.keypoints is None:
+            return image
+        moved = self._params.pseudo_swap.keypoint_jitter * image.square_px * jitter
+        return replace(image, keypoints=np.asarray(image.keypoints + moved, np.float32))
 
     def _rng(self, item: Item, stream: int) -> np.random.Generator:
         return np.random.default_rng((self._params.train.seed, item.epoch, item.pair, stream))
 
-    def _framed(self, face: int, rng: np.random.Generator) -> Picture:
+    def _framed(self, face: int, rng: np.random.Generator) -> FaceImage:
         store = self._store
-        picture = Picture(
+        image = FaceImage(
             store.context(face), store.box(face), store.keypoints(face), store.mask(face)
         )
-        return framed(picture, self._params.pseudo_swap, rng)
+        return framed(image, self._params.pseudo_swap, rng)
 
-    def _real(self, item: Item, shared: np.random.Generator) -> tuple[Picture, Scene]:
-        picture, rng = self._framed(item.face, shared), self._rng(item, SOFTEN)
+    def _real(self, item: Item, shared: np.random.Generator) -> tuple[FaceImage, PairImage]:
+        image, rng = self._framed(item.face, shared), self._rng(item, SOFTEN)
         if rng.random() < self._params.pseudo_swap.soften_real_frac:
-            picture = soften_real(picture, rng)
-        nothing = np.zeros(picture.rgb.shape[:2], np.uint8)
+            image = soften_real(image, rng)
+        nothing = np.zeros(image.rgb.shape[:2], np.uint8)
         views = len(view_names(self._preprocess))
-        return picture, Scene(picture, REAL, 0, (REAL,) * views, nothing, picture)
+        return image, PairImage(image, REAL, 0, (REAL,) * views, nothing, image)
 
-    def _swapped(self, item: Item, shared: np.random.Generator) -> tuple[Picture, Scene]:
+    def _swapped(self, item: Item, shared: np.random.Generator) -> tuple[FaceImage, PairImage]:
         real, rng = self._framed(item.face, shared), self._rng(item, SWAP)
         recipe = self._swapper.draw(rng)
         donor = self._donor(item.face, rng) if recipe.use_donor else None
@@ -125,61 +126,60 @@ class Scenes:
         jitter = self._params.pseudo_swap.keypoint_jitter * real.square_px
         keypoints = self._keypoints(item.face, real) + rng.normal(0, jitter, (5, 2))
         swap = self._swapper.apply(real.rgb, keypoints.astype(np.float32), recipe, donor)
-        picture = replace(real, rgb=swap.rgb, alpha=swap.alpha)
+        image = replace(real, rgb=swap.rgb, alpha=swap.alpha)
         # FaceFusion's box masks go with INSwapper's network, a hull with UniFace's.
         is_inswapper = int(swap.kind != "hull")
         boundary = tuple(
-            self._boundary(picture, real.rgb, square, is_inswapper)
-            for square in self._squares(real)
+            self._boundary(image, real.rgb, square, is_inswapper) for square in self._squares(real)
         )
-        scene = Scene(picture, FAKE, is_inswapper, boundary, _seam_u8(swap.alpha), picture)
-        return picture, scene
+        scene = PairImage(image, FAKE, is_inswapper, boundary, _seam_u8(swap.alpha), image)
+        return image, scene
 
     def _boundary(
-        self, picture: Picture, real_rgb: ImageU8, square: Square, is_inswapper: int
+        self, image: FaceImage, real_rgb: ImageU8, square: Square, is_inswapper: int
     ) -> int:
         label, _ = boundary_label(
-            picture.rgb,
+            image.rgb,
             square,
             label=FAKE,
             is_inswapper=is_inswapper,
-            alpha=picture.alpha,
+            alpha=image.alpha,
             real_rgb=real_rgb,
             min_seam_frac=self._params.crop_faces.boundary_min_seam_frac,
             min_sigma=self._params.crop_faces.boundary_min_sigma,
         )
         return label
 
-    def _listed_fake(self, item: Item, shared: np.random.Generator) -> tuple[Picture, Scene]:
+    def _listed_fake(self, item: Item, shared: np.random.Generator) -> tuple[FaceImage, PairImage]:
         face, store = item.face, self._store
-        picture = self._framed(face, shared)
+        image = self._framed(face, shared)
         listed = view_labels(store, face, self._preprocess)
-        if picture.alpha is not None:
-            needed, squares = self._params.crop_faces.boundary_min_seam_frac, self._squares(picture)
-            shown = [seam_fraction(picture.alpha, *square) >= needed for square in squares]
+        if image.alpha is not None:
+            needed, squares = self._params.crop_faces.boundary_min_seam_frac, self._squares(image)
+            shown = [seam_fraction(image.alpha, *square) >= needed for square in squares]
             pairs = zip(listed, shown, strict=True)
             listed = [label if is_shown else min(label, REAL) for label, is_shown in pairs]
         # A pseudo-swap of the manifest may be a square or not: its head is not told.
         is_pseudo = store.faces["fake_type"][face] == "pseudo"
         is_inswapper = UNKNOWN if is_pseudo else int(store.faces["is_inswapper"][face])
-        seam = None if picture.alpha is None else _seam_u8(picture.alpha)
-        return picture, Scene(picture, FAKE, is_inswapper, tuple(listed), seam, picture)
+        seam = None if image.alpha is None else _seam_u8(image.alpha)
+        return image, PairImage(image, FAKE, is_inswapper, tuple(listed), seam, image)
 
-    def _squares(self, picture: Picture) -> list[Square]:
-        """What each view shows, as left, top and side in whole pixels of the picture."""
+    def _squares(self, image: FaceImage) -> list[Square]:
+        """What each view shows, as left, top and side in whole pixels of the image."""
         scales = self._preprocess.scales
-        squares = [Preprocess.square(picture.box_xyxy, scale) for scale in scales]
-        if self._preprocess.aligned and picture.keypoints is not None:
-            side = picture.square_px / SQUARE_SHARE
-            matrix = cv2.invertAffineTransform(arcface_square(picture.keypoints))
+        squares = [Preprocess.square(image.box_xyxy, scale) for scale in scales]
+        if self._preprocess.aligned and image.keypoints is not None:
+            side = image.square_px / SQUARE_SHARE
+            matrix = cv2.invertAffineTransform(arcface_square(image.keypoints))
             x, y = matrix @ np.array([(SQUARE_PX - 1) / 2, (SQUARE_PX - 1) / 2, 1.0])
             squares.append((round(x - side / 2), round(y - side / 2), round(side)))
         return squares
 
-    def _keypoints(self, face: int, picture: Picture) -> FloatArray:
-        if picture.keypoints is None:
+    def _keypoints(self, face: int, image: FaceImage) -> FloatArray:
+        if image.keypoints is None:
             raise ValueError(f"face {face} has no keypoints and cannot be swapped")
-        return picture.keypoints
+        return image.keypoints
 
     def _donor(self, face: int, rng: np.random.Generator) -> Donor | None:
         """Of a few faces of other groups, the one whose pose is most like the target's."""

@@ -1,16 +1,16 @@
-"""pipeline.seam.rings, seam_numbers and seam_evidence: a paste is seen, a soft picture is not."""
+"""pipeline.seam.rings, seam_features and seam_evidence: a paste is seen, a soft image is not."""
 
 import cv2
 import numpy as np
 import pytest
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.seam.evidence import seam_evidence
-from pipeline.seam.numbers import number_names, outside_detail, seam_numbers
+from pipeline.seam.features import feature_names, outside_detail, seam_features
 from pipeline.seam.rings import ALL_MAPS, OUTSIDE_CELLS, RINGS, SECTORS, ring_statistics
 from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
 from pipeline.training.swaps.recipe import SwapRecipe
 from pipeline.views.paste import TEMPLATE
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 KEYPOINTS = np.asarray(TEMPLATE * 2 + 100, np.float32)
 
@@ -18,11 +18,11 @@ KEYPOINTS = np.asarray(TEMPLATE * 2 + 100, np.float32)
 def textured(seed: int = 0) -> ImageU8:
     """Detail of all sizes, as a photograph has it."""
     rng = np.random.default_rng(seed)
-    picture = np.full((456, 456, 3), 120, np.float32)
+    image = np.full((456, 456, 3), 120, np.float32)
     for sigma in (0.6, 1.5, 4, 10):
-        noise = rng.normal(0, 1, picture.shape).astype(np.float32)
-        picture += 9 * sigma * cv2.GaussianBlur(noise, (0, 0), sigma)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        noise = rng.normal(0, 1, image.shape).astype(np.float32)
+        image += 9 * sigma * cv2.GaussianBlur(noise, (0, 0), sigma)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def pasted(rgb: ImageU8) -> ImageU8:
@@ -30,8 +30,8 @@ def pasted(rgb: ImageU8) -> ImageU8:
 
 
 def numbers(rgb: ImageU8) -> dict[str, float]:
-    values = seam_numbers(ring_statistics(rgb, KEYPOINTS)[None])[0]
-    return dict(zip(number_names(), values.tolist(), strict=True))
+    values = seam_features(ring_statistics(rgb, KEYPOINTS)[None])[0]
+    return dict(zip(feature_names(), values.tolist(), strict=True))
 
 
 def blurred(rgb: ImageU8) -> ImageU8:
@@ -47,8 +47,8 @@ def test_every_cell_belongs_to_one_ring_and_sector() -> None:
 
 
 def test_every_number_has_a_name_of_its_own() -> None:
-    names = number_names()
-    assert len(names) == len(set(names)) == seam_numbers(np.ones((1, 29, 13, 16))).shape[1] == 1184
+    names = feature_names()
+    assert len(names) == len(set(names)) == seam_features(np.ones((1, 29, 13, 16))).shape[1] == 1184
 
 
 def test_a_paste_lacks_fine_texture_inside_and_a_soft_photo_does_not() -> None:
@@ -79,7 +79,7 @@ def test_a_paste_bends_less_than_its_surroundings() -> None:
     assert fake["power_sector_bend0_q50"] < real["power_sector_bend0_q50"] - 0.05
 
 
-def test_sectors_outside_the_picture_do_not_count() -> None:
+def test_sectors_outside_the_image_do_not_count() -> None:
     """Cut at the lower edge of the square: three sides are left, and they say the same."""
     rgb = textured()
     whole, cut = numbers(rgb), numbers(rgb[:344])
@@ -99,8 +99,8 @@ def test_brightness_and_contrast_cancel() -> None:
 def test_without_surroundings_nothing_is_made_up() -> None:
     tight = textured()[110:346, 110:346]
     points: FloatArray = KEYPOINTS - np.float32(110)
-    values = seam_numbers(ring_statistics(tight, points)[None])
-    found = dict(zip(number_names(), values[0].tolist(), strict=True))
+    values = seam_features(ring_statistics(tight, points)[None])
+    found = dict(zip(feature_names(), values[0].tolist(), strict=True))
     assert np.isnan(found["power_drop_band0_0"])
     assert np.isnan(found["power_sector_band0_mean"])
     assert found["outside_share"] < 0.02
@@ -110,7 +110,7 @@ def test_without_surroundings_nothing_is_made_up() -> None:
 
 def test_detail_of_the_surroundings_falls_with_blur() -> None:
     details = [
-        float(outside_detail(seam_numbers(ring_statistics(rgb, KEYPOINTS)[None]))[0])
+        float(outside_detail(seam_features(ring_statistics(rgb, KEYPOINTS)[None]))[0])
         for rgb in (textured(), blurred(textured()))
     ]
     assert details[1] < details[0] - 0.3

@@ -1,4 +1,4 @@
-"""pipeline.training.photos.twins: whose face a twin shows, and what is needed for it."""
+"""pipeline.training.photos.paired_swaps: whose face a twin shows, and what is needed for it."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import pytest
 from pipeline.inputs.listing import list_inputs
 from pipeline.runtime.errors import PipelineError, WeightsError
 from pipeline.training.photos.importing import import_photos
+from pipeline.training.photos.paired_swaps import swapper_params
 from pipeline.training.photos.people import partners
-from pipeline.training.photos.twins import swapper_params
 from tests.support.drawn_photos import changed, pixels, write_photos
 from tests.support.swap_networks import write_arcface, write_inswapper
 

@@ -1,4 +1,4 @@
-"""One picture after the other from file to verdict, and the network alone."""
+"""One image after the other from file to verdict, and the network alone."""
 
 import io
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from loky import cpu_count
 
 from pipeline.bundle.load import SPEC_FILE, Bundle, load_bundle, read_spec
 from serve.detector.bundles import EXPORT, RELEASE
-from serve.detector.images import decode_picture
+from serve.detector.images import decode_image
 from serve.detector.inference import SwapDetector
-from tests.bench.judges import by_default_sessions, in_torch, served, torch_bundle
 from tests.bench.options import Options
+from tests.bench.references import by_default_sessions, in_torch, served, torch_bundle
 from tests.bench.rows import Goal, Row, faster, longer, skipped
 from tests.bench.timing import timed
 from tests.loadtest.inputs import SIDE_PX, encoded, photograph
 
 PICTURES = 10
 MAX_PIXELS = 50_000_000
-WORK = f"picture to verdict, {SIDE_PX}-px JPEG"
+WORK = f"image to verdict, {SIDE_PX}-px JPEG"
 TORCH = "torch eager, the same network with random weights"
 BOTH_TORCH = "torch eager: face detector and network"
 DEFAULTS = "onnxruntime's default sessions"
@@ -39,8 +39,8 @@ def verdict_rows(ours: SwapDetector, rounds: int) -> list[Row]:
     found = timed(works, rounds)
     mine, default = found["ours"], found["default"]
     return [
-        faster(WORK, BOTH_TORCH, mine, found["torch"], PICTURES, "pictures/s", Goal(2.2)),
-        faster(WORK, DEFAULTS, mine, default, PICTURES, "pictures/s", None),
+        faster(WORK, BOTH_TORCH, mine, found["torch"], PICTURES, "images/s", Goal(2.2)),
+        faster(WORK, DEFAULTS, mine, default, PICTURES, "images/s", None),
         longer(
             f"{WORK}: processor time",
             DEFAULTS,
@@ -58,7 +58,7 @@ def judging(detector: SwapDetector, content: bytes) -> Callable[[], None]:
 
     def judge() -> None:
         for _ in range(PICTURES):
-            detector.judge_picture(decode_picture(io.BytesIO(content), MAX_PIXELS).rgb)
+            detector.score_image(decode_image(io.BytesIO(content), MAX_PIXELS).rgb)
 
     return judge
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import FAKE, REAL, FakeType
 from pipeline.inputs.images import ImageEntry
 from pipeline.runtime.sections import PseudoSwapParams
@@ -18,7 +19,6 @@ from pipeline.training.photos.people import Found, partners
 from pipeline.training.swaps.masks import mask_u8
 from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper, Swap
 from pipeline.views.paste import arcface_square, square_px
-from pipeline.views.preprocess import FloatArray, ImageU8
 
 # Standard deviation of the twin's keypoints, of the paste square's side: who swaps uses another
 # detector than who looks for the swap.
@@ -26,7 +26,7 @@ KEYPOINT_JITTER: Final = 0.006
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class SwapJob:
     """A photo, whom it shows, and for INSwapper whose face its twin gets."""
 
     found: Found
@@ -37,16 +37,16 @@ class Task:
 
 def tasks_of(
     found: Sequence[Found], identities: Sequence[str], params: PhotoImportParams
-) -> list[Task]:
+) -> list[SwapJob]:
     """One task a photo. identities: of each, as `group_people` gives them."""
     if params.inswapper is None:
-        return [Task(*one) for one in zip(found, identities, strict=True)]
+        return [SwapJob(*one) for one in zip(found, identities, strict=True)]
     lends = partners(identities)
     first = dict(zip(reversed(identities), reversed(found), strict=True))
     tasks = []
     for one, identity in zip(found, identities, strict=True):
         donor = lends.get(identity, "")
-        tasks.append(Task(one, identity, first.get(donor), donor))
+        tasks.append(SwapJob(one, identity, first.get(donor), donor))
     return tasks
 
 
@@ -67,7 +67,9 @@ def swapper_params(params: PhotoImportParams) -> PseudoSwapParams:
     return PseudoSwapParams.model_validate(PLAIN.model_dump() | changes)
 
 
-def write_pair(root: Path, params: PhotoImportParams, task: Task) -> tuple[ImageEntry, ImageEntry]:
+def write_pair(
+    root: Path, params: PhotoImportParams, task: SwapJob
+) -> tuple[ImageEntry, ImageEntry]:
     """Write a photo, its twin and the twin's mask."""
     found = task.found
     photo = found.photo
@@ -77,7 +79,7 @@ def write_pair(root: Path, params: PhotoImportParams, task: Task) -> tuple[Image
     spread_px = KEYPOINT_JITTER * square_px(arcface_square(found.keypoints))
     shifted = found.keypoints + rng.normal(0, spread_px, (5, 2)).astype(np.float32)
     swap = _swap(params, rgb, shifted, rng, task.donor)
-    # A picture that had to be shrunk cannot be copied.
+    # An image that had to be shrunk cannot be copied.
     anew = params.reencode or max(encoding.size) > params.max_side_px
     real = encoding.encode(rgb) if anew else photo.path.read_bytes()
     suffix = encoding.suffix if anew else photo.path.suffix.lower()
@@ -113,7 +115,7 @@ def _write(root: Path, name: str, content: bytes) -> str:
 
 
 def _entries(
-    task: Task, fake_type: FakeType, real: str, fake: str, mask: str
+    task: SwapJob, fake_type: FakeType, real: str, fake: str, mask: str
 ) -> tuple[ImageEntry, ImageEntry]:
     photo, identity = task.found.photo, task.identity
     original = ImageEntry(

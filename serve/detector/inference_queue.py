@@ -12,7 +12,7 @@ from serve.problems import Problem
 
 Result = TypeVar("Result")
 
-# Decoded pictures are large, so only as many are held as keep the lane busy.
+# Decoded images are large, so only as many are held as keep the thread busy.
 DECODED_AT_ONCE = 2
 RETRY_AFTER_S = 1
 
@@ -26,11 +26,11 @@ class Timed(Generic[Result]):
     compute_ms: float
 
 
-class Lane:
+class InferenceQueue:
     """The queue of one worker process.
 
-    Requests take a place with `place()` for as long as they are in the house; within it, `run` does
-    the inference. Batching would not raise throughput on a CPU, and two inferences at the same time
+    A request holds a slot from `slot()` while it is queued and processed; within it, `run` does the
+    inference. Batching would not raise throughput on a CPU, and two inferences at the same time
     only slow each other down.
     """
 
@@ -47,8 +47,8 @@ class Lane:
             raise _busy("every place in the queue is taken")
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """A place in the queue and the right to hold a decoded picture.
+    async def slot(self) -> AsyncIterator[None]:
+        """A slot in the queue and the right to hold a decoded image.
 
         Raises the 503 problem when the queue is full or the deadline passes.
         """
@@ -64,7 +64,7 @@ class Lane:
             self.inside -= 1
 
     async def run(self, work: Callable[[], Result]) -> Timed[Result]:
-        """Do the work in the lane's thread.
+        """Do the work in the queue's thread.
 
         Raises the 503 problem when the deadline passes; work that has not begun is dropped then.
         """

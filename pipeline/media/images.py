@@ -1,26 +1,24 @@
-"""Picture files: read upright with 8 bits a channel, written as PNG without loss."""
+"""Image files: read upright with 8 bits a channel, written as PNG without loss."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from pipeline.core.arrays import ImageU8
 from pipeline.runtime.errors import DecodeError
-
-ImageU8 = NDArray[np.uint8]
 
 # By far the fastest level.
 PNG_LEVEL = 1
-# 16-bit and floating-point pictures would be clipped silently.
+# 16-bit and floating-point images would be clipped silently.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
-def read_picture(path: Path) -> ImageU8:
-    """A picture file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+def read_image(path: Path) -> ImageU8:
+    """An image file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
-    Raises DecodeError for anything but an 8-bit picture.
+    Raises DecodeError for anything but an 8-bit image.
     """
     try:
         with Image.open(path) as image:
@@ -30,18 +28,18 @@ def read_picture(path: Path) -> ImageU8:
     except DecodeError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DecodeError(f"{path}: not a readable picture ({type(error).__name__})") from error
+        raise DecodeError(f"{path}: not a readable image ({type(error).__name__})") from error
 
 
 def read_mask(path: Path, shape_hw: tuple[int, int]) -> ImageU8:
-    """A paste mask as (H, W) uint8; DecodeError unless it has the picture's size."""
+    """A paste mask as (H, W) uint8; DecodeError unless it has the image's size."""
     try:
         with Image.open(path) as image:
             mask: ImageU8 = np.asarray(image.convert("L"))
     except (OSError, ValueError, SyntaxError) as error:
         raise DecodeError(f"{path}: not a readable mask ({type(error).__name__})") from error
     if mask.shape != shape_hw:
-        raise DecodeError(f"{path}: mask of {mask.shape}, expected {shape_hw} as its picture has")
+        raise DecodeError(f"{path}: mask of {mask.shape}, expected {shape_hw} as its image has")
     return mask
 
 

@@ -1,4 +1,4 @@
-"""serve.detector.lane: one at a time, a bounded queue, a deadline."""
+"""serve.detector.inference_queue: one at a time, a bounded queue, a deadline."""
 
 import asyncio
 import threading
@@ -7,19 +7,22 @@ from typing import Any
 
 import pytest
 
-from serve.detector.lane import Lane
+from serve.detector.inference_queue import InferenceQueue
 from serve.problems import Problem
 
 
 def in_lane(
-    scenario: Callable[[Lane], Coroutine[Any, Any, None]], *, places: int = 8, deadline_s: float = 5
+    scenario: Callable[[InferenceQueue], Coroutine[Any, Any, None]],
+    *,
+    places: int = 8,
+    deadline_s: float = 5,
 ) -> None:
     async def play() -> None:
-        lane = Lane(places, deadline_s)
+        inference_queue = InferenceQueue(places, deadline_s)
         try:
-            await scenario(lane)
+            await scenario(inference_queue)
         finally:
-            lane.close()
+            inference_queue.close()
 
     asyncio.run(play())
 
@@ -35,8 +38,8 @@ def test_work_is_done_one_at_a_time_in_order() -> None:
         running -= 1
         return number
 
-    async def scenario(lane: Lane) -> None:
-        timed = await asyncio.gather(*(lane.run(lambda n=n: work(n)) for n in range(5)))
+    async def scenario(inference_queue: InferenceQueue) -> None:
+        timed = await asyncio.gather(*(inference_queue.run(lambda n=n: work(n)) for n in range(5)))
         assert [t.value for t in timed] == [0, 1, 2, 3, 4]
         assert timed[4].queue_ms > timed[0].queue_ms
         assert all(t.compute_ms >= 4 for t in timed)
@@ -46,30 +49,30 @@ def test_work_is_done_one_at_a_time_in_order() -> None:
 
 
 def test_a_full_queue_refuses_at_once() -> None:
-    async def scenario(lane: Lane) -> None:
-        async with lane.place(), lane.place():
+    async def scenario(inference_queue: InferenceQueue) -> None:
+        async with inference_queue.slot(), inference_queue.slot():
             with pytest.raises(Problem) as caught:
-                lane.refuse_if_full()
+                inference_queue.refuse_if_full()
             assert caught.value.status_code == 503
             assert caught.value.headers == {"Retry-After": "1"}
             with pytest.raises(Problem):
-                async with lane.place():
+                async with inference_queue.slot():
                     pass
-        lane.refuse_if_full()
-        assert lane.inside == 0
+        inference_queue.refuse_if_full()
+        assert inference_queue.inside == 0
 
     in_lane(scenario, places=2)
 
 
 def test_waiting_beyond_the_deadline_is_refused_and_the_place_is_free_again() -> None:
-    async def scenario(lane: Lane) -> None:
-        async with lane.place(), lane.place():
+    async def scenario(inference_queue: InferenceQueue) -> None:
+        async with inference_queue.slot(), inference_queue.slot():
             with pytest.raises(Problem, match="no turn"):
-                async with lane.place():
+                async with inference_queue.slot():
                     pass
-        assert lane.inside == 0
-        async with lane.place():
-            assert (await lane.run(lambda: 7)).value == 7
+        assert inference_queue.inside == 0
+        async with inference_queue.slot():
+            assert (await inference_queue.run(lambda: 7)).value == 7
 
     in_lane(scenario, deadline_s=0.05)
 
@@ -77,21 +80,21 @@ def test_waiting_beyond_the_deadline_is_refused_and_the_place_is_free_again() ->
 def test_work_that_did_not_begin_by_the_deadline_is_dropped() -> None:
     release, begun = threading.Event(), []
 
-    async def scenario(lane: Lane) -> None:
+    async def scenario(inference_queue: InferenceQueue) -> None:
         with pytest.raises(Problem):
-            await lane.run(lambda: release.wait(2))
+            await inference_queue.run(lambda: release.wait(2))
         with pytest.raises(Problem):
-            await lane.run(lambda: begun.append(1))
+            await inference_queue.run(lambda: begun.append(1))
         release.set()
-        assert (await lane.run(lambda: 7)).value == 7
+        assert (await inference_queue.run(lambda: 7)).value == 7
 
     in_lane(scenario, deadline_s=0.05)
     assert begun == []
 
 
 def test_errors_of_the_work_come_back() -> None:
-    async def scenario(lane: Lane) -> None:
+    async def scenario(inference_queue: InferenceQueue) -> None:
         with pytest.raises(ZeroDivisionError):
-            await lane.run(lambda: 1 // 0)
+            await inference_queue.run(lambda: 1 // 0)
 
     in_lane(scenario)
