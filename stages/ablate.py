@@ -16,7 +16,7 @@ from pipeline.runtime.params import load_params
 from pipeline.runtime.workers import worker_count
 from pipeline.training.loop.resume import RESUME_DIR
 from pipeline.training.loop.train import Inputs
-from pipeline.training.review.ablation import NETWORKS, TREES, Budget, KeptRuns, ablate, gather
+from pipeline.training.review.ablation import NETWORKS, TREES, Budget, SavedRuns, ablate, gather
 from pipeline.training.review.genuine_set import read_genuine
 from pipeline.training.store.reader import open_zarr
 from pipeline.views.quality import QualityThresholds
@@ -56,7 +56,7 @@ def main() -> None:
         inputs,
         material,
         budget,
-        KeptRuns(RESUME_DIR / "ablation", params, budget),
+        SavedRuns(RESUME_DIR / "ablation", params, budget),
         worker_count(),
         log=lambda line: print(f"ablate: {line}", flush=True),
     )

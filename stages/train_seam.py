@@ -13,7 +13,7 @@ from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
 from pipeline.runtime.workers import worker_count
 from pipeline.training.store.reader import open_zarr
-from pipeline.training.trees.fit import grow, pair_features, seam_report
+from pipeline.training.trees.fit import fit_trees, pair_features, seam_report
 
 TREES = Path("data/seam/trees.npz")
 
@@ -23,7 +23,7 @@ def main() -> None:
     train, val = open_zarr(Path("data/zarr/train.zarr")), open_zarr(Path("data/zarr/val.zarr"))
     numbers, labels = pair_features(train, params, worker_count())
     print(f"train_seam: {len(labels) // 2} pairs, {numbers.shape[1]} numbers each")
-    trees = grow(numbers, labels, params.seam)
+    trees = fit_trees(numbers, labels, params.seam)
     TREES.parent.mkdir(parents=True, exist_ok=True)
     TREES.write_bytes(trees.to_bytes())
     report = seam_report(trees, val, params.calibrate.min_surroundings_frac)

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.views.aligned import aligned_view, surroundings_frac
+from pipeline.views.paste import require_keypoints
 from pipeline.views.preprocess import Preprocess
 
 ALIGNED = "aligned"
@@ -35,13 +36,11 @@ def cut_view(
     """One view of a face, (size, size, 3) uint8, by its index in `view_names`.
 
     rgb: (H, W, 3) uint8. box_xyxy: (4,) and keypoints: (5, 2), pixels of rgb.
-    Raises ValueError when the aligned view is asked for without keypoints.
+    Raises DetectorError when the aligned view is asked for without keypoints.
     """
     if index < len(preprocess.scales):
         return preprocess.crop(rgb, box_xyxy, preprocess.scales[index])
-    if keypoints is None:
-        raise ValueError("the aligned view needs the five keypoints of the face")
-    return aligned_view(rgb, keypoints, preprocess.size_px).rgb
+    return aligned_view(rgb, require_keypoints(keypoints), preprocess.size_px).rgb
 
 
 def cut_views(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import FloatArray
+from pipeline.runtime.errors import DetectorError
 
 Matrix = NDArray[np.float64]
 T = TypeVar("T", np.uint8, np.float32)
@@ -52,6 +53,17 @@ class Rect:
     def slices(self) -> tuple[slice, slice]:
         """Row and column slices into the image."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def require_keypoints(keypoints: FloatArray | None) -> FloatArray:
+    """The (5, 2) keypoints of a face. Raises DetectorError where its detector gave none."""
+    if keypoints is None:
+        raise DetectorError(
+            "the face detector gave no keypoints, which swap detection needs: choose another"
+            " crop_faces.detector (to train) or INSWAPPER_FACE_DETECTOR (to serve), or a model with"
+            " five landmarks"
+        )
+    return keypoints
 
 
 def arcface_square(keypoints: FloatArray, size: int = SQUARE_PX) -> Matrix:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.runtime.errors import DetectorError
 from pipeline.views.aligned import aligned_view
 from pipeline.views.cut import cut_view, cut_views, seam_view, view_names
 from pipeline.views.preprocess import Preprocess
@@ -50,7 +51,7 @@ def test_a_mask_is_cut_as_its_image_is() -> None:
 def test_only_the_aligned_view_needs_keypoints() -> None:
     assert cut_views(BOXES, FACE.rgb, FACE.box_xyxy, None).shape == (3, 64, 64, 3)
     assert cut_view(ALL, 2, FACE.rgb, FACE.box_xyxy, None).shape == (64, 64, 3)
-    with pytest.raises(ValueError, match="needs the five keypoints"):
+    with pytest.raises(DetectorError, match="gave no keypoints"):
         cut_views(ALL, FACE.rgb, FACE.box_xyxy, None)
 
 

@@ -17,7 +17,7 @@ from pipeline.seam.features import seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.views.aligned import aligned_view
 from serve.detector.heatmaps import SIDE_PX, draw_heatmap, overlay
-from serve.detector.inference import FaceResult, SwapDetector, judged, load_swap_detector
+from serve.detector.inference import FaceResult, SwapDetector, image_result, load_swap_detector
 from serve.schemas import FaceAnswer
 from serve.settings import Settings
 from tests.support.bundles import write_bundle
@@ -206,16 +206,16 @@ def face_result(verdict: str, score: float, *reasons: str) -> FaceResult:
 def test_background_faces_do_not_make_an_image_undecided() -> None:
     large = face_result("real", 0.1)
     small = face_result("undecided", 0.9, "face_too_small")
-    result = judged([large, small])
+    result = image_result([large, small])
     assert (result.verdict, result.score) == ("real", 0.1)
-    assert result.warnings == ("faces too small to judge: 1 of 2",)
+    assert result.warnings == ("faces too small to score: 1 of 2",)
     assert len(result.faces) == 2
 
 
 def test_a_face_without_surroundings_does() -> None:
     cut = face_result("undecided", 0.4, "no_surroundings")
-    assert judged([face_result("real", 0.1), cut]).verdict == "undecided"
-    assert judged([face_result("fake", 0.9), cut]).verdict == "fake"
+    assert image_result([face_result("real", 0.1), cut]).verdict == "undecided"
+    assert image_result([face_result("fake", 0.9), cut]).verdict == "fake"
 
 
 def test_the_shown_seam_map_is_that_of_the_aligned_view(

@@ -10,11 +10,10 @@ import torch
 
 from pipeline.bundle.load import Provenance, load_bundle
 from pipeline.decision.decide import decide
-from pipeline.decision.fusion import DETAIL, SEAM, LearnedFusion
+from pipeline.decision.fusion import LearnedFusion
+from pipeline.decision.scorer import FaceScorer
 from pipeline.runtime.errors import BundleError
 from pipeline.runtime.params import Params, load_params
-from pipeline.seam.features import outside_detail, seam_features
-from pipeline.seam.rings import ring_statistics
 from pipeline.training.export import writer as bundle_writer
 from pipeline.training.export.writer import (
     Trained,
@@ -24,9 +23,8 @@ from pipeline.training.export.writer import (
     write_bundle,
 )
 from pipeline.training.network.checkpoint import CheckpointMeta
-from pipeline.training.scoring.scorer import Scorer, decided
-from pipeline.training.store.reader import image_of, surroundings_fracs
-from pipeline.views.cut import cut_views
+from pipeline.training.scoring.scorer import decided, stored_evidence, torch_network
+from pipeline.training.store.reader import image_of
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, drawn_store
 from tests.support.tiny_trees import stump
@@ -110,23 +108,13 @@ def test_the_bundle_holds_what_the_service_needs(bundle: Path) -> None:
 
 def test_the_bundle_decides_as_the_evaluation_does(bundle: Path, trained: Trained) -> None:
     store, loaded = trained.store, load_bundle(bundle, 1)
-    table = decided(
-        store.faces,
-        Scorer(trained.model, PREPROCESS, trained.trees).stored(store),
-        trained.decision,
-        surroundings_fracs(store),
-    )
+    measured = FaceScorer(torch_network(trained.model), PREPROCESS, trained.trees)
+    table = decided(store.faces, stored_evidence(measured, store), trained.decision)
+    scorer = FaceScorer(loaded.predict, loaded.spec.preprocess, loaded.trees)
     for face in range(len(store.faces)):
-        image = image_of(store, face)
-        spec = loaded.spec
-        views = cut_views(spec.preprocess, image.rgb, image.box_xyxy, image.keypoints)
-        numbers = seam_features(ring_statistics(image.rgb, image.keypoints)[None])
-        found = {SEAM: loaded.trees.logits(numbers)[0], DETAIL: outside_detail(numbers)[0]}
-        served = decide(
-            {**loaded.predict(spec.preprocess.to_input(views)), **found},
-            spec.decision,
-            face_px=store.faces.at[face, "face_px"],
-        )
+        evidence = scorer.of_images([image_of(store, face)])[0]
+        face_px = store.faces.at[face, "face_px"]
+        served = decide(evidence, loaded.spec.decision, face_px=face_px)
         assert served.score == pytest.approx(table.at[face, "score"], abs=1e-5)
         assert served.verdict == table.at[face, "verdict"]
 

@@ -8,7 +8,7 @@ import jinja2
 from pipeline.training.calibration.fit import Calibration
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT, Evaluation
 from pipeline.training.evaluation.figures import curve_figure, ladder_figure, png_uri, score_figure
-from pipeline.training.evaluation.probes import Judge
+from pipeline.training.evaluation.probes import MeasuredSplit
 from pipeline.training.evaluation.worst_mistakes import Mistake, worst_mistakes, write_mistakes
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -17,10 +17,14 @@ MISTAKES = "mistakes"
 
 
 def write_reports(
-    folder: Path, evaluation: Evaluation, judge: Judge, calibration: Calibration, data_root: str
+    folder: Path,
+    evaluation: Evaluation,
+    split: MeasuredSplit,
+    calibration: Calibration,
+    data_root: str,
 ) -> None:
     """Write test.html and, for `dvc plots`, its mistakes as mistakes/*.png."""
-    mistakes = worst_mistakes(evaluation, judge)
+    mistakes = worst_mistakes(evaluation, split)
     write_mistakes(folder / MISTAKES, mistakes)
     temporary = folder / f"{PAGE}.tmp"
     html = render_report(evaluation, mistakes, calibration, data_root)
