@@ -29,10 +29,10 @@ def main() -> None:
     split = MeasuredSplit(scorer, open_zarr(Path("data/zarr/test.zarr")), calibration.decision)
     around = read_surroundings(Path("data"), params.data.root)
     evaluation = evaluate(split, calibration, around, params.evaluate)
-    write_json(Path("metrics/test.json"), evaluation.report)
-    write_plots(Path("plots"), evaluation.faces, evaluation.report["ladder"])
+    write_json(Path("metrics/test.json"), evaluation.report.to_json())
+    write_plots(Path("plots"), evaluation.faces, evaluation.report.ladder.aucs)
     write_reports(Path("data/reports"), evaluation, split, calibration, around.data_root)
-    for line in headline_lines(evaluation.report):
+    for line in headline_lines(evaluation.report.headline):
         print(f"evaluate: {line}")
 
 

@@ -27,27 +27,11 @@ from pipeline.training.scoring.scorer import decided, stored_evidence, torch_net
 from pipeline.training.store.reader import image_of
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, drawn_store
+from tests.support.reports import report_of
 from tests.support.tiny_trees import stump
 from tests.training.test_onnx_export import SmallNet
 
-HEADLINE = {
-    f"{name}{end}": 0.5
-    for name in ("auc", "video_auc", "inswapper_recall", "fpr", "compressed_fpr")
-    for end in ("", "_low", "_high")
-}
-REPORT = {
-    "headline": {**HEADLINE, "video_auc": None, "reason": "too few videos"},
-    "coverage": {"faces": 8, "groups": 2},
-    "report": {"unseen_identity": {"seen_in_training_frac": 0.0}},
-    "ladder": {"faces_per_class": 4, "blur_px": {"0.5": {"auc": 0.75}, "4": {"auc": None}}},
-    "copies": {
-        "promised": 0.9,
-        "all": {"auc": 0.5, "recall": 0.25, "fpr": 0.0, "ece": 0.125},
-    },
-    "source": {
-        "videos": {"in_training": 1, "auc": 0.5, "recall": None, "fpr": 0.0, "undecided": 0.0}
-    },
-}
+REPORT = report_of()
 TREES = stump("power_drop_band0_0", -0.5)
 ORIGIN = Provenance(
     code_sha256="1" * 64,
@@ -158,7 +142,7 @@ def test_a_network_with_nan_weights_leaves_the_older_bundle(
 def test_the_card_warns_of_the_sample_and_only_of_it(bundle: Path, trained: Trained) -> None:
     card = (bundle / "model_card.md").read_text(encoding="utf-8")
     assert "Trained on the embedded sample" in card
-    assert "| AUC, videos | not defined | 0.500 to 0.500 |\n| INSwapper recall |" in card
+    assert "| AUC, videos | not defined | 0.500 to 0.500 |\n| Recall, all swaps | 0.500 |" in card
     assert "| blur px | 0.5: 0.750, 4: not defined |" in card
     assert "| all | 0.500 | 0.250 | 0.000 | 0.125 |" in card
     assert "| videos | yes | 0.500 | not defined | 0.000 | 0.000 |" in card

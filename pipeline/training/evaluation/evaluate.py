@@ -13,6 +13,7 @@ from pipeline.runtime.sections import EvaluateParams
 from pipeline.training.calibration.fit import Calibration, fusion_name
 from pipeline.training.calibration.report import copies_report
 from pipeline.training.evaluation.probes import MeasuredSplit, compressed_reals, ladders, probes
+from pipeline.training.evaluation.schema import Headline, TestReport
 from pipeline.training.evaluation.slices import (
     Report,
     Slicer,
@@ -43,7 +44,7 @@ OWN_DATA_NOTE = "own data"
 class Evaluation:
     """report: metrics/test.json. faces: one row per face with score and verdict."""
 
-    report: Report
+    report: TestReport
     faces: pd.DataFrame
 
 
@@ -105,18 +106,16 @@ def evaluate(
         "ladder": ladders(split, params.ladder_faces),
         "coverage": coverage(faces, around.skipped),
     }
-    return Evaluation(report=report, faces=faces)
+    return Evaluation(report=TestReport.model_validate(report), faces=faces)
 
 
-def headline_lines(report: Report) -> list[str]:
+def headline_lines(headline: Headline) -> list[str]:
     """The headline for a terminal: one line per number with its interval."""
-    found = report["headline"]
-    names = [name for name in found if f"{name}_low" in found]
-    return [
-        f"{name:17} {_text(found[name])}  ({_text(found[f'{name}_low'])} to "
-        f"{_text(found[f'{name}_high'])})"
-        for name in names
-    ]
+    lines = []
+    for name in headline.names:
+        value, low, high = (_text(getattr(headline, name + end)) for end in ("", "_low", "_high"))
+        lines.append(f"{name:17} {value}  ({low} to {high})")
+    return lines
 
 
 def _text(value: float | None) -> str:

@@ -48,7 +48,7 @@ def render_report(
         is_sample=data_root == SAMPLE_ROOT,
         scores=score_figure(evaluation.faces, thresholds.fake_from, thresholds.suspicious_from),
         curves=curve_figure(evaluation.faces),
-        ladders=ladder_figure(evaluation.report["ladder"]),
+        ladders=ladder_figure(evaluation.report.ladder),
         mistakes=mistakes,
     )
 

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -33,6 +32,7 @@ from pipeline.runtime.params import Params
 from pipeline.seam.features import feature_names
 from pipeline.seam.trees import TreeEnsemble
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
+from pipeline.training.evaluation.schema import TestReport
 from pipeline.training.export.int8_gate import gate_int8
 from pipeline.training.network.checkpoint import CheckpointMeta
 from pipeline.training.network.model import HEADS, QUALITY_CLASSES, SEAM_MAP_PX
@@ -65,7 +65,7 @@ class Trained:
     trees: TreeEnsemble
     decision: DecisionSpec
     store: FaceStore
-    report: dict[str, Any]
+    report: TestReport
 
 
 @dataclass(frozen=True)
@@ -199,13 +199,9 @@ def file_spec(path: Path) -> FileSpec:
     return FileSpec(sha256=_digest(content), size_bytes=len(content))
 
 
-def headline_numbers(report: Mapping[str, Any]) -> dict[str, float | None]:
+def headline_numbers(report: TestReport) -> dict[str, float | None]:
     """The headline of metrics/test.json without its remarks."""
-    return {
-        name: None if value is None else float(value)
-        for name, value in report["headline"].items()
-        if not isinstance(value, str)
-    }
+    return report.headline.model_dump(exclude={"reason"})
 
 
 def render_card(trained: Trained, params: Params, models: Models, provenance: Provenance) -> str:
@@ -236,12 +232,11 @@ def render_card(trained: Trained, params: Params, models: Models, provenance: Pr
     )
 
 
-def _ladders(report: dict[str, Any]) -> dict[str, list[tuple[float, float | None]]]:
+def _ladders(report: TestReport) -> dict[str, list[tuple[float, float | None]]]:
     """(level, AUC) of every ladder by ascending level; JSON sorted them as text."""
     return {
-        name: sorted((float(level), found["auc"]) for level, found in levels.items())
-        for name, levels in report["ladder"].items()
-        if isinstance(levels, dict)
+        name: sorted((float(level), found.auc) for level, found in levels.items())
+        for name, levels in report.ladder.by_name.items()
     }
 
 
