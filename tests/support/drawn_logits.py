@@ -1,4 +1,4 @@
-"""Faces as logits drawn from a seed, and the parameters with which they are calibrated."""
+"""Logits of faces drawn from a seed, and parameters to calibrate them."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ PARAMS = CalibrateParams(
 
 
 def logits_of(*heads: np.ndarray, **single: np.ndarray) -> FaceLogits:
-    """(faces, 1) logits of the three fused heads; single: those of one a face, as seam."""
+    """Logits (faces, 1) of the three fused heads; single: logits (faces,), such as seam."""
     columns = [np.asarray(head, dtype=np.float32)[:, None] for head in heads]
     found = dict(zip(FUSED_HEADS, columns, strict=True))
     found["quality"] = np.zeros((len(columns[0]), 1, 3), dtype=np.float32)
@@ -33,7 +33,7 @@ def logits_of(*heads: np.ndarray, **single: np.ndarray) -> FaceLogits:
 
 
 def pool_with(labels: np.ndarray, logits: FaceLogits, **parts: Any) -> Pool:
-    """Faces as they are stored, with surroundings, each of the same weight."""
+    """A pool of stored faces with surroundings and equal weights."""
     values: dict[str, Any] = {
         "weights": np.ones(len(labels)),
         "surroundings": np.ones(len(labels)),
@@ -45,7 +45,7 @@ def pool_with(labels: np.ndarray, logits: FaceLogits, **parts: Any) -> Pool:
 def drawn_logits(
     count: int = 4000, overconfidence: float = 3.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from true logits, and the logits of a network that exaggerates them."""
+    """Labels drawn from true logits, and the logits of an overconfident network."""
     rng = np.random.default_rng(seed)
     true = rng.normal(0, 1.5, count)
     labels = (rng.random(count) < sigmoid(true)).astype(np.int64)
