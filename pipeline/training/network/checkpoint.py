@@ -47,7 +47,7 @@ def save_detector(path: Path, state: dict[str, Tensor], meta: CheckpointMeta) ->
 def load_detector(path: Path) -> tuple[Detector, CheckpointMeta]:
     """Rebuild a saved detector, in eval mode on the CPU.
 
-    Raises WeightsError when the file is missing, damaged or of another layout.
+    Raises WeightsError if the file is missing, damaged or has a different layout.
     """
     content = read_tensors(path)
     try:
