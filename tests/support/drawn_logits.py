@@ -1,4 +1,4 @@
-"""Faces as logits drawn from a seed, and the parameters with which they are calibrated."""
+"""Logits of faces drawn from a seed, and parameters to calibrate them."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def pool_with(labels: np.ndarray, evidence: FaceEvidence, **parts: Any) -> Pool:
 def drawn_logits(
     count: int = 4000, overconfidence: float = 3.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from true logits, and the logits of a network that exaggerates them."""
+    """Labels drawn from true logits, and the logits of an overconfident network."""
     rng = np.random.default_rng(seed)
     true = rng.normal(0, 1.5, count)
     labels = (rng.random(count) < sigmoid(true)).astype(np.int64)

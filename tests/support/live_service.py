@@ -1,4 +1,4 @@
-"""The service as a process of its own, for tests that talk to it as a user would."""
+"""The service in a separate process, for tests that use it as a client does."""
 
 import subprocess
 import sys
@@ -15,10 +15,10 @@ COMMAND = ("-m", "uvicorn", "serve.main:app", "--http", "serve.web.connection:Co
 
 @contextmanager
 def live_service(**variables: str) -> Iterator[str]:
-    """The address of a service that is ready. variables: its environment."""
+    """Start a service and yield its address once it is ready. variables: its environment."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    # Not a pipe: it would be full after some hundred lines, and the service wait for a reader.
+    # Not a pipe, which would fill up after a few hundred lines and block the service.
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [sys.executable, *COMMAND, "--port", str(port)],
@@ -29,14 +29,14 @@ def live_service(**variables: str) -> Iterator[str]:
             text=True,
         )
         try:
-            await_ready(process, address, lambda: read_anew(log))
+            await_ready(process, address, lambda: read_all(log))
             yield address
         finally:
             process.kill()
             process.wait()
 
 
-def read_anew(stream: IO[str]) -> str:
-    """All that a file holds, whoever wrote it."""
+def read_all(stream: IO[str]) -> str:
+    """Read a file from its beginning."""
     stream.seek(0)
     return stream.read()

@@ -13,13 +13,13 @@ import numpy as np
 
 from tests.support.service_process import START_S, free_port, serve
 
-# What the browser itself writes about an answer that is an error, which is no fault of the page.
+# The browser's own message about an error response, which is not an error of the page.
 STATUS_LINE = re.compile(r"Failed to load resource: the server responded with a status of \d+")
 
 
 @dataclass
 class Watched:
-    """A page and what must stay empty: its errors, and requests that leave the service."""
+    """A page with its errors and its requests to other hosts, which must both stay empty."""
 
     page: Any
     address: str
@@ -69,7 +69,7 @@ def is_ok(url: str) -> bool:
 
 
 def pixels(canvas: Any) -> np.ndarray:
-    """(H, W, 4) uint8 of a canvas."""
+    """Pixels of a canvas, (H, W, 4) uint8."""
     width, height, values = canvas.evaluate(
         """c => {
           const image = c.getContext("2d").getImageData(0, 0, c.width, c.height);

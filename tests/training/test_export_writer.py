@@ -1,4 +1,4 @@
-"""A bundle written from a small network loads, says where it comes from and repeats itself."""
+"""A bundle written from a small network loads, states its provenance and is reproducible."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_the_bundle_holds_what_the_service_needs(bundle: Path) -> None:
+def test_the_bundle_contains_what_the_service_needs(bundle: Path) -> None:
     assert sorted(contents(bundle)) == [
         "detector.int8.onnx",
         "detector.json",
@@ -139,14 +139,14 @@ def test_a_network_with_nan_weights_leaves_the_older_bundle(
     assert contents(target) == {"detector.json": b"older"}
 
 
-def test_the_card_warns_of_the_sample_and_only_of_it(bundle: Path, trained: Trained) -> None:
+def test_the_card_warns_about_the_sample_only(bundle: Path, trained: Trained) -> None:
     card = (bundle / "model_card.md").read_text(encoding="utf-8")
     assert "Trained on the embedded sample" in card
     assert "| AUC, videos | not defined | 0.500 to 0.500 |\n| Recall, all swaps | 0.500 |" in card
     assert "| blur px | 0.5: 0.750, 4: not defined |" in card
     assert "| all | 0.500 | 0.250 | 0.000 | 0.125 |" in card
     assert "| videos | yes | 0.500 | not defined | 0.000 | 0.000 |" in card
-    assert "1 boosted trees on 1184 numbers" in card
+    assert "1 boosted trees on 1184 seam features" in card
     assert "Views of 64 px: 1.1x, 1.5x, 2x, aligned;" in card
     spec = load_bundle(bundle, 1).spec
     assert spec.version in card
@@ -159,9 +159,9 @@ def test_the_card_warns_of_the_sample_and_only_of_it(bundle: Path, trained: Trai
 def test_the_version_changes_with_the_decision_and_the_trees(trained: Trained) -> None:
     models = bundle_writer.Models({"fp32": b"x"}, bundle_writer.Int8Check(written=False, reason=""))
     first = bundle_writer.version_of(models, trained)
-    warmer = trained.decision.model_copy(update={"temperature": 2.0})
+    calibrated = trained.decision.model_copy(update={"temperature": 2.0})
     assert len(first) == 12
-    changed = [{"decision": warmer}, {"trees": stump("power_drop_band0_0", -0.4)}]
+    changed = [{"decision": calibrated}, {"trees": stump("power_drop_band0_0", -0.4)}]
     versions = {bundle_writer.version_of(models, replace(trained, **change)) for change in changed}
     assert len(versions | {first}) == 3
 

@@ -1,4 +1,4 @@
-"""pipeline.training.loop.train: a tiny run is the same bytes each time, interrupted or not."""
+"""pipeline.training.loop.train: tiny runs have reproducible bytes, interrupted or not."""
 
 import csv
 import hashlib
@@ -25,7 +25,7 @@ RUN = "0" * 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """Bytes of every file that a run wrote, its log and its history."""
+    """sha256 of every file that a run wrote, its log and its history."""
 
     digests: dict[str, str]
     log: list[str]
@@ -101,7 +101,7 @@ def run(params: Params, inputs: Inputs, folder: Path, on_line: Log | None = None
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random, but from a file, so that the frozen phase makes sense."""
+    """Random weights in a file, which makes the run use the frozen phase."""
     path = tmp_path_factory.mktemp("weights") / "backbone.pth"
     torch.save(detector(5).backbone.state_dict(), path)
     return path
@@ -121,7 +121,7 @@ def test_the_same_run_gives_the_same_bytes(
     assert {"checkpoints/best_model.pt", "checkpoints/last_epoch.pt"} < first.digests.keys()
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(
+def test_a_resumed_run_gives_the_same_bytes(
     first: Outcome, inputs: Inputs, weights: Path, tmp_path: Path
 ) -> None:
     params = tiny_params(weights)
@@ -161,7 +161,7 @@ def test_phases_and_history(first: Outcome) -> None:
     assert all(0 <= row["val_auc"] <= 1 for row in first.history)
 
 
-def test_the_best_epoch_is_kept_with_its_meta(
+def test_the_best_epoch_is_saved_with_its_metadata(
     inputs: Inputs, weights: Path, tmp_path: Path
 ) -> None:
     outcome = run(tiny_params(weights, epochs=3), inputs, tmp_path / "out")
@@ -178,7 +178,7 @@ def test_the_best_epoch_is_kept_with_its_meta(
     assert float(rows[1]["val_loss"]) == pytest.approx(outcome.history[1]["val_loss"], rel=1e-5)
 
 
-def test_plots_hold_steps_and_values_only(inputs: Inputs, weights: Path, tmp_path: Path) -> None:
+def test_plots_contain_steps_and_values_only(inputs: Inputs, weights: Path, tmp_path: Path) -> None:
     run(tiny_params(weights, epochs=2), inputs, tmp_path / "out")
     plots = sorted((tmp_path / "out/live/plots/metrics").rglob("*.tsv"))
     names = {str(path.relative_to(tmp_path / "out/live/plots/metrics")) for path in plots}
@@ -193,7 +193,7 @@ def test_patience_ends_a_run_early(inputs: Inputs, weights: Path, tmp_path: Path
     params = tiny_params(weights, epochs=9, patience=1, lr=1e-9, ema_decay=0.0)
     outcome = run(params, inputs, tmp_path / "out")
     assert len(outcome.history) < 9
-    assert outcome.log[-1] == "no better epoch in 1: stopped early"
+    assert outcome.log[-1] == "no improvement in 1 epochs: stopped early"
 
 
 def test_random_weights_skip_the_frozen_phase(
@@ -208,7 +208,7 @@ def test_random_weights_skip_the_frozen_phase(
     assert any("no frozen phase" in line for line in outcome.log)
 
 
-def test_a_diverging_run_says_so(inputs: Inputs, weights: Path, tmp_path: Path) -> None:
+def test_a_diverging_run_fails(inputs: Inputs, weights: Path, tmp_path: Path) -> None:
     params = tiny_params(weights, lr=1e30, clip_norm=1e30, weight_decay=0.0, frozen_epochs=0)
     with pytest.raises(TrainingError, match=r"epoch \d: a loss is not finite"):
         run(params, inputs, tmp_path / "out")
@@ -219,7 +219,7 @@ def test_accumulated_batches_make_one_step(inputs: Inputs, weights: Path) -> Non
         steps = Run(tiny_params(weights, epochs=2, accumulate=2), inputs, lambda _: None)
         assert len(list(steps.epochs())) == 2
     moments = next(iter(steps.state()["optimizer"]["state"].values()))
-    assert int(moments["step"]) == 2  # two batches an epoch, one step
+    assert int(moments["step"]) == 2  # two batches per epoch, one step
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Assembles, checks and writes the bundle that the service loads."""
+"""Assembly, checks and writing of the bundle that the service loads."""
 
 import hashlib
 import shutil
@@ -55,9 +55,9 @@ PARITY_FACES = 8
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """All that training, calibration and evaluation left behind.
+    """Results of training, calibration and evaluation.
 
-    store: the validation split. report: metrics/test.json.
+    store: the validation split. report: content of metrics/test.json.
     """
 
     model: nn.Module
@@ -70,7 +70,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Models:
-    """ONNX bytes a precision, and what became of int8."""
+    """ONNX bytes per precision, and the result of the int8 check."""
 
     content: dict[Precision, bytes]
     int8: Int8Check
@@ -79,10 +79,10 @@ class Models:
 def write_bundle(
     target: Path, trained: Trained, params: Params, provenance: Provenance
 ) -> DetectorSpec:
-    """Export, check and write a bundle in place of an older one.
+    """Export, check and write a bundle; it replaces an older one.
 
-    Raises BundleError when onnxruntime does not reproduce torch, or when the finished bundle does
-    not load; nothing is replaced then.
+    Raises BundleError if onnxruntime does not reproduce torch or the finished bundle does not load.
+    Nothing is replaced in that case.
     """
     threads = params.train.threads
     models = build_models(trained, params)
@@ -104,24 +104,24 @@ def write_bundle(
 
 
 def build_models(trained: Trained, params: Params) -> Models:
-    """The exact model, and the quantised one if it is wanted and passes its gate."""
+    """Export the exact model, and the int8 one if export.int8 is set and it passes the gate."""
     preprocess, threads = trained.meta.preprocess, params.train.threads
     exact = export_onnx(trained.model, preprocess, params.export.opset)
     session = open_session(exact, threads, CPU, MODEL_FILES["fp32"])
     require_parity(trained.model, session, parity_inputs(trained.store, preprocess, params))
     if not params.export.int8:
         return Models({"fp32": exact}, Int8Check(written=False, reason="export.int8 is false"))
-    small = quantise(exact)
-    quick = open_session(small, threads, CPU, MODEL_FILES["int8"])
-    check = gate_int8(session, quick, trained.store, preprocess, trained.trees, trained.decision)
+    quantised = quantise(exact)
+    int8 = open_session(quantised, threads, CPU, MODEL_FILES["int8"])
+    check = gate_int8(session, int8, trained.store, preprocess, trained.trees, trained.decision)
     content: dict[Precision, bytes] = {"fp32": exact}
-    return Models(content | {"int8": small} if check.written else content, check)
+    return Models(content | {"int8": quantised} if check.written else content, check)
 
 
 def build_spec(
     folder: Path, trained: Trained, params: Params, models: Models, provenance: Provenance
 ) -> DetectorSpec:
-    """detector.json for the files that already lie in `folder`."""
+    """Content of detector.json, for the files that are already in `folder`."""
     preprocess, count = trained.meta.preprocess, params.export.golden_crops
     outputs = {
         precision: golden_outputs(
@@ -161,7 +161,10 @@ def build_spec(
 
 
 def parity_inputs(store: FaceStore, preprocess: Preprocess, params: Params) -> list[FloatArray]:
-    """Golden crops and views of evenly spaced faces, as network inputs, a few at a time."""
+    """Network inputs for the parity check: golden crops, and views of 8 evenly spaced faces.
+
+    Each batch is (n, 3, size, size) float32.
+    """
     images = [
         image_of(store, int(face)) for face in evenly(np.arange(len(store.faces)), PARITY_FACES)
     ]
@@ -173,10 +176,11 @@ def parity_inputs(store: FaceStore, preprocess: Preprocess, params: Params) -> l
 def provenance_of(
     trained_on: str, epoch: int, params: Params, code: str, data: Mapping[str, Path]
 ) -> Provenance:
-    """Digests of code, parameters and data files; `data` maps the names to write to the files.
+    """Digests of code, parameters and data files.
 
-    code: digest of the code that the stage depends on.
-    trained_on: the data root; of an absolute one only its last part, the rest is this machine's.
+    trained_on: the data root; only the last part of an absolute path is kept, because the rest
+    belongs to this machine. code: digest of the code that the stage depends on. data: file paths by
+    the names under which their digests are stored.
     """
     root = Path(trained_on)
     return Provenance(
@@ -189,7 +193,7 @@ def provenance_of(
 
 
 def version_of(models: Models, trained: Trained) -> str:
-    """Twelve hex digits that change with the weights, the trees or the decision."""
+    """Version of twelve hex digits that depends on the weights, the trees and the decision."""
     decision = to_json(trained.decision.model_dump()).encode()
     return _digest(models.content["fp32"] + trained.trees.to_bytes() + decision)[:12]
 
@@ -205,13 +209,13 @@ def headline_numbers(report: TestReport) -> dict[str, float | None]:
 
 
 def render_card(trained: Trained, params: Params, models: Models, provenance: Provenance) -> str:
-    """model_card.md: what the detector is for, what it reached, where it must not be trusted."""
+    """Text of model_card.md: purpose, test metrics and limits of the detector."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown, from our own numbers
+        autoescape=False,  # Markdown from trusted values
     )
     template = environment.from_string(CARD_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
@@ -221,7 +225,7 @@ def render_card(trained: Trained, params: Params, models: Models, provenance: Pr
         preprocess=trained.meta.preprocess,
         views=view_names(trained.meta.preprocess),
         trees=len(trained.trees.roots),
-        numbers=len(feature_names()),
+        features=len(feature_names()),
         decision=trained.decision,
         report=trained.report,
         ladders=_ladders(trained.report),
