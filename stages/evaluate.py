@@ -1,4 +1,4 @@
-"""Report on the test split: slices, intervals, probes, ladders, plots, a page and images.
+"""Evaluate on the test split: slices, intervals, probes, ladders, plots, a page and images.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
 data/zarr/test.zarr, data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv

@@ -1,8 +1,8 @@
-"""Write the bundle that the service loads, after checking it against torch.
+"""Write the bundle that the service loads, after comparing its outputs with torch's.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
-metrics/test.json, data/zarr/val.zarr,
-data/splits/{train,val,test}.csv   params: all   outs: data/export
+metrics/test.json, data/zarr/val.zarr, data/splits/{train,val,test}.csv
+params: all   outs: data/export
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Print the test metrics and how to try the detector; `make repro` ends with it."""
+"""Print the test metrics and how to try the detector; the last step of `make repro`."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def main() -> None:
     for line in headline_lines(read_report(TEST_METRICS).headline):
         print(f"  {line}")
     if root == "data/sample":
-        print("The embedded sample proves the pipeline, not accuracy on genuine swaps.")
+        print("The embedded sample demonstrates the pipeline, not accuracy on genuine swaps.")
     print(HOW_TO_TRY)
 
 

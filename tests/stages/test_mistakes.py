@@ -1,4 +1,4 @@
-"""The README's table of mistakes: each is made, and prints the line that stands there."""
+"""The README's table of mistakes: each mistake is made and prints the documented line."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ WITHOUT_A_TEST = "`dvc.lock` has changed after `dvc repro` on another machine"
 
 
 def symptoms() -> list[str]:
-    """The first column of the README's table, as written."""
+    """First column of the README's table, as written."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     _, _, section = text.partition("## When something goes wrong\n")
     cells = re.findall(r"^\| (`.*?) \| ", section.partition("\n## ")[0], re.MULTILINE)
@@ -42,7 +42,7 @@ def test_the_mistake_prints_its_line(symptom: str, tmp_path: Path) -> None:
     assert "Traceback" not in printed
 
 
-def test_every_mistake_is_in_the_readme_and_they_are_twenty_at_least() -> None:
+def test_the_readme_lists_all_mistakes_and_at_least_twenty() -> None:
     assert len(symptoms()) >= 20
     assert {made_by(symptom) for symptom in symptoms()} == set(MISTAKES.values())
 
@@ -58,14 +58,14 @@ UVICORN = (sys.executable, "-m", "uvicorn", "serve.main:app", "--port")
 
 
 @mistake("ERROR: INSWAPPER_RATE_PER_MINUTE")
-def nonsense_setting(folder: Path) -> str:
+def invalid_setting(folder: Path) -> str:
     shown = printed(folder, *UVICORN, "0", INSWAPPER_RATE_PER_MINUTE="abc")
     return re.sub(" +", " ", shown)
 
 
 @mistake("... not ready:")
 def no_bundle(folder: Path) -> str:
-    """The port is taken, so that the service ends by itself after it has said so."""
+    """The port is in use, so that the service exits after printing the message."""
     return occupied_port(folder, INSWAPPER_MODEL_PATH="data/nowhere")
 
 

@@ -1,4 +1,4 @@
-"""The commands of the README's section "Serving", run as they stand against a real service."""
+"""The commands of the README's section "Serving", run as written against a running service."""
 
 import json
 import os
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-of-the-test"
 README_ADDRESS = "http://localhost:8000"
-# For every curl of the README: a problem fails, and nothing but the answer is printed.
+# For every curl of the README: fail on errors and print only the response.
 CURLRC = "fail-with-body\nsilent\nshow-error\n"
 
 
@@ -39,7 +39,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a reader would be: the files that the README names, and a quiet curl."""
+    """Working folder with the files that the README names and a quiet curl."""
     for person, name in enumerate(("face.jpg", "other.png"), start=1):
         image = draw_face(person, height=260, width=320, face_px=110).rgb
         cv2.imwrite(str(tmp_path / name), image[:, :, ::-1])
@@ -68,7 +68,7 @@ def run(program: list[str], text: str, address: str, folder: Path) -> str:
 
 
 def outputs(block: str, address: str, folder: Path) -> list[str]:
-    """What each command of a block prints."""
+    """Output of each command of a block."""
     commands = [line for line in block.replace("\\\n", " ").splitlines() if line]
     assert commands
     marked = "\n".join(f"{command}\nprintf '\\036'" for command in commands)
@@ -84,7 +84,7 @@ def test_images_and_videos(address: str, folder: Path) -> None:
     assert len(video["frames"]) == 12
 
 
-def test_a_video_as_a_job(address: str, folder: Path) -> None:
+def test_a_video_job(address: str, folder: Path) -> None:
     nothing, state, events, deleted = outputs(blocks("sh")[1], address, folder)
     assert (nothing, deleted) == ("", "")
     job = json.loads((folder / "answer.json").read_text())

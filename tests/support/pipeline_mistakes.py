@@ -97,7 +97,7 @@ def no_image_manifest(folder: Path) -> str:
     return stage(folder, "list_inputs", OWN)
 
 
-@mistake("data/own: holds no input.")
+@mistake("data/own: contains no input.")
 def empty_root(folder: Path) -> str:
     own_root(folder)
     return stage(folder, "list_inputs", OWN)
@@ -236,7 +236,7 @@ def full_disk(folder: Path) -> str:
     return stage(folder, "split_groups")
 
 
-@mistake("two OpenCVs")
+@mistake("conflicting OpenCV packages:")
 def two_opencvs(folder: Path) -> str:
     metadata = folder / "opencv_python-4.1.0.dist-info/METADATA"
     metadata.parent.mkdir()

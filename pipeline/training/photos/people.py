@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import FloatArray
+from pipeline.core.components import connected_groups
 from pipeline.training.photos.files import LeftOutRow, Photo
 
 
@@ -20,23 +21,15 @@ class Found:
 
 
 def group_people(found: Sequence[Found], same_person: float) -> list[str]:
-    """Identity of every photo; people linked by folders or embeddings are one person.
+    """identity_id of every photo: people linked by folders or embeddings are one person.
 
     An identity's name is the alphabetically first of its people's folder names.
     """
-    people = sorted({face.photo.person for face in found})
-    parents = {name: name for name in people}
-
-    def root(name: str) -> str:
-        while parents[name] != name:
-            parents[name] = parents[parents[name]]
-            name = parents[name]
-        return name
-
-    for first, second in _similar_pairs(_embeddings(found), same_person):
-        one, other = sorted((root(found[first].photo.person), root(found[second].photo.person)))
-        parents[other] = one
-    return [root(face.photo.person) for face in found]
+    names = [one.photo.person for one in found]
+    similar = _similar_pairs(_embeddings(found), same_person)
+    links = [*zip(names, names, strict=True), *((names[i], names[j]) for i, j in similar)]
+    identity = {name: min(group) for group in connected_groups(links) for name in group}
+    return [identity[name] for name in names]
 
 
 def partners(identities: Iterable[str]) -> dict[str, str]:
