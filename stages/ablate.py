@@ -15,7 +15,7 @@ from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
 from pipeline.runtime.workers import worker_count
 from pipeline.training.loop.resume import RESUME_DIR
-from pipeline.training.loop.train import Inputs
+from pipeline.training.loop.train import TrainingInputs
 from pipeline.training.review.ablation import NETWORKS, TREES, Budget, SavedRuns, ablate, gather
 from pipeline.training.review.genuine_set import read_genuine
 from pipeline.training.store.reader import open_zarr
@@ -51,7 +51,7 @@ def main() -> None:
         tuple(args.networks),
         tuple(args.trees),
     )
-    inputs = Inputs(train, val, QualityThresholds.from_dict(quality))
+    inputs = TrainingInputs(train, val, QualityThresholds.from_dict(quality))
     material = gather(val, genuine, budget.val_faces)
     report = ablate(
         params,

@@ -15,7 +15,7 @@ from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.views.paste import SQUARE_PX, Matrix, arcface_square
 
 # Fraction of a view's side that the paste square covers: 192 of 256 px.
-SQUARE_SHARE: Final = 0.75
+SQUARE_FRAC: Final = 0.75
 # A face that is this much larger than its view is first shrunk with an area filter, so that fine
 # texture does not alias into the bands that the detector reads.
 MAX_SHRINKAGE: Final = 1.5
@@ -57,7 +57,7 @@ def aligned_view(
     square_px: side of the paste square in the view, by default three quarters of the view's side.
     Raises ValueError for unusable keypoints.
     """
-    square = SQUARE_SHARE * size_px if square_px is None else square_px
+    square = SQUARE_FRAC * size_px if square_px is None else square_px
     matrix = view_matrix(keypoints, size_px, square)
     rgb, matrix = _shrunk(rgb, matrix, size_px)
     warped = cv2.warpAffine(

@@ -40,7 +40,7 @@ class Preprocess:
     def from_params(cls, params: PreprocessParams) -> "Preprocess":
         return cls(size_px=params.size_px, scales=tuple(params.scales))
 
-    def judged(self, views: Sequence[str]) -> "Preprocess":
+    def for_views(self, views: Sequence[str]) -> "Preprocess":
         """The preprocessing for a network that scores only these views (see pipeline.views.cut)."""
         scales = tuple(scale for scale in self.scales if f"{scale:g}x" in views)
         return replace(self, scales=scales, aligned="aligned" in views)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.faces.detector import Face
-from pipeline.views.aligned import SQUARE_SHARE, view_matrix
+from pipeline.views.aligned import SQUARE_FRAC, view_matrix
 from pipeline.views.cut import cut_view
 from pipeline.views.preprocess import Preprocess
 from serve.detector.inference import FaceResult, SwapDetector
@@ -43,9 +43,7 @@ def view_corners(preprocess: Preprocess, index: int, face: Face) -> FloatArray:
     if face.keypoints is None:
         raise ValueError("the aligned view needs the five keypoints of the face")
     size_px = preprocess.size_px
-    inverse = cv2.invertAffineTransform(
-        view_matrix(face.keypoints, size_px, SQUARE_SHARE * size_px)
-    )
+    inverse = cv2.invertAffineTransform(view_matrix(face.keypoints, size_px, SQUARE_FRAC * size_px))
     # The matrix speaks of the middles of pixels, which lie half a pixel from their edges.
     points = (CORNERS * size_px - 0.5) @ inverse[:, :2].T + inverse[:, 2] + 0.5
     return np.asarray(points, np.float32)

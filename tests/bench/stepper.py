@@ -21,7 +21,7 @@ from pipeline.runtime.params import Params
 from pipeline.training.loop.dataset import TrainDataset, init_worker
 from pipeline.training.loop.losses import class_balance, multitask_loss
 from pipeline.training.loop.schedule import FROM_SCRATCH, parameter_groups
-from pipeline.training.loop.train import Inputs, Run
+from pipeline.training.loop.train import Run, TrainingInputs
 from pipeline.training.network.hardware import keep_freed_memory, same_bits
 from pipeline.training.network.model import build_model
 from pipeline.training.pairs.images import trained_preprocess
@@ -40,7 +40,7 @@ STOP = "stop"
 class Ours:
     """The training loop's own steps, after its warm-up."""
 
-    def __init__(self, params: Params, inputs: Inputs) -> None:
+    def __init__(self, params: Params, inputs: TrainingInputs) -> None:
         self._params, self._inputs = params, inputs
         self._run = Run(params, inputs, log=lambda _: None)
         self._batches = cycle(batches_of(params, inputs))
@@ -78,7 +78,7 @@ class Ours:
 class Plain:
     """What a first version does: fp32, PyTorch's own memory layout, the same loss and rates."""
 
-    def __init__(self, params: Params, inputs: Inputs) -> None:
+    def __init__(self, params: Params, inputs: TrainingInputs) -> None:
         self._params = params
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(params.train.seed)
@@ -104,15 +104,15 @@ class Plain:
         return float(total.item())
 
 
-def stored_inputs() -> Inputs:
+def stored_inputs() -> TrainingInputs:
     """What stage `train` reads. Raises ManifestError without it."""
     quality = Path("data/manifests/quality.json")
     thresholds = QualityThresholds.from_dict(json.loads(quality.read_text(encoding="utf-8")))
     train, val = (open_zarr(Path(f"data/zarr/{split}.zarr")) for split in ("train", "val"))
-    return Inputs(train, val, thresholds)
+    return TrainingInputs(train, val, thresholds)
 
 
-def batches_of(params: Params, inputs: Inputs) -> list[Batch]:
+def batches_of(params: Params, inputs: TrainingInputs) -> list[Batch]:
     """The first batches of an epoch."""
     dataset = TrainDataset(inputs.train, params, inputs.quality)
     drawn = islice(iter(pair_sampler(params, inputs)), BATCHES)
@@ -127,7 +127,9 @@ def warm_step(params: Params) -> int:
 
 
 @contextmanager
-def learning(params: Params, inputs: Inputs, *, plain: bool) -> Iterator[Callable[[str], Any]]:
+def learning(
+    params: Params, inputs: TrainingInputs, *, plain: bool
+) -> Iterator[Callable[[str], Any]]:
     """A function that has a method of the learner called in its process and returns the result."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
@@ -147,7 +149,7 @@ def learning(params: Params, inputs: Inputs, *, plain: bool) -> Iterator[Callabl
         process.join()
 
 
-def _serve(calls: Connection, params: Params, inputs: Inputs, plain: bool) -> None:
+def _serve(calls: Connection, params: Params, inputs: TrainingInputs, plain: bool) -> None:
     threads = params.train.threads
     if plain:
         torch.set_num_threads(threads)
@@ -168,7 +170,7 @@ def _answer(calls: Connection, learner: Ours | Plain, seed: int) -> None:
         calls.send(getattr(learner, method)())
 
 
-def pair_sampler(params: Params, inputs: Inputs) -> PairSampler:
+def pair_sampler(params: Params, inputs: TrainingInputs) -> PairSampler:
     """Pairs as the loop draws them, all faces alike."""
     return PairSampler(
         inputs.train.faces,

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.core.arrays import ImageU8
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.loop.dataset import TrainDataset, init_worker
-from pipeline.training.loop.train import Inputs
+from pipeline.training.loop.train import TrainingInputs
 from pipeline.training.pairs.images import trained_preprocess
 from pipeline.training.pairs.sampler import Item
 from pipeline.training.store.reader import FaceStore
@@ -69,7 +69,7 @@ def table(found: dict[str, Timing]) -> list[Row]:
     ]
 
 
-def loaders(inputs: Inputs, params: Params, folder: Path) -> Works:
+def loaders(inputs: TrainingInputs, params: Params, folder: Path) -> Works:
     """Each reads PICTURES in batches by WORKERS processes."""
     store, preprocess = inputs.train, trained_preprocess(params)
     faces = [int(face) for face in np.arange(PICTURES) % len(store.faces)]
@@ -160,7 +160,7 @@ def uncompressed(store: FaceStore, path: Path) -> Uncompressed:
     return Uncompressed(np.memmap(path, np.uint8, "r"), shapes, offsets)
 
 
-def first_items(params: Params, inputs: Inputs, count: int) -> list[Item]:
+def first_items(params: Params, inputs: TrainingInputs, count: int) -> list[Item]:
     """What training draws, epoch after epoch."""
     epochs = itertools.count(1)
     sampler = pair_sampler(params, inputs)

@@ -25,7 +25,7 @@ def test_view_names_are_in_order() -> None:
 
 def test_names_and_params_agree_on_the_views() -> None:
     for names in (["1.1x", "aligned"], ["2x"], ["aligned"], view_names(ALL)):
-        assert view_names(Preprocess().judged(names)) == names
+        assert view_names(Preprocess().for_views(names)) == names
 
 
 def test_every_view_has_its_index() -> None:

@@ -11,7 +11,7 @@ from pipeline.core.arrays import ImageU8
 from pipeline.faces.detector import Face
 from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import load_params
-from pipeline.training.loop.train import Inputs
+from pipeline.training.loop.train import TrainingInputs
 from pipeline.training.review.ablation import (
     BASE,
     NETWORKS,
@@ -115,7 +115,7 @@ def test_a_tiny_ablation_judges_every_part(tmp_path: Path, monkeypatch: pytest.M
     params = tiny_params(weights)
     kept = SavedRuns(tmp_path / "kept", params, BUDGET)
     material = gather(val, read_genuine(labels, drawn), BUDGET.val_faces)
-    inputs = Inputs(learn, val, quality)
+    inputs = TrainingInputs(learn, val, quality)
     report = ablate(params, inputs, material, BUDGET, kept, workers=1, log=lines.append)
     parts = {BASE, "hull_mask", "seam", "fusion_learned", "fusion_learned_with_seam"}
     assert set(report["variant"]) == parts

@@ -238,8 +238,8 @@ def test_a_real_image_and_its_swap_have_equal_framing(store: FaceStore) -> None:
     images = PairImages(store, varied())
     sizes = set()
     for item in items(REAL_FACE, "real", 16):
-        real = images.scene(item)
-        swap = images.scene(replace(item, variant="pseudo"))
+        real = images.pair_image(item)
+        swap = images.pair_image(replace(item, variant="pseudo"))
         assert real.image.rgb.shape == swap.image.rgb.shape
         np.testing.assert_array_equal(real.image.keypoints, swap.image.keypoints)
         np.testing.assert_array_equal(real.image.box_xyxy, swap.image.box_xyxy)
@@ -255,7 +255,7 @@ def test_keypoints_are_jittered_like_those_of_a_different_detector(store: FaceSt
     still, moved = (PairImages(store, params({"keypoint_jitter": px})) for px in (0.0, 0.01))
     steps = []
     for item in items(REAL_FACE, "real", 30):
-        before, after = still.scene(item).image, moved.scene(item).image
+        before, after = still.pair_image(item).image, moved.pair_image(item).image
         assert before.keypoints is not None
         assert after.keypoints is not None
         np.testing.assert_array_equal(before.rgb, after.rgb)
@@ -277,8 +277,8 @@ def test_the_balance_marks_faces_without_surroundings(store: FaceStore) -> None:
 
 def test_labels_of_a_listed_fake(store: FaceStore) -> None:
     """The INSwapper label of the manifest's pseudo-swaps is unknown: they may not be square."""
-    whole = PairImages(store, params()).scene(items(FAKE_FACE, "fake")[0])
+    whole = PairImages(store, params()).pair_image(items(FAKE_FACE, "fake")[0])
     assert whole.boundary == (0, 1, 1, 1)
     assert whole.is_inswapper == 1
     listed = replace(store, faces=store.faces.assign(fake_type="pseudo"))
-    assert PairImages(listed, params()).scene(items(FAKE_FACE, "fake")[0]).is_inswapper == -1
+    assert PairImages(listed, params()).pair_image(items(FAKE_FACE, "fake")[0]).is_inswapper == -1

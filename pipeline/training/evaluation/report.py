@@ -5,6 +5,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.core.files import replacing
 from pipeline.training.calibration.fit import Calibration
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT, Evaluation
 from pipeline.training.evaluation.figures import curve_figure, ladder_figure, png_uri, score_figure
@@ -26,10 +27,9 @@ def write_reports(
     """Write test.html and, for `dvc plots`, its mistakes as mistakes/*.png."""
     mistakes = worst_mistakes(evaluation, split)
     write_mistakes(folder / MISTAKES, mistakes)
-    temporary = folder / f"{PAGE}.tmp"
     html = render_report(evaluation, mistakes, calibration, data_root)
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(folder / PAGE)
+    with replacing(folder / PAGE) as temporary:
+        temporary.write_text(html, encoding="utf-8")
 
 
 def render_report(

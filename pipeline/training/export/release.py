@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.bundle.load import SPEC_FILE, DetectorSpec, load_bundle
-from pipeline.core.files import write_json
+from pipeline.core.files import replacing_folder, write_json
 from pipeline.runtime.errors import BundleError
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
 from pipeline.training.export.writer import CARD_FILE, file_spec
@@ -14,6 +14,8 @@ from pipeline.training.export.writer import CARD_FILE, file_spec
 MAX_BYTES = 40_000_000
 # Ranges of test metrics that a released detector must reach.
 WANTED = {"auc": (0.9, 1.0), "fpr": (0.0, 0.05)}
+# No part of a bundle: the licence of the released weights.
+LICENSE_FILE = "LICENSE.md"
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,15 @@ def release(exported: Path, target: Path, notes: Path | None, threads: int) -> R
     """
     spec = _checked(exported, threads)
     before = _replaced(target, threads)
-    temporary = target.with_name(target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name in (*spec.files, SPEC_FILE):
-        shutil.copyfile(exported / name, temporary / name)
-    if notes is not None:
-        spec = _with_notes(temporary, spec, notes)
-    for precision in spec.models:
-        spec = load_bundle(temporary, threads, precision).spec
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    with replacing_folder(target) as temporary:
+        for name in (*spec.files, SPEC_FILE):
+            shutil.copyfile(exported / name, temporary / name)
+        if (target / LICENSE_FILE).is_file():
+            shutil.copyfile(target / LICENSE_FILE, temporary / LICENSE_FILE)
+        if notes is not None:
+            spec = _with_notes(temporary, spec, notes)
+        for precision in spec.models:
+            spec = load_bundle(temporary, threads, precision).spec
     return Released(spec, before)
 
 

@@ -1,7 +1,6 @@
 """Assembly, checks and writing of the bundle that the service loads."""
 
 import hashlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from pipeline.bundle.load import (
 )
 from pipeline.bundle.session import golden_crops, golden_outputs, open_session
 from pipeline.core.arrays import FloatArray
-from pipeline.core.files import to_json, write_json
+from pipeline.core.files import replacing_folder, to_json, write_json
 from pipeline.decision.decide import DecisionSpec
 from pipeline.runtime.params import Params
 from pipeline.seam.features import feature_names
@@ -86,20 +85,16 @@ def write_bundle(
     """
     threads = params.train.threads
     models = build_models(trained, params)
-    temporary = target.with_name(target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    (temporary / TREES_FILE).write_bytes(trained.trees.to_bytes())
-    for precision, content in models.content.items():
-        (temporary / MODEL_FILES[precision]).write_bytes(content)
-    card = render_card(trained, params, models, provenance)
-    (temporary / CARD_FILE).write_text(card, encoding="utf-8")
-    spec = build_spec(temporary, trained, params, models, provenance)
-    write_json(temporary / SPEC_FILE, spec.model_dump())
-    for precision in models.content:
-        load_bundle(temporary, threads, precision)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    with replacing_folder(target) as temporary:
+        (temporary / TREES_FILE).write_bytes(trained.trees.to_bytes())
+        for precision, content in models.content.items():
+            (temporary / MODEL_FILES[precision]).write_bytes(content)
+        card = render_card(trained, params, models, provenance)
+        (temporary / CARD_FILE).write_text(card, encoding="utf-8")
+        spec = build_spec(temporary, trained, params, models, provenance)
+        write_json(temporary / SPEC_FILE, spec.model_dump())
+        for precision in models.content:
+            load_bundle(temporary, threads, precision)
     return spec
 
 

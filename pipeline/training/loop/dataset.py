@@ -39,7 +39,7 @@ class TrainDataset(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self._params.train.seed, item.epoch, item.pair, VIEW))
         view = int(rng.integers(self._views))
         is_flipped = rng.random() < self._params.augment.flip_frac
-        labelled = self._images.scene(item)
+        labelled = self._images.pair_image(item)
         face = labelled.image
         crop = cut_view(self._preprocess, view, face.rgb, face.box_xyxy, face.keypoints)
         seam = self._seam_target(labelled, view)

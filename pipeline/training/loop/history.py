@@ -7,6 +7,8 @@ from typing import Any
 
 from dvclive.live import Live
 
+from pipeline.core.files import replacing
+
 # One row of history.csv: the results of an epoch by column.
 EpochRow = dict[str, Any]
 
@@ -30,10 +32,8 @@ def write_history(path: Path, rows: list[EpochRow]) -> None:
         [f"{value:.6g}" if isinstance(value, float) else value for value in row.values()]
         for row in rows
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(stream.getvalue(), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(stream.getvalue(), encoding="utf-8")
 
 
 def summary(row: EpochRow, epochs: int) -> str:

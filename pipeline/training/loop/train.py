@@ -65,7 +65,7 @@ TRAINING_SECTIONS: Final = (
 
 
 @dataclass(frozen=True, eq=False)
-class Inputs:
+class TrainingInputs:
     """Splits to train and validate on. quality: thresholds for quality labels after degradation."""
 
     train: FaceStore
@@ -86,7 +86,7 @@ def training_params(params: Params) -> dict[str, Any]:
 
 def train(
     params: Params,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     checkpoints: Path,
     live_dir: Path,
     resume: ResumeFile,
@@ -129,7 +129,7 @@ class Run:
     With several processes, each has its own run with an equal history and a part of every batch.
     """
 
-    def __init__(self, params: Params, inputs: Inputs, log: Log) -> None:
+    def __init__(self, params: Params, inputs: TrainingInputs, log: Log) -> None:
         self._params, self._log = params, log
         self._quality = inputs.quality
         self._preprocess = trained_preprocess(params)

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from pipeline.core.files import replacing
 from pipeline.runtime.errors import WeightsError
 from pipeline.runtime.params import validation_lines
 from pipeline.runtime.sections import ModelParams
@@ -70,10 +71,8 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save(_canonical(content), buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

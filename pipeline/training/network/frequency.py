@@ -15,7 +15,7 @@ from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.views.aligned import OUTSIDE_FROM, SQUARE_SHARE
+from pipeline.views.aligned import OUTSIDE_FROM, SQUARE_FRAC
 from pipeline.views.preprocess import Preprocess
 
 FrequencyKind = Literal["bands", "highpass", "fft", "dct"]
@@ -253,7 +253,7 @@ def _cell_positions(size_px: int) -> tuple[NDArray[np.float32], ...]:
     The unit is half a side of the paste square.
     """
     steps = (np.arange(size_px // CELL_PX) + 0.5) * CELL_PX - size_px / 2
-    halves = (steps / (SQUARE_SHARE * size_px / 2)).astype(np.float32)
+    halves = (steps / (SQUARE_FRAC * size_px / 2)).astype(np.float32)
     y, x = np.meshgrid(halves, halves, indexing="ij")
     return y, x, np.maximum(np.abs(y), np.abs(x))
 

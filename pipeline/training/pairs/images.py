@@ -15,7 +15,7 @@ from pipeline.training.pairs.framing import framed
 from pipeline.training.pairs.sampler import FaceBalance, Item
 from pipeline.training.store.reader import FaceStore, surroundings_fracs, view_labels
 from pipeline.training.swaps.pseudo_swap import Donor, PseudoSwapper
-from pipeline.views.aligned import SQUARE_SHARE
+from pipeline.views.aligned import SQUARE_FRAC
 from pipeline.views.boundary import boundary_label
 from pipeline.views.cut import view_names
 from pipeline.views.face_image import FaceImage
@@ -34,7 +34,7 @@ Square = tuple[int, int, int]
 
 def trained_preprocess(params: Params) -> Preprocess:
     """The views that the network scores, as stored in its checkpoint."""
-    return Preprocess.from_params(params.preprocess).judged(params.model.views)
+    return Preprocess.from_params(params.preprocess).for_views(params.model.views)
 
 
 def face_balance(store: FaceStore, params: Params) -> FaceBalance:
@@ -78,7 +78,7 @@ class PairImages:
         self._degradations = Degradations(params.augment)
         self._donors = find_donors(store)
 
-    def scene(self, item: Item) -> PairImage:
+    def pair_image(self, item: Item) -> PairImage:
         """One degraded image and its labels."""
         rng = self._rng(item, SHARED)
         seed, jitter = int(rng.integers(2**31)), rng.normal(size=(5, 2)).astype(np.float32)
@@ -171,7 +171,7 @@ class PairImages:
         scales = self._preprocess.scales
         squares = [Preprocess.square(image.box_xyxy, scale) for scale in scales]
         if self._preprocess.aligned and image.keypoints is not None:
-            side = image.square_px / SQUARE_SHARE
+            side = image.square_px / SQUARE_FRAC
             matrix = cv2.invertAffineTransform(arcface_square(image.keypoints))
             x, y = matrix @ np.array([(SQUARE_PX - 1) / 2, (SQUARE_PX - 1) / 2, 1.0])
             squares.append((round(x - side / 2), round(y - side / 2), round(side)))

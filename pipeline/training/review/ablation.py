@@ -26,8 +26,9 @@ from pipeline.decision.scorer import FaceScorer
 from pipeline.runtime.params import Params
 from pipeline.seam.trees import TreeEnsemble
 from pipeline.training.calibration.fusion import fit_fusion
+from pipeline.training.loop.parallel import Log
 from pipeline.training.loop.resume import ResumeFile
-from pipeline.training.loop.train import BEST, Inputs, train
+from pipeline.training.loop.train import BEST, TrainingInputs, train
 from pipeline.training.loop.validation import of_every_source
 from pipeline.training.pairs.degradations import DEGRADED_COPIES, as_it_is
 from pipeline.training.review.genuine_set import CELLS, GenuineSet, cell_of, counts_of
@@ -122,7 +123,6 @@ def changed_params(params: Params, overrides: Overrides, seed: int, budget: Budg
 
 Scores = NDArray[np.float64]
 Score = Callable[[FaceEvidence], Scores]
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +209,7 @@ def gather(store: FaceStore, genuine: GenuineSet | None, val_faces: int) -> Mate
 
 def ablate(
     params: Params,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     material: Material,
     budget: Budget,
     kept: SavedRuns,
@@ -247,7 +247,7 @@ def _fitted_trees(params: Params, store: FaceStore, workers: int) -> TreeEnsembl
     return fit_trees(*pair_features(store, params, workers), params.seam)
 
 
-def _trained(params: Params, inputs: Inputs) -> FaceScorer:
+def _trained(params: Params, inputs: TrainingInputs) -> FaceScorer:
     with TemporaryDirectory() as name:
         folder = Path(name)
         resume = ResumeFile("ablation", folder / "resume")
@@ -268,7 +268,7 @@ def _keep_parts(
     scored: Scored,
     params: Params,
     seed: int,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     material: Material,
     budget: Budget,
     keep: Callable[[str, Scored, Score], None],

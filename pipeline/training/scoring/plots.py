@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from pipeline.core.files import replacing
 from pipeline.training.scoring.metrics import reliability
 
 LABEL_NAMES = {0: "real", 1: "fake"}
@@ -17,10 +18,9 @@ MAX_POINTS = 200
 
 def write_table(path: Path, table: pd.DataFrame | Sequence[dict[str, Any]]) -> None:
     """Write a CSV: floats as %.6g, missing values as empty cells, the same bytes each time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    pd.DataFrame(table).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    temporary.replace(path)
+    frame = pd.DataFrame(table)
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def write_plots(

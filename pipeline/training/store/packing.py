@@ -1,6 +1,5 @@
 """Packing of one split into a Zarr group."""
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from pipeline.core.arrays import ImageU8
+from pipeline.core.files import replacing_folder
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.store.reader import FaceStore, open_manifest
 
@@ -24,18 +24,15 @@ def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
     as `open_manifest` does, and for masks of a wrong size.
     """
     source = open_manifest(manifest)
-    temporary = target.with_name(target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    group = zarr.create_group(temporary, zarr_format=3)
-    _put(group, "manifest", np.frombuffer(manifest.read_bytes(), np.uint8))
     n_crops, n_faces = len(source.table), len(source.faces)
-    crops = (source.crops(row) for row in range(n_crops))
-    _put_each(group, "crops", crops, n_crops, crops_per_shard)
-    sizes, has_mask = _put_faces(group, source, max(1, crops_per_shard * n_faces // n_crops))
-    _put(group, "context_hw", sizes)
-    _put(group, "has_mask", has_mask)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.replace(target)
+    with replacing_folder(target) as temporary:
+        group = zarr.create_group(temporary, zarr_format=3)
+        _put(group, "manifest", np.frombuffer(manifest.read_bytes(), np.uint8))
+        crops = (source.crops(row) for row in range(n_crops))
+        _put_each(group, "crops", crops, n_crops, crops_per_shard)
+        sizes, has_mask = _put_faces(group, source, max(1, crops_per_shard * n_faces // n_crops))
+        _put(group, "context_hw", sizes)
+        _put(group, "has_mask", has_mask)
     return source
 
 

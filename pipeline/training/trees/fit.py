@@ -135,6 +135,6 @@ def from_sklearn(classifier: Any) -> TreeEnsemble:
 
 
 def _statistics(store: FaceStore, params: Params, items: Sequence[Item]) -> FloatArray:
-    scenes = PairImages(store, params)
-    images = (scenes.scene(item).image for item in items)
+    pairs = PairImages(store, params)
+    images = (pairs.pair_image(item).image for item in items)
     return np.stack([ring_statistics(p.rgb, require_keypoints(p.keypoints)) for p in images])
