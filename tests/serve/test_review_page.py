@@ -76,7 +76,7 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def give(page: Any, *paths: Path) -> Any:
     """Choose files and return the first card once all are processed."""
     page.set_input_files("#files", [str(path) for path in paths])
-    expect(page.locator("#tally")).not_to_contain_text("to do", timeout=ANSWER_MS)
+    expect(page.locator("#tally")).not_to_contain_text("pending", timeout=ANSWER_MS)
     return page.locator("article").first
 
 
@@ -111,7 +111,7 @@ def test_the_seam_map_can_be_shown_over_the_face(
     canvas = card.locator("canvas")
     plain = pixels(canvas)
     card.get_by_label("Show the seam map").check()
-    expect(card).to_contain_text("Strongest point: 0.")
+    expect(card).to_contain_text("Maximum: 0.")
     mapped = pixels(canvas)
     card.get_by_label("Stretch the colours").check()
     assert np.mean(mapped != plain) > 0.1
@@ -129,8 +129,8 @@ def test_errors_are_described_with_their_request_id(
     page = opened(address).page
     give(page, text, large)
     first, second = page.locator("article").all()
-    expect(first).to_contain_text("This is no image or video that the service reads")
-    expect(second).to_contain_text("This file is beyond a limit of the service")
+    expect(first).to_contain_text("This file is not a supported image or video")
+    expect(second).to_contain_text("This file exceeds a limit of the service")
     expect(second).to_contain_text("500000")
     for card in (first, second):
         expect(card.locator("code")).to_have_text(re.compile("^[0-9a-f]{32}$"))
@@ -175,7 +175,7 @@ def test_the_keyboard_alone_is_enough(
     expect(page.locator("#tally")).to_have_text("1 file: 1 fake", timeout=ANSWER_MS)
     names = [focused(page, press=True) for _ in range(8)]
     assert names[:3] == ["Copy JSON", f"Remove {face.name}", "Show the seam map over the faces"]
-    assert {"The same as a table", "1 face", "Face 1", "About this answer"} <= set(names)
+    assert {"Show as a table", "1 face", "Face 1", "About this result"} <= set(names)
     page.locator("article button").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
