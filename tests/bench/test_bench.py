@@ -1,4 +1,4 @@
-"""The benchmark: what is counted, judged and printed, not how fast anything is."""
+"""The benchmark's counting, goals and output; not its durations."""
 
 import json
 from pathlib import Path

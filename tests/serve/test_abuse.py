@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.support.bundles import write_bundle
-from tests.support.hostile_inputs import BODIES, END, FACE, FILE_NAMES, PICTURES, part
+from tests.support.hostile_inputs import BODIES, END, FACE, FILE_NAMES, IMAGES, part
 from tests.support.service_process import connected, open_files, read_to_end, reader_of, running
 from tests.support.slow_videos import write_slow
 
@@ -84,15 +84,15 @@ def check(response: httpx.Response, status: int) -> None:
     assert "inswapper-abuse" not in response.text
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_hostile_images(victim: Victim, name: str) -> None:
-    content, status = PICTURES[name]
+    content, status = IMAGES[name]
     check(victim.post("/detect", part(content) + END), status)
     assert victim.is_well()
 
 
 def test_no_hostile_image_is_a_video(victim: Victim) -> None:
-    for content, _ in PICTURES.values():
+    for content, _ in IMAGES.values():
         check(victim.post("/detect/video", part(content) + END), 415)
     assert victim.is_well()
 
