@@ -36,10 +36,12 @@ def face_png() -> bytes:
     return encoded_png(draw_face(3, height=260, width=320, face_px=110).rgb)
 
 
-def test_admin_is_shut_without_a_token(folder: Path) -> None:
-    with TestClient(create_app(Settings(model_path=folder))) as shut:
-        check_problem(shut.post("/admin/reload-model", headers=ADMIN), 403)
-        check_problem(shut.post("/admin/threshold", json={"threshold": 0.1}, headers=ADMIN), 403)
+def test_admin_is_disabled_without_a_token(folder: Path) -> None:
+    with TestClient(create_app(Settings(model_path=folder))) as disabled:
+        check_problem(disabled.post("/admin/reload-model", headers=ADMIN), 403)
+        check_problem(
+            disabled.post("/admin/threshold", json={"threshold": 0.1}, headers=ADMIN), 403
+        )
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
     (child,) = multiprocessing.active_children()
     child.kill()
     crash = next(report for report in reports if report[1])
-    assert crash[1] == "the process ended with -9"
+    assert crash[1] == "the process exited with -9"
     assert next(reports) == (crash[0] + 1, "")
     reports.close()
 

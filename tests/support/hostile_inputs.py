@@ -139,8 +139,8 @@ BODIES: dict[str, tuple[str | None, bytes, int]] = {
     "part without headers": (None, b"--b\r\n\r\nx\r\n" + END, 400),
     "no end": (None, part(FACE), 422),
     "nothing": (None, b"", 422),
-    "boundary alone": (None, END, 422),
-    "another boundary": (None, part(FACE).replace(b"--b", b"--c"), 400),
+    "boundary only": (None, END, 422),
+    "wrong boundary": (None, part(FACE).replace(b"--b", b"--c"), 400),
     "boundary of 10 kB": ("multipart/form-data; boundary=" + "b" * 10_000, part(FACE) + END, 400),
     "no boundary": ("multipart/form-data", part(FACE) + END, 400),
     "multipart in multipart": ("multipart/mixed; boundary=b", part(FACE) + END, 415),
@@ -150,7 +150,7 @@ BODIES: dict[str, tuple[str | None, bytes, int]] = {
     "charset undefined": (CHARSET + "undefined", part(FACE) + END, 400),
     "charset utf-16": (CHARSET + "utf-16", part(FACE) + END, 422),
     "charset zlib": (CHARSET + "zlib", part(FACE) + END, 200),
-    "name in a charset of its own": (
+    "name with its own charset": (
         None,
         HEADED + b"; name=\"file\"; filename*=idna''%ff%fe\r\n\r\nx\r\n" + END,
         422,
