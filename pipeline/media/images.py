@@ -46,9 +46,14 @@ def read_mask(path: Path, shape_hw: tuple[int, int]) -> ImageU8:
     return mask
 
 
-def write_png(path: str | Path, pixels: ImageU8) -> None:
-    """Write (H, W) grey or (H, W, 3) RGB pixels, creating the parent folder."""
+def encode_png(pixels: ImageU8) -> bytes:
+    """Encode (H, W) grey or (H, W, 3) RGB pixels as PNG."""
     stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    return encoded.tobytes()
+
+
+def write_png(path: str | Path, pixels: ImageU8) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB pixels, creating the parent folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(encoded.tobytes())
+    Path(path).write_bytes(encode_png(pixels))

@@ -54,7 +54,7 @@ def side_by_side(*images: np.ndarray) -> np.ndarray:
 
 
 def test_score_follows_from_the_views(detector: SwapDetector, drawn: DrawnFace) -> None:
-    """Worked out by hand: brightness -> logits -> probabilities -> weighted mean over 4 views."""
+    """Computed by hand: brightness -> logits -> probabilities -> weighted mean over 4 views."""
     result = detector.score_image(drawn.rgb)
     (found,) = result.faces
     preprocess = detector.bundle.spec.preprocess
@@ -100,7 +100,7 @@ def test_the_brighter_face_is_the_worst(detector: SwapDetector) -> None:
     assert result.score == by_position[1].score
 
 
-def test_faces_together_are_judged_as_each_alone(detector: SwapDetector) -> None:
+def test_faces_together_score_as_each_alone(detector: SwapDetector) -> None:
     rgb = side_by_side(*(draw_face(k, height=260, width=260, face_px=110).rgb for k in (1, 2, 3)))
     result = detector.score_image(rgb)
     assert len(result.faces) == 3
@@ -127,7 +127,7 @@ def test_a_small_face_is_undecided(detector: SwapDetector) -> None:
 
 
 def test_the_operators_threshold_wins(folder: Path, drawn: DrawnFace) -> None:
-    """The bundle says suspicious from 0.5 and fake from 0.8."""
+    """The bundle's thresholds are 0.5 for suspicious and 0.8 for fake."""
     score = load_swap_detector(Settings(model_path=folder), 1).score_image(drawn.rgb).score
     assert score is not None
     assert 0.1 < score < 0.5
@@ -164,7 +164,7 @@ def test_the_seams_trees_are_asked_and_their_evidence_is_shown(
 
 
 def test_the_answer_is_json_where_the_image_ends(detector: SwapDetector) -> None:
-    """Without surroundings nothing is known of the texture outside: null, not NaN."""
+    """Without surroundings the texture outside is unknown: null, not NaN."""
     rgb = draw_face(2, height=190, width=150, face_px=190).rgb
     (found,) = detector.score_image(rgb).faces
     assert found.decision.surroundings < 0.02
@@ -186,7 +186,7 @@ def test_a_soft_image_is_left_undecided(detector: SwapDetector, drawn: DrawnFace
     assert strict.score_image(drawn.rgb).verdict != "undecided"
 
 
-def test_a_face_without_keypoints_cannot_be_judged(
+def test_a_face_without_keypoints_cannot_be_scored(
     detector: SwapDetector, drawn: DrawnFace
 ) -> None:
     face = Face(drawn.box_xyxy, None, 0.9)

@@ -1,4 +1,4 @@
-"""The service in a separate process, for tests that use it as a client does."""
+"""The service as a separate process, for tests that use it over HTTP."""
 
 import subprocess
 import sys
@@ -15,10 +15,10 @@ COMMAND = ("-m", "uvicorn", "serve.main:app", "--http", "serve.web.connection:Co
 
 @contextmanager
 def live_service(**variables: str) -> Iterator[str]:
-    """Start a service and yield its address once it is ready. variables: its environment."""
+    """Start a service; yields its address when it is ready. variables: its environment."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    # Not a pipe, which would fill up after a few hundred lines and block the service.
+    # Not a pipe, which would be full after some hundred lines and block the service.
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [sys.executable, *COMMAND, "--port", str(port)],
@@ -29,14 +29,14 @@ def live_service(**variables: str) -> Iterator[str]:
             text=True,
         )
         try:
-            await_ready(process, address, lambda: read_all(log))
+            await_ready(process, address, lambda: read_from_start(log))
             yield address
         finally:
             process.kill()
             process.wait()
 
 
-def read_all(stream: IO[str]) -> str:
-    """Read a file from its beginning."""
+def read_from_start(stream: IO[str]) -> str:
+    """Whole content of a file, including what other processes wrote."""
     stream.seek(0)
     return stream.read()

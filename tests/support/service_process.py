@@ -47,7 +47,7 @@ def free_port() -> int:
 def running(
     bundle: Path, *options: str, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start a service; yield its process and address once it is ready."""
+    """Start a service; yields its process and address when it is ready."""
     port = free_port()
     process = serve(port, *options, INSWAPPER_MODEL_PATH=str(bundle), **variables)
     address = f"http://127.0.0.1:{port}"
@@ -60,7 +60,7 @@ def running(
 
 
 def await_ready(process: subprocess.Popen[str], address: str, log: Callable[[], str]) -> None:
-    """Wait until the service is ready. log: returns the output of a process that has ended."""
+    """Wait until the service is ready. log: returns the output of a process that has exited."""
     deadline = time.monotonic() + START_S
     while not answers(address):
         assert process.poll() is None, log()
@@ -108,7 +108,7 @@ def reader_of(service: subprocess.Popen[str]) -> psutil.Process:
 
 
 def open_files(pid: int) -> Iterator[str]:
-    """Targets of a process's open descriptors; ones that close meanwhile are skipped."""
+    """Targets of a process's open descriptors; ones closed in the meantime are skipped."""
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             yield str(entry.readlink())

@@ -1,4 +1,4 @@
-"""Requests to the service, and checks common to all of its responses."""
+"""Requests to the service, and checks of its responses."""
 
 from typing import Any
 

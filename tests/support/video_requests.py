@@ -1,4 +1,4 @@
-"""Videos sent to a real application, and the jobs that analyse them."""
+"""Requests with videos to a real application, and their jobs."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def post(client: TestClient, content: bytes, **headers: str) -> Any:
 
 
 def start(client: TestClient, content: bytes) -> str:
-    """Start a job and return its URL."""
+    """Start a job; returns its path."""
     response = post(client, content, **APART)
     assert response.status_code == 202, response.text
     return str(response.headers["location"])

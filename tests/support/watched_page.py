@@ -1,4 +1,4 @@
-"""A page of the service in a browser, watched for errors and for requests to other hosts."""
+"""A browser page of the service that records errors and requests to other hosts."""
 
 import re
 import subprocess
@@ -13,13 +13,13 @@ import numpy as np
 
 from tests.support.service_process import START_S, free_port, serve
 
-# The browser's own message about an error response, which is not an error of the page.
+# The browser's own message for an error response, which is not an error of the page.
 STATUS_LINE = re.compile(r"Failed to load resource: the server responded with a status of \d+")
 
 
 @dataclass
 class Watched:
-    """A page with its errors and its requests to other hosts, which must both stay empty."""
+    """A page with its errors and all its requests."""
 
     page: Any
     address: str

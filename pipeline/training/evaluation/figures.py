@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from pipeline.core.arrays import ImageU8
 from pipeline.decision.fusion import sigmoid
+from pipeline.media.images import encode_png
 from pipeline.training.evaluation.schema import Ladders
 from pipeline.training.scoring.plots import precision_recall_points, reliability_points, roc_points
 
@@ -127,8 +128,7 @@ def seam_overlay(rgb: ImageU8, seam_logits: NDArray[np.float32]) -> ImageU8:
 
 def png_uri(rgb: ImageU8) -> str:
     """(H, W, 3) uint8 RGB as a data URI."""
-    _, encoded = cv2.imencode(".png", rgb[..., ::-1])
-    return _data_uri("image/png", encoded.tobytes())
+    return _data_uri("image/png", encode_png(rgb))
 
 
 def _figure(columns: int, width: float) -> tuple[Figure, list[Axes]]:
