@@ -41,7 +41,7 @@ class Conformal(StrictModel):
     fake_at_least: Score
 
     def possible(self, score: float) -> tuple[PossibleLabel, ...]:
-        """The labels that cannot be ruled out; one that could not be learned rules out nothing."""
+        """The labels that cannot be ruled out."""
         labels: list[PossibleLabel] = []
         if score <= self.real_at_most:
             labels.append("real")

@@ -1,4 +1,4 @@
-"""The one way from a face in its image to evidence, for training, evaluation and the service."""
+"""From a face in its image to evidence: the same code for training, evaluation and service."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pipeline.views.face_image import FaceImage
 from pipeline.views.paste import require_keypoints
 from pipeline.views.preprocess import Preprocess
 
-# Views per call of the network; more saves nothing and takes memory.
+# Views per call of the network; more would take memory and save no time.
 BATCH: Final = 32
 SEAM_MAP: Final = "seam_map"
 

@@ -1,4 +1,4 @@
-"""How the heads are fused, fitted on validation: a temperature, or logistic weights."""
+"""Fusion of the heads, fitted on validation: a temperature, or logistic weights."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from pipeline.training.scoring.copies import Pool
 
 TEMPERATURE_RANGE = (0.2, 10.0)
 GRID = 41
-# Of each class, below which a kind of faces gets no limits of its own.
+# Faces per class that a kind of faces needs for limits and weights of its own.
 FEWEST_FACES = 40
 _TINY = 1e-7
 
@@ -39,9 +39,9 @@ def fit_temperature(pool: Pool, fusion: FusionParams) -> float:
 
 
 def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
-    """Logistic weights, apart for faces with and without surroundings, if there are enough of both.
+    """Logistic weights, separately for faces with and without surroundings if both are many enough.
 
-    Where no seam can be seen, its trees know nothing and the network knows less.
+    Without a visible seam the seam trees are uninformative and the network is less informative.
     """
     lacks_surroundings = pool.evidence.surroundings < tight_below
     parts = [pool.where(chosen) for chosen in (~lacks_surroundings, lacks_surroundings)]
@@ -52,9 +52,9 @@ def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
 
 
 def fit_weights(pool: Pool) -> LogisticWeights:
-    """Logistic regression of the label on the heads' mean logits and the seam's, L2 strength 1.
+    """Logistic regression of the label on the heads' mean logits and the tree logit, L2 strength 1.
 
-    A part whose weight would be negative is left out: more evidence must never lower a score.
+    A negative weight is set to 0 by leaving its input out: more evidence must never lower a score.
     """
     columns = mean_logits(pool.evidence)
     if pool.evidence.trees is not None:
@@ -74,14 +74,14 @@ def fit_weights(pool: Pool) -> LogisticWeights:
 
 
 def fewest(pool: Pool) -> int:
-    """Faces of the rarer class."""
+    """Number of faces of the rarer class."""
     return min(int((pool.labels == label).sum()) for label in (REAL, FAKE))
 
 
 def log_loss(
     labels: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> float:
-    """Mean negative log likelihood of (n,) labels; scores are held 1e-7 away from 0 and 1."""
+    """Mean negative log likelihood of (n,) labels; scores are clipped to 1e-7 from 0 and 1."""
     held = np.clip(scores, _TINY, 1 - _TINY)
     losses = -np.where(labels == 1, np.log(held), np.log1p(-held))
     return float(np.average(losses, weights=weights))

@@ -1,4 +1,4 @@
-"""What the fitted numbers reach: metrics/val.json, and how verdicts stand on every softer copy."""
+"""metrics/val.json: results of the calibration on validation and on every degraded copy."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipeline.training.scoring.scorer import face_scores
 def validation_report(
     faces: ScoredCopies, calibration: Calibration, params: CalibrateParams
 ) -> dict[str, Any]:
-    """metrics/val.json: what the fitted numbers reach on the data they were fitted on."""
+    """metrics/val.json: results on the same data that the calibration was fitted on."""
     decision = calibration.decision
     scores = face_scores(faces.stored, decision)
     limits = decision.thresholds
@@ -49,10 +49,10 @@ def validation_report(
 
 
 def copies_report(pool: Pool, decision: DecisionSpec) -> dict[str, Any]:
-    """Each copy and all of them together: metrics, verdicts and what conformal sets keep.
+    """Metrics, verdicts and coverage of the conformal sets, per copy and for all together.
 
-    coverage_real, coverage_fake: share of the class that stays possible, to be compared with
-    `promised`; both_possible: share of the faces about which nothing can be ruled out.
+    coverage_real, coverage_fake: fraction of the class that stays possible, to be compared with
+    `promised`. both_possible: fraction of the faces for which no label can be ruled out.
     """
     scores = face_scores(pool.evidence, decision)
     names = list(dict.fromkeys(pool.copy.tolist()))
@@ -96,12 +96,12 @@ def _fusion_report(faces: ScoredCopies, spec: DecisionSpec) -> dict[str, float |
 
 
 def sweep_rows(faces: ScoredCopies, decision: DecisionSpec, steps: int) -> list[dict[str, float]]:
-    """plots/threshold_sweep.csv."""
+    """Rows of plots/threshold_sweep.csv."""
     return sweep(faces.labels, face_scores(faces.stored, decision), steps)
 
 
 def summary_lines(faces: ScoredCopies, calibration: Calibration) -> list[str]:
-    """What was fitted, for a terminal."""
+    """Lines for a terminal about the fitted values."""
     decision, limits = calibration.decision, calibration.decision.thresholds
     return [
         f"{len(faces.labels)} faces, {fusion_name(decision)} fusion",

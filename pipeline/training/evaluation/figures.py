@@ -23,7 +23,7 @@ REAL_COLOUR, FAKE_COLOUR, LINE_COLOUR = "#2b6cb0", "#c05621", "#2d3748"
 THUMBNAIL_PX = 160
 _DET_TICKS = (0.005, 0.02, 0.1, 0.3, 0.6)
 _DET_RANGE = (0.002, 0.8)
-# Text stays text, ids come from a fixed salt, no date: the same figure is the same file.
+# Text as text, ids from a fixed salt, no date: equal figures are equal files.
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "test report",
@@ -112,13 +112,13 @@ def ladder_figure(ladders: Ladders) -> str:
 
 
 def thumbnail(rgb: ImageU8) -> ImageU8:
-    """A crop (size, size, 3) as it is shown, (160, 160, 3)."""
+    """Resize a crop (size, size, 3) for the page: (160, 160, 3)."""
     resized = cv2.resize(rgb, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, dtype=np.uint8)
 
 
 def seam_overlay(rgb: ImageU8, seam_logits: NDArray[np.float32]) -> ImageU8:
-    """The crop in grey under its seam map (32, 32): red where the network sees a seam."""
+    """The crop in grey with its seam map (32, 32) over it; red where a seam is predicted."""
     small = thumbnail(rgb)
     grey = np.repeat(small.mean(axis=2, keepdims=True), 3, axis=2) * 0.7
     heat = cv2.resize(sigmoid(seam_logits), (THUMBNAIL_PX, THUMBNAIL_PX))[..., None]
@@ -132,7 +132,7 @@ def png_uri(rgb: ImageU8) -> str:
 
 
 def _figure(columns: int, width: float) -> tuple[Figure, list[Axes]]:
-    # Figure without pyplot keeps no global state and needs no display.
+    # Without pyplot a figure has no global state and needs no display.
     figure = Figure(figsize=(width, 2.9), layout="constrained")
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 

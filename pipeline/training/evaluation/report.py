@@ -1,4 +1,4 @@
-"""data/reports: the test report as one page that needs nothing else, and its worst mistakes."""
+"""data/reports: the test report as one self-contained page, and its worst mistakes."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The worst mistakes on the test split, as images: in the report's page and for `dvc plots`."""
+"""The worst mistakes on the test split, as images."""
 
 import shutil
 from collections import Counter
@@ -21,7 +21,7 @@ from pipeline.training.store.reader import image_of
 from pipeline.views.cut import cut_view, seam_view
 
 WORST = 6
-NONE = ("none: no real face was called fake or suspicious,", "no fake real")
+NONE = ("none: no real face was flagged fake or suspicious,", "no fake passed as real")
 LINE_PX = 18
 LETTERS = 46
 TEXT_SCALE = 0.4
@@ -29,7 +29,7 @@ TEXT_SCALE = 0.4
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """A face on the wrong side of the limits. crop, seam: (160, 160, 3) uint8."""
+    """A face with a wrong verdict. crop, seam: (160, 160, 3) uint8."""
 
     name: str
     truth: str
@@ -44,7 +44,7 @@ def worst_mistakes(
 ) -> list[Mistake]:
     """At most `count` reals with the highest and `count` fakes with the lowest scores.
 
-    Only where the verdict is wrong, and one face a video: its frames look alike.
+    Only faces with a wrong verdict, and one per video, because its frames look the same.
     """
     faces = evaluation.faces
     alarms = faces[(faces["label"] == REAL) & faces["verdict"].isin(["fake", "suspicious"])]
@@ -61,7 +61,7 @@ def worst_mistakes(
 def write_mistakes(folder: Path, mistakes: list[Mistake]) -> None:
     """Replace a folder by false_alarm_1.png and so on, missed_fake_1.png and so on, worst first.
 
-    Without a mistake one image says so: DVC keeps no empty folder.
+    Without mistakes one image says so, because DVC does not keep empty folders.
     """
     shutil.rmtree(folder, ignore_errors=True)
     numbers: Counter[str] = Counter()
@@ -96,15 +96,15 @@ def _mistake(evaluation: Evaluation, split: MeasuredSplit, face: int) -> Mistake
 
 
 def _titled(mistake: Mistake) -> ImageU8:
-    """Crop and seam map side by side, over what happened and the end of the face's name."""
+    """Crop and seam map side by side, above the verdict and the end of the face's name."""
     images = np.hstack([mistake.crop, mistake.seam])
-    happened = f"{mistake.truth}, called {mistake.verdict}, score {mistake.score:.3f}"
+    happened = f"{mistake.truth}, verdict {mistake.verdict}, score {mistake.score:.3f}"
     text = _caption(happened, mistake.name[-LETTERS:], width_px=images.shape[1])
     return np.vstack([images, text])
 
 
 def _caption(*lines: str, width_px: int) -> ImageU8:
-    """Dark text on white, (LINE_PX for each line, width_px, 3); OpenCV draws ASCII alone."""
+    """Dark text on white, (LINE_PX per line, width_px, 3); OpenCV draws ASCII only."""
     white = np.full((LINE_PX * len(lines) + 4, width_px, 3), 255, np.uint8)
     for number, line in enumerate(lines, start=1):
         cv2.putText(

@@ -1,4 +1,4 @@
-"""Whether the quantised detector may replace the exact one: measured on validation, not assumed."""
+"""The int8 gate: a comparison of the quantised with the exact detector on validation."""
 
 from functools import partial
 
@@ -42,7 +42,7 @@ def gate_int8(
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> Int8Check:
     """before, after: one row per face with label, score and verdict, in the same order."""
     if before["label"].nunique() < 2:
-        return Int8Check(written=False, reason="validation lacks a class: AUC is not defined")
+        return Int8Check(written=False, reason="validation lacks a class, so AUC is undefined")
     change = area_under_roc(after["label"], after["score"]) - area_under_roc(
         before["label"], before["score"]
     )

@@ -12,7 +12,7 @@ from pipeline.core.files import replacing
 from pipeline.training.scoring.metrics import reliability
 
 LABEL_NAMES = {0: "real", 1: "fake"}
-# A curve of more points draws no other line and makes the diff of a run unreadable.
+# More points do not change the drawn curve and make the diff of a run unreadable.
 MAX_POINTS = 200
 
 
@@ -56,13 +56,13 @@ def precision_recall_points(faces: pd.DataFrame) -> pd.DataFrame:
 
 
 def reliability_points(faces: pd.DataFrame) -> pd.DataFrame:
-    """Columns score, fake_frac, count: one row a bin that holds faces."""
+    """Columns score, fake_frac, count: one row per non-empty bin."""
     rows = reliability(faces["label"], faces["score"])
     return pd.DataFrame(rows, columns=["score", "fake_frac", "count"])
 
 
 def confusion_rows(faces: pd.DataFrame) -> pd.DataFrame:
-    """Columns actual (real, fake) and predicted (the verdict), one row a face, sorted."""
+    """Columns actual (real, fake) and predicted (the verdict), one row per face, sorted."""
     rows = pd.DataFrame({"actual": faces["label"].map(LABEL_NAMES), "predicted": faces["verdict"]})
     return rows.sort_values(["actual", "predicted"], ignore_index=True)
 

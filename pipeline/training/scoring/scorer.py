@@ -1,4 +1,4 @@
-"""The faces of a split as evidence, and the product's own decision about each."""
+"""Evidence about the faces of a split, and the product's decision about each."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -21,7 +21,7 @@ from pipeline.views.paste import require_keypoints
 
 
 def torch_network(model: nn.Module) -> Network:
-    """A detector in eval mode, on the device that it is on."""
+    """Wrap a detector in eval mode; it runs on its own device."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def logits(inputs: FloatArray) -> dict[str, FloatArray]:
@@ -66,9 +66,9 @@ def _stored_views(
 
 
 def rows_of_faces(store: FaceStore, scales: Sequence[float]) -> NDArray[np.int64]:
-    """(faces, scales): rows of the table.
+    """Row numbers of the crops, (faces, scales).
 
-    Raises ManifestError when a face lacks a crop.
+    Raises ManifestError if a face lacks a crop.
     """
     columns = []
     for scale in scales:
@@ -79,7 +79,7 @@ def rows_of_faces(store: FaceStore, scales: Sequence[float]) -> NDArray[np.int64
             name = store.faces.at[int(np.argmin(found)), "face_id"]
             raise ManifestError(
                 f"face {name!r}: no crop of scale {scale:g} (preprocess.scales); "
-                f"{int((found < 0).sum())} faces are like this: run crop_faces again"
+                f"{int((found < 0).sum())} faces lack it; run crop_faces again"
             )
         columns.append(found)
     return np.stack(columns, axis=1) if columns else np.empty((len(store.faces), 0), np.int64)

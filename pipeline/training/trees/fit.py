@@ -78,7 +78,7 @@ def features_of(images: Iterable[FaceImage]) -> FloatArray:
 
 
 def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) -> dict[str, Any]:
-    """metrics/seam.json: what the trees alone reach on the validation split as it is stored."""
+    """metrics/seam.json: results of the trees alone on the stored validation split."""
     logits = trees.logits(features_of(image_of(store, face) for face in range(len(store.faces))))
     labels = store.faces["label"].to_numpy()
     share = surroundings_fracs(store)
@@ -112,9 +112,9 @@ def _fit_one(
 
 
 def from_sklearn(classifier: Any) -> TreeEnsemble:
-    """A fitted two-class HistGradientBoostingClassifier as arrays.
+    """Arrays of a fitted two-class HistGradientBoostingClassifier.
 
-    scikit-learn gives no public way to its trees; tests compare the answers of both.
+    scikit-learn has no public access to its trees; a test compares the outputs of both.
     """
     tables = [stage[0].nodes for stage in classifier._predictors]
     sizes = [len(table) for table in tables]
