@@ -10,6 +10,8 @@ from pipeline.runtime.errors import BundleError
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
 from pipeline.training.export.writer import CARD_FILE, file_spec
 
+# Written by hand, in the released folder alone.
+LICENSE_FILE = "LICENSE.md"
 # All files together: what a clone should have to carry.
 MAX_BYTES = 40_000_000
 # What the test split must show before anybody is given the detector.
@@ -41,6 +43,8 @@ def release(exported: Path, target: Path, notes: Path | None, threads: int) -> R
         spec = _with_notes(temporary, spec, notes)
     for precision in spec.models:
         spec = load_bundle(temporary, threads, precision).spec
+    if (target / LICENSE_FILE).is_file():
+        shutil.copyfile(target / LICENSE_FILE, temporary / LICENSE_FILE)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     return Released(spec, before)
