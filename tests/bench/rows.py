@@ -119,7 +119,7 @@ def row_values(row: Row) -> dict[str, Any]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table as the README has it."""
+    """The table as tests/bench/README.md has it."""
     lines = [HEADINGS, ["---"] * len(HEADINGS), *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
