@@ -1,8 +1,8 @@
-"""Measure the pipeline and the detector: `python -m tests.bench`, writes metrics/bench.json.
+"""Benchmark of the pipeline and the detector: `python -m tests.bench`, writes metrics/bench.json.
 
-Run by hand (`make bench`, about ten minutes) on a quiet machine after `make repro`; no stage of
-dvc.yaml. A whole run also updates the table in tests/bench/README.md; `--rows NAME ...` measures
-some groups alone and only prints.
+Run it by hand (`make bench`, about ten minutes) on an idle machine after `make repro`; it is not a
+stage of dvc.yaml. A full run also updates the table in tests/bench/README.md. `--rows NAME ...`
+measures only some groups and prints their table.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tests.bench.rows import Row, markdown, row_from, row_values, skipped
 
 REPORT = Path("metrics/bench.json")
 README = Path("tests/bench/README.md")
-# Each is a module with `rows(options)`, and is imported when its turn comes.
+# Each is a module with a function `rows(options)`, imported just before it runs.
 GROUPS = (
     "training_input",
     "swaps",
@@ -38,10 +38,17 @@ GROUPS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rows", nargs="+", choices=GROUPS, default=GROUPS, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=Options.rounds)
-    parser.add_argument("--insightface-pack", type=Path, help="folder of ONNX models, buffalo_l")
-    parser.add_argument("--clip", type=Path, help="a video of your own for the scan of scenes")
+    groups_help = f"groups to measure: {', '.join(GROUPS)}; default all"
+    parser.add_argument(
+        "--rows", nargs="+", choices=GROUPS, default=GROUPS, metavar="NAME", help=groups_help
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=Options.rounds, help="measured rounds; default %(default)s"
+    )
+    parser.add_argument(
+        "--insightface-pack", type=Path, help="folder with the ONNX models of buffalo_l"
+    )
+    parser.add_argument("--clip", type=Path, help="additional video for the scene detection")
     args = parser.parse_args()
     rows = measure(args.rows, Options(args.rounds, args.insightface_pack, args.clip))
     if tuple(args.rows) == GROUPS:
@@ -52,7 +59,7 @@ def main() -> None:
 
 
 def measure(groups: list[str], options: Options) -> list[Row]:
-    """All rows of the groups, one group after the other; what fails becomes a row that says why."""
+    """Rows of the groups, measured in order; a group that fails becomes a row with the reason."""
     rows = []
     for name in groups:
         print(f"bench: {name}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The benchmark: what is counted, judged and printed, not how fast anything is."""
+"""The benchmark's counting, goals and output; not its durations."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_goals(row: Row, goal: str, reached: bool | None) -> None:
 
 def test_report_and_table(tmp_path: Path) -> None:
     rows = [
-        faster("our work", "another", OURS, THEIRS, 8, "items/s", Goal(2)),
+        faster("our work", "reference", OURS, THEIRS, 8, "items/s", Goal(2)),
         number("a number", 3, "%"),
         skipped("left out", "there is no model"),
     ]
@@ -71,7 +71,7 @@ def test_report_and_table(tmp_path: Path) -> None:
     assert heading == "| " + " | ".join(HEADINGS) + " |"
     assert set(rule) <= set("| -")
     assert lines[0] == (
-        "| our work | 4 items/s | another: 2 items/s | 2 (1-4) | at least 2 | yes |"
+        "| our work | 4 items/s | reference: 2 items/s | 2 (1-4) | at least 2 | yes |"
     )
     assert lines[1] == "| a number | 3 % |  |  |  |  |"
     assert lines[2] == "| left out | not measured | there is no model |  |  |  |"

@@ -1,4 +1,4 @@
-"""The tables of mistakes in README files: each mistake is made, and prints its line."""
+"""The tables of mistakes in README files: each mistake prints the documented line."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ WITHOUT_A_TEST = "`dvc.lock` has changed after `dvc repro` on another machine"
 
 
 def symptoms() -> list[str]:
-    """The first column of the tables of mistakes, as written."""
+    """First column of the tables of mistakes, as written."""
     tables = [section(path, "When something goes wrong") for path in READMES]
     cells = re.findall(r"^\| (`.*?) \| ", "\n".join(tables), re.MULTILINE)
     return [cell for cell in cells if cell != WITHOUT_A_TEST]
@@ -58,14 +58,14 @@ UVICORN = (sys.executable, "-m", "uvicorn", "serve.main:app", "--port")
 
 
 @mistake("ERROR: INSWAPPER_RATE_PER_MINUTE")
-def nonsense_setting(folder: Path) -> str:
+def invalid_setting(folder: Path) -> str:
     shown = printed(folder, *UVICORN, "0", INSWAPPER_RATE_PER_MINUTE="abc")
     return re.sub(" +", " ", shown)
 
 
 @mistake("... not ready:")
 def no_bundle(folder: Path) -> str:
-    """The port is taken, so that the service ends by itself after it has said so."""
+    """The port is in use, so that the service exits after printing the message."""
     return occupied_port(folder, INSWAPPER_MODEL_PATH="data/nowhere")
 
 

@@ -1,4 +1,4 @@
-"""The commands that README files give for serving, run as they are against a real service."""
+"""The commands of README files for serving, run as written against a running service."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 TOKEN = "a-token-of-the-test"
 SERVE = "serve/README.md"
 README_ADDRESS = "http://localhost:8000"
-# For every curl of the README: a problem fails, and nothing but the answer is printed.
+# For every curl of the README: fail on errors and print only the response.
 CURLRC = "fail-with-body\nsilent\nshow-error\n"
 
 
@@ -38,7 +38,7 @@ def address(bundle: Path) -> Iterator[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a reader would be: the files that the README names, and a quiet curl."""
+    """Working folder with the files that the README names and a quiet curl."""
     for person, name in enumerate(("face.jpg", "other.png"), start=1):
         image = draw_face(person, height=260, width=320, face_px=110).rgb
         cv2.imwrite(str(tmp_path / name), image[:, :, ::-1])
@@ -67,7 +67,7 @@ def run(program: list[str], text: str, address: str, folder: Path) -> str:
 
 
 def outputs(block: str, address: str, folder: Path) -> list[str]:
-    """What each command of a block prints."""
+    """Output of each command of a block."""
     commands = [line for line in block.replace("\\\n", " ").splitlines() if line]
     assert commands
     marked = "\n".join(f"{command}\nprintf '\\036'" for command in commands)
@@ -105,7 +105,7 @@ def test_a_file_from_the_command_line(command: str, bundle: Path, folder: Path) 
     assert [name in printed for name in ("face.jpg", "clip.mp4")] == [True, True]
 
 
-def test_a_video_as_a_job(address: str, folder: Path) -> None:
+def test_a_video_job(address: str, folder: Path) -> None:
     nothing, state, events, deleted = outputs(blocks(SERVE, "Calls")[1], address, folder)
     assert (nothing, deleted) == ("", "")
     job = json.loads((folder / "answer.json").read_text())

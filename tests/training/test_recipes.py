@@ -57,11 +57,11 @@ def test_overrides_are_those_of_the_recipe(name: str, tmp_path: Path) -> None:
         ("trian:\n  lr: 0.1\n", "trian: Extra inputs are not permitted (got {'lr': 0.1})"),
         ("train:\n  lr: abc\n", "train.lr: Input should be a valid number (got 'abc')"),
         ("train: 3\n", "train: expected keys and values, got 3"),
-        ("train:\n  lr: 1\n  lr: 2\n", "line 3: key 'lr' is given twice"),
+        ("train:\n  lr: 1\n  lr: 2\n", "line 3: duplicate key 'lr'"),
         ("train:\n  warmup_epochs: 9\n", "train: warmup_epochs 9.0 is above epochs 6"),
         (
             "model:\n  views:\n  - 3x\n",
-            "model.views: '3x' is none of 1.1x, 1.5x, 2x, aligned",
+            "model.views: '3x' is not one of 1.1x, 1.5x, 2x, aligned",
         ),
         ("", "expected a mapping of sections, got NoneType"),
     ],

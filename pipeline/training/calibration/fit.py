@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.core.labels import REAL
 from pipeline.decision.decide import Conformal, DecisionSpec, ScoreLimits
-from pipeline.decision.fusion import DETAIL, Fusion, LearnedFusion, fuse_face
+from pipeline.decision.fusion import Fusion, LearnedFusion, fuse_face
 from pipeline.decision.thresholds import Thresholds, choose_thresholds, lowest_with_fpr
 from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import validation_lines
@@ -58,8 +58,8 @@ def fit_decision(
 
     Where one of the two kinds has too few faces, the limits are those of all faces.
     """
-    lacks_surroundings = pool.surroundings < params.min_surroundings_frac
-    scores = fuse_face(pool.logits, temperature, fusion)
+    lacks_surroundings = pool.evidence.surroundings < params.min_surroundings_frac
+    scores = fuse_face(pool.evidence, temperature, fusion)
     everyone = _limits(pool, scores, params)
     open_limits = _limits_of(pool, scores, ~lacks_surroundings, everyone, params)
     tight = _limits_of(pool, scores, lacks_surroundings, everyone, params)
@@ -122,9 +122,9 @@ def weighted_quantile(
 
 def _min_detail(pool: Pool, frac: float) -> float | None:
     """The detail that all but `frac` of the real faces and their copies have around them."""
-    if DETAIL not in pool.logits:
+    detail = pool.evidence.detail
+    if detail is None:
         return None
-    detail = pool.logits[DETAIL].astype(np.float64)
     known = np.isfinite(detail) & (pool.labels == REAL)
     if not known.any():
         return None

@@ -6,7 +6,13 @@ from scipy.optimize import brute, fmin
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.core.labels import FAKE, REAL
-from pipeline.decision.fusion import FUSED_HEADS, SEAM, LearnedFusion, LogisticWeights, fuse_face
+from pipeline.decision.fusion import (
+    FUSED_HEADS,
+    LearnedFusion,
+    LogisticWeights,
+    fuse_face,
+    mean_logits,
+)
 from pipeline.runtime.sections import FusionParams
 from pipeline.training.scoring.copies import Pool
 
@@ -25,7 +31,7 @@ def fit_temperature(pool: Pool, fusion: FusionParams) -> float:
     """
 
     def loss(log_temperature: NDArray[np.float64]) -> float:
-        scores = fuse_face(pool.logits, float(np.exp(log_temperature.item())), fusion)
+        scores = fuse_face(pool.evidence, float(np.exp(log_temperature.item())), fusion)
         return log_loss(pool.labels, scores, pool.weights)
 
     lowest = brute(loss, [tuple(np.log(TEMPERATURE_RANGE))], Ns=GRID, finish=fmin, disp=False)
@@ -37,7 +43,7 @@ def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
 
     Where no seam can be seen, its trees know nothing and the network knows less.
     """
-    lacks_surroundings = pool.surroundings < tight_below
+    lacks_surroundings = pool.evidence.surroundings < tight_below
     parts = [pool.where(chosen) for chosen in (~lacks_surroundings, lacks_surroundings)]
     if min(fewest(part) for part in parts) < FEWEST_FACES:
         return LearnedFusion(**fit_weights(pool).model_dump())
@@ -50,9 +56,9 @@ def fit_weights(pool: Pool) -> LogisticWeights:
 
     A part whose weight would be negative is left out: more evidence must never lower a score.
     """
-    columns = {head: pool.logits[head].astype(np.float64).mean(axis=1) for head in FUSED_HEADS}
-    if SEAM in pool.logits:
-        columns[SEAM] = pool.logits[SEAM].astype(np.float64)
+    columns = mean_logits(pool.evidence)
+    if pool.evidence.trees is not None:
+        columns["seam"] = pool.evidence.trees
     weights = pool.weights / pool.weights.mean()
     kept = list(columns)
     while True:
@@ -63,7 +69,7 @@ def fit_weights(pool: Pool) -> LogisticWeights:
         if found[worst] >= 0 or len(kept) == 1:
             break
         kept.remove(worst)
-    known = {name: max(0.0, found.get(name, 0.0)) for name in (*FUSED_HEADS, SEAM)}
+    known = {name: max(0.0, found.get(name, 0.0)) for name in (*FUSED_HEADS, "seam")}
     return LogisticWeights(bias=float(fitted.intercept_[0]), **known)
 
 

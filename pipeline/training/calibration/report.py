@@ -21,7 +21,7 @@ def validation_report(
 ) -> dict[str, Any]:
     """metrics/val.json: what the fitted numbers reach on the data they were fitted on."""
     decision = calibration.decision
-    scores = face_scores(faces.logits, decision)
+    scores = face_scores(faces.stored, decision)
     limits = decision.thresholds
     reals = faces.labels == REAL
     return {
@@ -54,7 +54,7 @@ def copies_report(pool: Pool, decision: DecisionSpec) -> dict[str, Any]:
     coverage_real, coverage_fake: share of the class that stays possible, to be compared with
     `promised`; both_possible: share of the faces about which nothing can be ruled out.
     """
-    scores = face_scores(pool.logits, decision)
+    scores = face_scores(pool.evidence, decision)
     names = list(dict.fromkeys(pool.copy.tolist()))
     chosen = {name: pool.copy == name for name in names} | {"all": np.ones(len(scores), bool)}
     report: dict[str, Any] = {"promised": decision.open.conformal.confidence}
@@ -68,7 +68,7 @@ def _copy_report(
 ) -> dict[str, float | None]:
     found = binary_metrics(pool.labels, scores, decision.thresholds.fake_from)
     report = {name: found[name] for name in ("n_real", "n_fake", "auc", "brier", "ece")}
-    limits = [decision.limits(float(share)) for share in pool.surroundings]
+    limits = [decision.limits(float(share)) for share in pool.evidence.surroundings]
     called = np.array(
         [score >= x.thresholds.fake_from for score, x in zip(scores, limits, strict=True)]
     )
@@ -89,7 +89,7 @@ def _copy_report(
 
 
 def _fusion_report(faces: ScoredCopies, spec: DecisionSpec) -> dict[str, float | None]:
-    scores = face_scores(faces.logits, spec)
+    scores = face_scores(faces.stored, spec)
     found = binary_metrics(faces.labels, scores, spec.thresholds.fake_from)
     kept = {name: found[name] for name in ("auc", "brier", "ece", "fpr", "recall")}
     return kept | {"log_loss": log_loss(faces.labels, scores, np.ones(len(scores)))}
@@ -97,7 +97,7 @@ def _fusion_report(faces: ScoredCopies, spec: DecisionSpec) -> dict[str, float |
 
 def sweep_rows(faces: ScoredCopies, decision: DecisionSpec, steps: int) -> list[dict[str, float]]:
     """plots/threshold_sweep.csv."""
-    return sweep(faces.labels, face_scores(faces.logits, decision), steps)
+    return sweep(faces.labels, face_scores(faces.stored, decision), steps)
 
 
 def summary_lines(faces: ScoredCopies, calibration: Calibration) -> list[str]:

@@ -15,6 +15,8 @@ from scipy.stats import norm
 
 from pipeline.core.arrays import ImageU8
 from pipeline.decision.fusion import sigmoid
+from pipeline.media.images import encode_png
+from pipeline.training.evaluation.schema import Ladders
 from pipeline.training.scoring.plots import precision_recall_points, reliability_points, roc_points
 
 REAL_COLOUR, FAKE_COLOUR, LINE_COLOUR = "#2b6cb0", "#c05621", "#2d3748"
@@ -88,9 +90,9 @@ def _draw_det(axes: Axes, roc: pd.DataFrame) -> None:
     _label(axes, "false positive rate", "missed fakes")
 
 
-def ladder_figure(ladders: dict[str, Any]) -> str:
-    """AUC, recall, FPR and share of undecided along every ladder, mild on the left."""
-    named = {name: levels for name, levels in ladders.items() if isinstance(levels, dict)}
+def ladder_figure(ladders: Ladders) -> str:
+    """AUC, recall, FPR and fraction of undecided along every ladder, mild on the left."""
+    named = ladders.by_name
     with mpl.rc_context(_STYLE):
         figure, all_axes = _figure(len(named), width=11.5)
         for axes, (name, levels) in zip(all_axes, named.items(), strict=True):
@@ -100,7 +102,8 @@ def ladder_figure(ladders: dict[str, Any]) -> str:
                 ("fpr", REAL_COLOUR),
                 ("undecided", "#a0aec0"),
             ):
-                values = [np.nan if v[key] is None else v[key] for v in levels.values()]
+                found = (getattr(level, key) for level in levels.values())
+                values = [np.nan if value is None else value for value in found]
                 axes.plot(list(levels), values, marker="o", ms=3, color=colour, label=key)
             axes.set(ylim=(-0.02, 1.02))
             _label(axes, _LADDER_TITLES[name], "")
@@ -125,8 +128,7 @@ def seam_overlay(rgb: ImageU8, seam_logits: NDArray[np.float32]) -> ImageU8:
 
 def png_uri(rgb: ImageU8) -> str:
     """(H, W, 3) uint8 RGB as a data URI."""
-    _, encoded = cv2.imencode(".png", rgb[..., ::-1])
-    return _data_uri("image/png", encoded.tobytes())
+    return _data_uri("image/png", encode_png(rgb))
 
 
 def _figure(columns: int, width: float) -> tuple[Figure, list[Axes]]:

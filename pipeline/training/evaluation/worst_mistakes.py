@@ -14,8 +14,9 @@ from pipeline.core.labels import FAKE, REAL
 from pipeline.media.images import write_png
 from pipeline.training.evaluation.evaluate import Evaluation
 from pipeline.training.evaluation.figures import THUMBNAIL_PX, seam_overlay, thumbnail
-from pipeline.training.evaluation.probes import Judge
+from pipeline.training.evaluation.probes import MeasuredSplit
 from pipeline.training.evaluation.slices import VIDEO_KEY
+from pipeline.training.scoring.scorer import stored_evidence
 from pipeline.training.store.reader import image_of
 from pipeline.views.cut import cut_view, seam_view
 
@@ -38,7 +39,9 @@ class Mistake:
     seam: ImageU8
 
 
-def worst_mistakes(evaluation: Evaluation, judge: Judge, count: int = WORST) -> list[Mistake]:
+def worst_mistakes(
+    evaluation: Evaluation, split: MeasuredSplit, count: int = WORST
+) -> list[Mistake]:
     """At most `count` reals with the highest and `count` fakes with the lowest scores.
 
     Only where the verdict is wrong, and one face a video: its frames look alike.
@@ -52,7 +55,7 @@ def worst_mistakes(evaluation: Evaluation, judge: Judge, count: int = WORST) -> 
             _one_a_video(misses.sort_values(["score", "face_id"]), count),
         ]
     )
-    return [_mistake(evaluation, judge, int(face)) for face in worst.index]
+    return [_mistake(evaluation, split, int(face)) for face in worst.index]
 
 
 def write_mistakes(folder: Path, mistakes: list[Mistake]) -> None:
@@ -74,19 +77,21 @@ def _one_a_video(faces: pd.DataFrame, count: int) -> pd.DataFrame:
     return faces.drop_duplicates(VIDEO_KEY).head(count)
 
 
-def _mistake(evaluation: Evaluation, judge: Judge, face: int) -> Mistake:
-    preprocess = judge.scorer.preprocess
+def _mistake(evaluation: Evaluation, split: MeasuredSplit, face: int) -> Mistake:
+    preprocess = split.scorer.preprocess
     view = seam_view(preprocess)
     row = evaluation.faces.iloc[face].to_dict()
-    image = image_of(judge.store, face)
+    image = image_of(split.store, face)
     rgb = cut_view(preprocess, view, image.rgb, image.box_xyxy, image.keypoints)
+    seam_maps = stored_evidence(split.scorer, split.store, [face], visuals=True).seam_map
+    assert seam_maps is not None
     return Mistake(
         name=str(row["face_id"]),
         truth=str(row["fake_type"]),
         verdict=str(row["verdict"]),
         score=float(row["score"]),
         crop=thumbnail(rgb),
-        seam=seam_overlay(rgb, evaluation.logits["seam_map"][face, view]),
+        seam=seam_overlay(rgb, seam_maps[0, view]),
     )
 
 
