@@ -94,6 +94,11 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
     Raises ParamsError with one line per fault: `params.yaml: train.lr: Input should be a valid
     number (got 'abc')`.
     """
+    return validated(read_sections(path), path)
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, values unchecked. Raises ParamsError naming the file."""
     try:
         with path.open(encoding="utf-8") as stream:
             loader = _Loader(stream)
@@ -110,8 +115,13 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: expected a mapping of sections, got {type(raw).__name__}")
+    return raw
+
+
+def validated(sections: dict[str, Any], path: Path) -> Params:
+    """Parameters from sections. path: named in errors. Raises ParamsError as `load_params` does."""
     try:
-        params = Params.model_validate(raw)
+        params = Params.model_validate(sections)
     except ValidationError as error:
         raise ParamsError("\n".join(validation_lines(path, error))) from None
     if faults := _contradictions(params):

@@ -1,8 +1,8 @@
 """Benchmark of the pipeline and the detector: `python -m tests.bench`, writes metrics/bench.json.
 
 Run it by hand (`make bench`, about ten minutes) on an idle machine after `make repro`; it is not a
-stage of dvc.yaml. A full run also writes its table into the README. `--rows NAME ...` measures only
-some groups and prints their table.
+stage of dvc.yaml. A full run also updates the table in tests/bench/README.md. `--rows NAME ...`
+measures only some groups and prints their table.
 """
 
 import argparse
@@ -16,13 +16,13 @@ import serve.untracked  # noqa: F401
 from pipeline.core.files import write_json
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.errors import PipelineError
+from pipeline.training.review.readme_tables import with_parts
 from tests.bench.machine import machine
 from tests.bench.options import Options
 from tests.bench.rows import Row, markdown, row_from, row_values, skipped
 
 REPORT = Path("metrics/bench.json")
-README = Path("README.md")
-TABLE_STARTS, TABLE_ENDS = "<!-- table of make bench -->", "<!-- end of table -->"
+README = Path("tests/bench/README.md")
 # Each is a module with a function `rows(options)`, imported just before it runs.
 GROUPS = (
     "training_input",
@@ -53,7 +53,8 @@ def main() -> None:
     rows = measure(args.rows, Options(args.rounds, args.insightface_pack, args.clip))
     if tuple(args.rows) == GROUPS:
         write_report(REPORT, rows, args.rounds)
-        README.write_text(with_table(README.read_text(encoding="utf-8"), rows), encoding="utf-8")
+        text = README.read_text(encoding="utf-8")
+        README.write_text(with_parts(text, {"bench": markdown(rows)}), encoding="utf-8")
     print(markdown(rows))
 
 
@@ -73,13 +74,6 @@ def measure(groups: list[str], options: Options) -> list[Row]:
 def write_report(path: Path, rows: list[Row], rounds: int) -> None:
     values = [row_values(row) for row in rows]
     write_json(path, {"machine": machine(), "rounds": rounds, "rows": values})
-
-
-def with_table(readme: str, rows: list[Row]) -> str:
-    """The README text with this table between its two markers."""
-    before, _, rest = readme.partition(TABLE_STARTS)
-    _, _, after = rest.partition(TABLE_ENDS)
-    return f"{before}{TABLE_STARTS}\n{markdown(rows)}\n{TABLE_ENDS}{after}"
 
 
 def read_rows(path: Path) -> list[Row]:

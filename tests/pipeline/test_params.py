@@ -92,7 +92,8 @@ def test_duplicate_keys(tmp_path: Path) -> None:
     path = write_params(tmp_path / "p.yaml")
     text = path.read_text()
     path.write_text(text.replace("  clip_norm: 1.0", "  clip_norm: 1.0\n  clip_norm: 2.0"))
-    line = path.read_text().splitlines().index("  clip_norm: 2.0") + 1
+    lines = path.read_text().splitlines()
+    line = next(n for n, text in enumerate(lines, 1) if text.startswith("  clip_norm: 2.0"))
     assert fault_lines(path) == [f"line {line}: duplicate key 'clip_norm'"]
 
 

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from pipeline.runtime.params import load_params
-from tests.support.clones import clone_working_tree, environment, readme_commands, run, shell
+from tests.support.clones import clone_working_tree, environment, run, shell
+from tests.support.readmes import commands
 
 STAGES = [
     "build_sample",
@@ -46,6 +47,8 @@ SMALL = {
     "int8": "false",
     "size_px": 64,
 }
+
+EXPERIMENTS = "Experiments and review"
 
 pytestmark = [
     pytest.mark.slow,
@@ -125,7 +128,7 @@ def wait_for_queue(repo: Path, name: str) -> None:
 
 def test_the_readmes_experiments(repo: Path) -> None:
     """Run one by one as written, waiting for the queue."""
-    one, queued, start, show, apply, branch = readme_commands("Experiments")
+    one, queued, start, show, apply, branch = commands("README.md", EXPERIMENTS)
     shell(repo, one)
     assert load_params(repo / "params.yaml").train.lr == 0.0003
     run(repo, "git", "checkout", "-q", ".")
@@ -146,7 +149,7 @@ def test_the_readmes_experiments(repo: Path) -> None:
 def test_the_readmes_review(repo: Path) -> None:
     """Compared with the branch main after an experiment was applied."""
     run(repo, "git", "checkout", "-q", "-B", "main")
-    params, metrics, diff, show, report = readme_commands("Reviewing a change")
+    params, metrics, diff, show, report = commands("README.md", EXPERIMENTS, block=1)
     assert "train.lr" in shell(repo, params)
     assert "metrics/test.json" in shell(repo, f"{metrics} --all")
     for command in (diff, show):
@@ -158,7 +161,7 @@ def test_the_readmes_review(repo: Path) -> None:
 
 
 def test_the_readmes_commands_for_own_data(repo: Path) -> None:
-    split, audit, inspect = readme_commands("Your own data", block=1)
+    split, audit, inspect = commands("data/README.md", "Check the data before training")
     shell(repo, split)
     assert "no overlaps between splits" in shell(repo, audit)
     shell(repo, inspect)
@@ -166,7 +169,8 @@ def test_the_readmes_commands_for_own_data(repo: Path) -> None:
     assert run(repo, "git", "status", "--porcelain") == ""
     assert "up to date" in run(repo, "dvc", "status")
     shutil.copytree(repo / "data/sample", repo / "data", dirs_exist_ok=True)
-    (own,) = readme_commands("Your own data")
+    (own,) = commands("README.md", "Your own data")
+    assert commands("data/README.md", "Your own data") == [own]
     # Only up to the stage that reads the root; the others already ran on the same data.
     assert "Running stage 'list_inputs'" in shell(repo, f"{own} list_inputs")
     assert load_params(repo / "params.yaml").data.root == "data"
@@ -185,11 +189,7 @@ def test_plots_open_as_titled_page(repo: Path) -> None:
     assert page.count('"$schema"') == len(declared) <= 9
     for plot in declared:
         assert all(plot[text] in page for text in ("title", "x_label", "y_label"))
-    mistakes = sorted(path.name for path in (repo / "data/reports/mistakes").iterdir())
-    assert all(f"data/reports/mistakes/{name}" in page for name in mistakes)
-    images = {path.name for path in (repo / "dvc_plots/static").glob("workspace_*.png")}
-    assert images == {f"workspace_data_reports_mistakes_{name}" for name in mistakes}
-    assert images
+    assert list((repo / "data/reports/mistakes").iterdir())
     shutil.rmtree(repo / "dvc_plots")
 
 

@@ -1,7 +1,6 @@
 """Temporary clones of the repository, and the README's commands run in them."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -48,20 +47,6 @@ def run(repo: Path, *command: str, ok: bool = True, timeout_s: int = 600, **vari
 def dvc_cache_dir() -> str:
     """Folder of this checkout's DVC cache."""
     return run(ROOT, "dvc", "cache", "dir").strip()
-
-
-def readme_commands(title: str, block: int = 0) -> list[str]:
-    """Commands of one `sh` block in a section of the README, without their comments.
-
-    `make` uses the environment that runs the tests, and does not create one.
-    """
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, _, section = text.partition(f"\n## {title}\n")
-    found = re.findall(
-        r"^```sh\n(.*?)^```", section.partition("\n## ")[0], re.DOTALL | re.MULTILINE
-    )
-    lines = [re.sub(r"\s+#.*", "", line) for line in found[block].splitlines()]
-    return [re.sub(r"^make ", "make -o .venv/.ready ", line) for line in lines if line]
 
 
 def shell(repo: Path, command: str) -> str:

@@ -82,11 +82,18 @@ def test_the_report_needs_no_package_but_dvc() -> None:
     assert names - sys.stdlib_module_names == {"pipeline"}
 
 
-def test_the_workflow_matches_the_schema() -> None:
-    """The schema of GitHub's workflow files is part of check-jsonschema."""
-    checker = [sys.executable, "-m", "check_jsonschema"]
-    command = [*checker, "--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ("github-workflows", ".github/workflows/report.yml"),
+        ("github-workflows", ".github/workflows/ci.yml"),
+        ("citation-file-format", "CITATION.cff"),
+    ],
+)
+def test_files_follow_their_schema(schema: str, name: str) -> None:
+    """Those that check-jsonschema carries."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    done = subprocess.run([*command, str(ROOT / name)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.bundle.load import SPEC_FILE, load_bundle, read_spec
 from pipeline.runtime.errors import BundleError
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
-from pipeline.training.export.release import MAX_BYTES, release, summary_lines
+from pipeline.training.export.release import LICENSE_FILE, MAX_BYTES, release, summary_lines
 from tests.support.bundles import file_entry, write_bundle
 from tests.support.imports import ROOT
 
@@ -41,9 +41,11 @@ def test_a_good_bundle_is_promoted_with_its_notes(tmp_path: Path) -> None:
 def test_the_next_release_is_compared_with_the_one_before(tmp_path: Path) -> None:
     target = tmp_path / "release"
     release(exported(tmp_path / "first"), target, None, threads=1)
+    (target / LICENSE_FILE).write_text("Research only.")
     better = exported(tmp_path / "second", metrics={"auc": 0.98, "fpr": 0.0})
     released = release(better, target, None, threads=1)
     assert any("0.980" in line and "before 0.970" in line for line in summary_lines(released))
+    assert (target / LICENSE_FILE).read_text() == "Research only."
 
 
 def test_a_release_of_an_earlier_schema_can_be_replaced(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_the_bundle_in_git_is_complete() -> None:
         load_bundle(RELEASED, 1, precision)  # sha256 of every file, graph, golden outputs
     assert sum(entry.size_bytes for entry in spec.files.values()) <= MAX_BYTES
     assert spec.provenance.trained_on != SAMPLE_ROOT
-    listed = {*spec.files, SPEC_FILE}
+    listed = {*spec.files, SPEC_FILE, LICENSE_FILE}
     assert {path.name for path in RELEASED.iterdir()} == listed
 
 
