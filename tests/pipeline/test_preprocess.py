@@ -149,5 +149,5 @@ def test_values_survive_json() -> None:
 def test_a_network_stores_only_the_views_it_scores(
     views: list[str], scales: tuple[float, ...], aligned: bool
 ) -> None:
-    judged = Preprocess(size_px=96).for_views(views)
-    assert (judged.scales, judged.aligned, judged.size_px) == (scales, aligned, 96)
+    narrowed = Preprocess(size_px=96).for_views(views)
+    assert (narrowed.scales, narrowed.aligned, narrowed.size_px) == (scales, aligned, 96)

@@ -172,7 +172,7 @@ def test_licences_agree() -> None:
     assert citation["license"] == "MIT"
     assert f'version = "{citation["version"]}"' in project
     assert "for research" in readme("data/release/LICENSE.md")
-    assert "offered for\nresearch" in readme("data/release/model_card.md")
+    assert "offered for research\nonly" in readme("data/release/model_card.md")
     assert "for research only" in readme("pipeline/training/export/model_card.md.j2")
     assert "for research only" in section("README.md", "Contributing, citation, licence")
     listed = json.loads(readme("data/release/detector.json"))["files"]

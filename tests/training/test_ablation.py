@@ -1,4 +1,4 @@
-"""pipeline.training.review.ablation: every variant changes what it says, judged on everything."""
+"""pipeline.training.review.ablation: every variant changes what it says, measured on everything."""
 
 import csv
 from dataclasses import replace

@@ -88,9 +88,9 @@ def test_the_report_has_every_section(evaluation: Evaluation) -> None:
     )
     assert report["surroundings"]["open"]["n_real"] == 6
     assert report["surroundings"]["tight"]["auc"] is None
-    # Of half or a third of these faces too little is left to be judged.
-    judged = {name for name, copy in DEGRADED_COPIES.items() if 100 * copy.size_factor >= 60}
-    assert set(report["copies"]) == {"promised", "as_it_is", *judged, "all"}
+    # Of half or a third of these faces too little is left for a verdict.
+    measured = {name for name, copy in DEGRADED_COPIES.items() if 100 * copy.size_factor >= 60}
+    assert set(report["copies"]) == {"promised", "as_it_is", *measured, "all"}
     assert report["copies"]["as_it_is"]["n_fake"] == 12
 
 
