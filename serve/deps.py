@@ -8,7 +8,7 @@ from serve.detector.inference_queue import InferenceQueue
 from serve.detector.state import ServiceState
 from serve.jobs import Jobs
 from serve.video.queue import VideoQueue
-from serve.web.metrics import Metrics
+from serve.web.metrics import ServiceMetrics
 from serve.web.rates import RateLimit
 
 # Names of the multipart fields.
@@ -24,7 +24,7 @@ class AppState:
         self.inference_queue = InferenceQueue(
             service.settings.queue_length, service.settings.deadline_s
         )
-        self.metrics = Metrics(service, self.inference_queue)
+        self.metrics = ServiceMetrics(service, self.inference_queue)
         self.rate = RateLimit(service.settings.rate_per_minute)
         self.videos = VideoQueue(service.settings, self.inference_queue)
         self.jobs = Jobs(service.settings.max_jobs, service.settings.job_ttl_s)

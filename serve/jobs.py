@@ -11,13 +11,13 @@ from typing import Any
 from pipeline.runtime.errors import DecodeError
 from serve.problems import INTERNAL_ERROR, RETRY_AFTER_S, Problem, body_of, problem_of
 from serve.schemas import JobAnswer, VideoAnswer
-from serve.video.progress import JobStatus, Report, VideoProgress
+from serve.video.progress import JobStatus, OnProgress, VideoProgress
 
 LOG = logging.getLogger("inswapper.serve")
 # 128 random bits, because knowing a job's id is enough to read or cancel it.
 ID_BYTES = 16
 
-Work = Callable[[Report], Awaitable[VideoAnswer]]
+Work = Callable[[OnProgress], Awaitable[VideoAnswer]]
 
 
 class VideoJob:

@@ -24,7 +24,7 @@ IMAGES = (".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".ti
 VIDEOS = (".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv")
 SUFFIXES = frozenset((*IMAGES, *VIDEOS, ".m2ts", ".mts", ".webm", ".wmv"))
 
-Kind = Literal["image", "video"]
+RecordKind = Literal["image", "video"]
 Record = dict[str, Any]
 
 
@@ -34,7 +34,7 @@ class Input:
 
     path: Path
     number: int
-    kind: Kind | None
+    kind: RecordKind | None
     error: str = ""
 
 

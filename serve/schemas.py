@@ -4,15 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.decision.thresholds import Thresholds
+from pipeline.decision.thresholds import Score, Thresholds
 from serve.detector.heatmaps import seam_map_of
 from serve.detector.inference import FaceResult, ImageResult, SwapDetector
 from serve.detector.state import ActiveDetector
 from serve.detector.verdicts import ImageVerdict
 from serve.video.progress import JobStatus, Stage
 from serve.video.videos import VideoResult
-
-Score = Annotated[float, Field(ge=0, le=1)]
 
 
 class Limits(BaseModel):

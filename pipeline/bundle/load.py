@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError
 
 from pipeline.bundle.session import (
     INPUT,
-    Finite,
     GoldenOutputs,
     Logits,
     golden_outputs,
@@ -26,6 +25,7 @@ from pipeline.bundle.session import (
 )
 from pipeline.core.arrays import FloatArray
 from pipeline.decision.decide import DecisionSpec
+from pipeline.decision.fusion import Finite
 from pipeline.runtime.errors import BundleError
 from pipeline.runtime.params import validation_lines
 from pipeline.runtime.sections import OpenFraction, StrictModel

@@ -4,15 +4,15 @@ A bundle contains no images of people: its golden crops are drawn with integer a
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Final
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from pydantic import Field
 
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.onnx_sessions import session_options
+from pipeline.decision.fusion import Finite
 from pipeline.runtime.errors import BundleError
 from pipeline.runtime.sections import StrictModel
 from pipeline.views.preprocess import Preprocess
@@ -24,7 +24,6 @@ SEAM_POOL: Final = 4
 CHUNK: Final = 4
 
 Logits = dict[str, FloatArray]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class GoldenOutputs(StrictModel):

@@ -20,7 +20,7 @@ from serve.problems import RETRY_AFTER_S, Problem, answered, documented, request
 from serve.routes.detect import server_timing
 from serve.schemas import JobAnswer, VideoAnswer, model_of, threshold_of, video_members
 from serve.video.files import is_video
-from serve.video.progress import Report
+from serve.video.progress import OnProgress
 from serve.web.uploads import DetachedUpload, documented_upload, uploaded
 
 KEEP_ALIVE_S = 10
@@ -155,7 +155,7 @@ async def _score_video(
     upload: DetachedUpload,
     request_id: str,
     heatmap: bool,
-    report: Report,
+    report: OnProgress,
 ) -> VideoAnswer:
     started = time.perf_counter()
     detector = active.detector

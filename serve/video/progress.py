@@ -20,7 +20,7 @@ class VideoProgress:
     frames_total: int | None = None
 
 
-Report = Callable[[VideoProgress], None]
+OnProgress = Callable[[VideoProgress], None]
 
 
 def scenes_progress(searched_frac: float) -> VideoProgress:

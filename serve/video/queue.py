@@ -6,7 +6,7 @@ from serve.detector.inference import SwapDetector
 from serve.detector.inference_queue import InferenceQueue
 from serve.problems import RETRY_AFTER_S, Problem
 from serve.settings import Settings
-from serve.video.progress import Report, frames_progress, scenes_progress
+from serve.video.progress import OnProgress, frames_progress, scenes_progress
 from serve.video.reader import ReadFrame, VideoReader
 from serve.video.sampling import SamplePlan
 from serve.video.videos import FrameResult, VideoResult, sampling_of, summary
@@ -40,7 +40,7 @@ class VideoQueue:
             detail = f"the video's header could not be read within {deadline_s:g} s"
             raise Problem(503, detail, retry_after_s=RETRY_AFTER_S) from None
 
-    async def score(self, detector: SwapDetector, fd: int, report: Report) -> VideoResult:
+    async def score(self, detector: SwapDetector, fd: int, report: OnProgress) -> VideoResult:
         """Wait in the queue, then score the video that is open as `fd`.
 
         Cancelling kills the child process. Raises DecodeError or TooLargeError.
@@ -49,7 +49,7 @@ class VideoQueue:
             report(scenes_progress(0.0))
             return await self._score(detector, fd, report)
 
-    async def _score(self, detector: SwapDetector, fd: int, report: Report) -> VideoResult:
+    async def _score(self, detector: SwapDetector, fd: int, report: OnProgress) -> VideoResult:
         plan = SamplePlan((), (), 0)
         frames: list[FrameResult] = []
         sampling = sampling_of(detector.bundle.spec.sampling, self._settings)

@@ -12,7 +12,7 @@ from pipeline.frames.scenes import Scene, detect_scenes, sample_indices
 from pipeline.media.video import read_frames
 from serve.video.files import VideoLimits
 
-Picks = tuple[tuple[int, int], ...]
+FramePicks = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SamplePlan:
     """
 
     scenes: tuple[Scene, ...]
-    picks: Picks
+    picks: FramePicks
     wanted: int
 
     @property
@@ -59,7 +59,7 @@ def plan_samples(path: Path, sampling: Sampling, threads: int = 1) -> SamplePlan
 
 
 def sampled_frames(
-    path: Path, picks: Picks, limits: VideoLimits, threads: int = 1
+    path: Path, picks: FramePicks, limits: VideoLimits, threads: int = 1
 ) -> Iterator[tuple[int, float, ImageU8]]:
     """(frame index, timestamp in seconds, rgb) of each pick. Raises DecodeError or TooLargeError.
 
@@ -71,7 +71,7 @@ def sampled_frames(
         yield index, timestamp_s, rgb
 
 
-def _thinned(samples: Sequence[tuple[int, int]], most: int) -> Picks:
+def _thinned(samples: Sequence[tuple[int, int]], most: int) -> FramePicks:
     """At most `most` of the samples, evenly spaced."""
     if len(samples) <= most:
         return tuple(samples)

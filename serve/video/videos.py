@@ -21,12 +21,12 @@ from serve.video.files import VideoLimits, probed
 from serve.video.sampling import SamplePlan, Sampling, plan_samples, sampled_frames
 from serve.video.tracks import Track, tracks_of
 
-Item = TypeVar("Item")
+Frame = TypeVar("Frame")
 Result = TypeVar("Result")
 
 
 def map_in_order(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+    pool: Executor, function: Callable[[Frame], Result], items: Iterable[Frame], ahead: int
 ) -> Iterator[Result]:
     """Yield function(item) in the order of the items, with at most `ahead` pending calls.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.web.logs import event
-from serve.web.metrics import Metrics
+from serve.web.metrics import ServiceMetrics
 
 LOG = logging.getLogger("inswapper.access")
 # Clients choose paths and methods freely. Unknown ones share a name, otherwise the number of metric
@@ -19,7 +19,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class Access:
     """Outermost ASGI middleware. metrics: a function, since they are created at startup."""
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], ServiceMetrics]) -> None:
         self._app = app
         self._metrics = metrics
 

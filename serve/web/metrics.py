@@ -20,7 +20,7 @@ from serve.schemas import ImageAnswer, VideoAnswer
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
-class Metrics:
+class ServiceMetrics:
     """The metrics of one app, in their own registry."""
 
     def __init__(self, state: ServiceState, inference_queue: InferenceQueue) -> None:

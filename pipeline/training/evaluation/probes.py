@@ -5,7 +5,6 @@ or shrunk step by step.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.decide import DecisionSpec
 from pipeline.decision.scorer import FaceScorer
+from pipeline.training.evaluation.slices import Report
 from pipeline.training.pairs.degradations import (
     Degradation,
     blur,
@@ -28,8 +28,6 @@ from pipeline.training.pairs.degradations import (
 from pipeline.training.scoring.metrics import area_under_roc
 from pipeline.training.scoring.scorer import decided, degraded_evidence, face_scores
 from pipeline.training.store.reader import FaceStore, evenly, image_of
-
-Report = dict[str, Any]
 
 COVER_TIMES_BOX = 1.8
 BLUR_PROBE_PX = 1.0

@@ -15,13 +15,13 @@ from pipeline.runtime.sections import StrictModel
 Number = float | None
 
 
-class Part(StrictModel):
+class ReportPart(StrictModel):
     """A part of the report."""
 
     reason: str | None = None
 
 
-class Metrics(Part):
+class Metrics(ReportPart):
     """Metrics of one set of faces, frames or videos; a slice may leave some of them out."""
 
     n_real: int | None = None
@@ -42,7 +42,7 @@ class Metrics(Part):
     undecided: Number = None
 
 
-class Headline(Part):
+class Headline(ReportPart):
     """The most important numbers, each with its 95 % bootstrap interval over groups."""
 
     auc: Number
@@ -71,7 +71,7 @@ class Headline(Part):
         return [name for name in fields if f"{name}_low" in fields]
 
 
-class RealReport(Part):
+class RealReport(ReportPart):
     n_real: int
     fpr: Number
     fpr_low: Number
@@ -81,7 +81,7 @@ class RealReport(Part):
     times_clean: Number = None
 
 
-class SwapReport(Part):
+class SwapReport(ReportPart):
     n_fake: int
     recall: Number
     recall_low: Number
@@ -109,7 +109,7 @@ class Generators(StrictModel):
     pseudo: Metrics
 
 
-class SourceReport(Part):
+class SourceReport(ReportPart):
     in_training: int
     n_real: int
     n_fake: int
@@ -126,7 +126,7 @@ class BySurroundings(StrictModel):
     tight: Metrics
 
 
-class CopyReport(Part):
+class CopyReport(ReportPart):
     """One kind of degraded copies of all test faces; coverage is that of the conformal sets."""
 
     n_real: int
@@ -141,7 +141,7 @@ class CopyReport(Part):
     both_possible: float
 
 
-class Rates(Part):
+class Rates(ReportPart):
     """Rates at one threshold."""
 
     value: float
@@ -153,7 +153,7 @@ class Rates(Part):
     fnr: Number
 
 
-class VerdictFracs(Part):
+class VerdictFracs(ReportPart):
     real: Number
     suspicious: Number
     fake: Number
@@ -183,7 +183,7 @@ class Probe(StrictModel):
     within: float | None = None
 
 
-class Probes(Part):
+class Probes(ReportPart):
     """No probe is defined if the test split lacks a class."""
 
     auc: None = None

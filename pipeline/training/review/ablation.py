@@ -122,7 +122,7 @@ def changed_params(params: Params, overrides: Overrides, seed: int, budget: Budg
 
 
 Scores = NDArray[np.float64]
-Score = Callable[[FaceEvidence], Scores]
+ScoreFaces = Callable[[FaceEvidence], Scores]
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +222,7 @@ def ablate(
     """
     for seed in budget.seeds:
 
-        def keep(name: str, scored: Scored, score: Score, seed: int = seed) -> None:
+        def keep(name: str, scored: Scored, score: ScoreFaces, seed: int = seed) -> None:
             numbers = _measured(scored, material, score, params)
             kept.keep(name, seed, numbers)
             listed = ", ".join(f"{key} {value:.4f}" for key, value in numbers.items())
@@ -271,7 +271,7 @@ def _keep_parts(
     inputs: TrainingInputs,
     material: Material,
     budget: Budget,
-    keep: Callable[[str, Scored, Score], None],
+    keep: Callable[[str, Scored, ScoreFaces], None],
     workers: int,
 ) -> None:
     """The trees alone, and network and trees together."""
@@ -284,7 +284,7 @@ def _keep_parts(
 
 
 def _keep_fusions(
-    scored: Scored, params: Params, keep: Callable[[str, Scored, Score], None]
+    scored: Scored, params: Params, keep: Callable[[str, Scored, ScoreFaces], None]
 ) -> None:
     """A learned fusion of the heads alone, and of heads and seam trees."""
     pool = pool_of(scored.copies, params.calibrate.min_face_px)
@@ -295,7 +295,9 @@ def _keep_fusions(
     keep("fusion_learned_with_seam", scored, lambda evidence: fuse_face(evidence, 1.0, both))
 
 
-def _measured(scored: Scored, material: Material, score: Score, params: Params) -> dict[str, float]:
+def _measured(
+    scored: Scored, material: Material, score: ScoreFaces, params: Params
+) -> dict[str, float]:
     """AUC on all copies of validation faces together, and on every cell of the genuine set."""
     pool = pool_of(scored.copies, params.calibrate.min_face_px)
     numbers = {"val": area_under_roc(pool.labels, score(pool.evidence))}
@@ -305,7 +307,7 @@ def _measured(scored: Scored, material: Material, score: Score, params: Params) 
     return numbers
 
 
-def _fixed(params: Params) -> Score:
+def _fixed(params: Params) -> ScoreFaces:
     return lambda evidence: fuse_face(evidence, 1.0, params.fusion)
 
 

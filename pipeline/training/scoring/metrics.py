@@ -13,13 +13,13 @@ from pipeline.core.arrays import FloatArray64
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.thresholds import choose_thresholds
 
-Metrics = dict[str, float | None]
+MetricValues = dict[str, float | None]
 Statistic = Callable[[NDArray[np.int64], FloatArray64], float]
 
 CALIBRATION_BINS = 10
 
 
-def binary_metrics(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Metrics:
+def binary_metrics(labels: ArrayLike, scores: ArrayLike, threshold: float) -> MetricValues:
     """Metrics of one set of faces, crops or videos.
 
     labels: (n,) 0 real, 1 fake. scores: (n,) in [0, 1], higher = more fake. threshold: scores at or
@@ -35,7 +35,7 @@ def binary_metrics(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Me
     }
 
 
-def rates_at(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Metrics:
+def rates_at(labels: ArrayLike, scores: ArrayLike, threshold: float) -> MetricValues:
     """Accuracy, precision, recall, F1, FPR and FNR at one threshold."""
     truth, values = _checked(labels, scores)
     called = values >= threshold
@@ -166,7 +166,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def _ranking(truth: NDArray[np.int64], values: FloatArray64) -> Metrics:
+def _ranking(truth: NDArray[np.int64], values: FloatArray64) -> MetricValues:
     names = ("auc", "ap", "eer", "recall_at_fpr_1pct", "recall_at_fpr_0_1pct")
     if len(np.unique(truth)) < 2:
         return dict.fromkeys(names)
@@ -180,7 +180,7 @@ def _ranking(truth: NDArray[np.int64], values: FloatArray64) -> Metrics:
     return dict(zip(names, found, strict=True))
 
 
-def _calibration(truth: NDArray[np.int64], values: FloatArray64) -> Metrics:
+def _calibration(truth: NDArray[np.int64], values: FloatArray64) -> MetricValues:
     if not len(truth):
         return {"ece": None, "brier": None}
     gaps = [
