@@ -1,5 +1,6 @@
 """Settings for all tests."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -16,6 +17,11 @@ settings.load_profile("repository")
 # A shell's background jobs are deaf to SIGINT, and so would be all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Tests run side by side already: threads in each process would only wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(optionalhook=True)

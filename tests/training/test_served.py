@@ -24,7 +24,7 @@ def params() -> Params:
 
 def save_small(path: Path, params: Params) -> tuple[Detector, CheckpointMeta]:
     """Save a small untrained detector and return what was saved."""
-    small = {"backbone": "mobilenetv2_035", "rgb_dim": 32, "frequency_dim": 16, "hidden_dim": 16}
+    small = {"backbone": "test_efficientnet", "rgb_dim": 32, "frequency_dim": 16, "hidden_dim": 16}
     model_params = ModelParams.model_validate(params.model.model_dump() | small)
     torch.manual_seed(0)
     model = build_model(model_params, PREPROCESS)
