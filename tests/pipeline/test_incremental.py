@@ -82,11 +82,16 @@ def fake(name: str, original: str, seed: int) -> InputRow:
     )
 
 
+def broken(name: str) -> InputRow:
+    path = Path(f"in/{name}.mp4")
+    path.write_bytes(b"no video")
+    return input_row(video_id=name, path=str(path))
+
+
 def test_only_new_and_changed_videos_are_decoded() -> None:
     videos = [real("a", 1), fake("a", "a", 1), real("b", 2)]
     assert reused_frames(videos) == 0
     assert reused_frames(videos) == 3
-    assert reused_frames(videos, workers=2) == 3
     videos.append(real("c", 3))
     assert reused_frames(videos) == 3
     write_clip(Path(videos[2].path), draw_clip(4, scenes=1, frames_per_scene=12))
@@ -99,13 +104,14 @@ def test_only_new_and_changed_videos_are_decoded() -> None:
 
 def test_workers_and_cache_change_no_byte() -> None:
     """Why pipeline/runtime is no dependency of any stage."""
-    videos = [real("a", 1), fake("a", "a", 1), real("b", 2)]
+    videos = [real("a", 1), fake("a", "a", 1), real("b", 2), broken("bad")]
     frames = [put("c", draw_face(1).rgb), put_fake("f", "c", 1), put("d", draw_face(2).rgb)]
-    places = [(workers, root) for workers in (1, 2) for root in (None, STAGES, STAGES)]
+    places = [(workers, root) for workers in (1, 2) for root in (None, STAGES)]
     extracted = [extract(videos, root, workers=workers) for workers, root in places]
     cropped = [crop(frames, root, workers=workers) for workers, root in places]
     assert all(run == extracted[0] for run in extracted)
     assert all(run == cropped[0] for run in cropped)
+    assert [skip.video_id for skip in extracted[0][0].skipped] == ["bad"]
     assert extracted[-1][0].reused == cropped[-1][0].reused == 3
 
 
@@ -128,9 +134,7 @@ def test_a_parameter_changes_every_video_but_the_limit_on_skips_none() -> None:
 
 
 def test_videos_that_are_skipped_are_tried_again() -> None:
-    Path("in").mkdir()
-    Path("in/bad.mp4").write_bytes(b"no video")
-    videos = [real("a", 1), input_row(video_id="bad", path="in/bad.mp4")]
+    videos = [real("a", 1), broken("bad")]
     assert [reused_frames(videos), reused_frames(videos)] == [0, 1]
 
 
@@ -170,7 +174,6 @@ def test_only_new_and_changed_frames_are_searched_for_faces() -> None:
     frames = [put("a", draw_face(1).rgb), put_fake("f", "a", 1), put("empty", draw_scenery(5))]
     assert reused_crops(frames) == 0
     assert reused_crops(frames) == 3
-    assert reused_crops(frames, workers=2) == 3
     frames.append(put("b", draw_face(2).rgb))
     assert reused_crops(frames) == 3
     put("b", draw_face(3).rgb)

@@ -44,9 +44,9 @@ def clip(clip: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """16 s of video: a job."""
+    """5 s of video: a job."""
     path = tmp_path_factory.mktemp("videos") / "slow.mp4"
-    write_slow(path)
+    write_slow(path, times=12)
     return path.read_bytes()
 
 

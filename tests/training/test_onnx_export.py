@@ -73,10 +73,6 @@ def test_another_network_is_refused(exported: bytes) -> None:
         require_parity(SmallNet(seed=1).eval(), session, [inputs(2)])
 
 
-def test_two_exports_are_the_same_bytes(net: SmallNet, exported: bytes) -> None:
-    assert export_onnx(net, PREPROCESS, opset=18) == exported
-
-
 def test_nothing_of_this_machine_is_in_the_file(exported: bytes) -> None:
     for trace in (b"site-packages", b".py", str(torch.__version__).encode(), b"/home", b"/tmp"):
         assert trace not in exported
