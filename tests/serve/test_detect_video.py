@@ -78,7 +78,9 @@ def test_a_video_that_hides_its_length_becomes_a_job(client: TestClient, tmp_pat
     ("video", "limits", "variable"),
     [
         ("large_video", {"video_memory_mb": 600}, "INSWAPPER_VIDEO_MEMORY_MB"),
-        ("slow_video", {"video_cpu_s": 1}, "INSWAPPER_VIDEO_CPU_S"),
+        pytest.param(
+            "slow_video", {"video_cpu_s": 1}, "INSWAPPER_VIDEO_CPU_S", marks=pytest.mark.slow
+        ),
         ("large_video", {"max_video_s": 0.1}, "INSWAPPER_MAX_VIDEO_S"),
         ("large_video", {"max_image_pixels": 5000}, "INSWAPPER_MAX_IMAGE_PIXELS"),
     ],

@@ -46,7 +46,7 @@ def clip(clip: Path) -> bytes:
 def slow(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """5 s of video: a job."""
     path = tmp_path_factory.mktemp("videos") / "slow.mp4"
-    write_slow(path, times=12)
+    write_slow(path, times=24)
     return path.read_bytes()
 
 

@@ -31,11 +31,11 @@ def repeat(source: Path, target: Path, times: int) -> None:
                 container.mux(packet)
 
 
-def write_slow(path: Path, times: int = 25) -> None:
-    """1080p, 0.4 s of it `times` times over: 25 take a few seconds of processor time to read."""
+def write_slow(path: Path, times: int = 50) -> None:
+    """1080p, 0.2 s of it `times` times over: 50 take a few seconds of processor time to read."""
     once = path.with_name("once.mp4")
     rgb = draw_scenery(1, 1080, 1920)
-    write_video(once, [np.roll(rgb, 4 * index, axis=1) for index in range(10)], 25)
+    write_video(once, [np.roll(rgb, 4 * index, axis=1) for index in range(5)], 25)
     repeat(once, path, times)
 
 
