@@ -111,6 +111,7 @@ def test_a_row_measured_for_real(tmp_path: Path) -> None:
     assert all(timing.wall_s[0] > 0 for timing in found.values())
 
 
+@pytest.mark.slow
 def test_the_face_detector_in_torch_finds_what_ours_finds() -> None:
     model = references.insightface_detector()._model
     blob = np.random.default_rng(0).normal(size=(1, 3, 320, 320)).astype(np.float32)

@@ -62,8 +62,8 @@ def broken(stem: str) -> InputRow:
     return input_row(video_id=stem, identity_id=stem, path=path.as_posix())
 
 
-def extract(*videos: InputRow, workers: int = 1) -> Extraction:
-    return extract_frames(videos, Path("frames"), PARAMS, workers)
+def extract(*videos: InputRow) -> Extraction:
+    return extract_frames(videos, Path("frames"), PARAMS, 1)
 
 
 def indices(result: Extraction, video_id: str) -> list[tuple[int, int]]:
@@ -181,15 +181,6 @@ def test_a_mask_that_does_not_fit_leaves_no_files() -> None:
     write_mask_video(Path(video.mask_path), [mask[:100]] * 24, 25)
     (skip,) = extract(video).skipped
     assert "frame 4 of (100, 208) does not fit the video's frame 4 of (160, 208)" in skip.detail
-
-
-def test_workers_do_not_change_the_result() -> None:
-    videos = [real("a"), fake("a", "a"), broken("bad"), real("bb", scenes=3)]
-    one = extract(*videos)
-    content = {path: Path(path).read_bytes() for path in written()}
-    two = extract(*videos, workers=2)
-    assert two == one
-    assert {path: Path(path).read_bytes() for path in written()} == content
 
 
 def test_no_videos() -> None:

@@ -82,11 +82,16 @@ def fake(name: str, original: str, seed: int) -> InputRow:
     )
 
 
+def broken(name: str) -> InputRow:
+    path = Path(f"in/{name}.mp4")
+    path.write_bytes(b"no video")
+    return input_row(video_id=name, path=str(path))
+
+
 def test_only_new_and_changed_videos_are_decoded() -> None:
     videos = [real("a", 1), fake("a", "a", 1), real("b", 2)]
     assert reused_frames(videos) == 0
     assert reused_frames(videos) == 3
-    assert reused_frames(videos, workers=2) == 3
     videos.append(real("c", 3))
     assert reused_frames(videos) == 3
     write_clip(Path(videos[2].path), draw_clip(4, scenes=1, frames_per_scene=12))
@@ -101,13 +106,14 @@ def test_only_new_and_changed_videos_are_decoded() -> None:
 
 def test_workers_and_cache_do_not_change_a_byte() -> None:
     """This is why pipeline/runtime is not a dependency of any stage."""
-    videos = [real("a", 1), fake("a", "a", 1), real("b", 2)]
+    videos = [real("a", 1), fake("a", "a", 1), real("b", 2), broken("bad")]
     frames = [put("c", draw_face(1).rgb), put_fake("f", "c", 1), put("d", draw_face(2).rgb)]
-    places = [(workers, root) for workers in (1, 2) for root in (None, STAGES, STAGES)]
+    places = [(1, None), (2, STAGES), (1, STAGES)]  # the third reuses the second's entries
     extracted = [extract(videos, root, workers=workers) for workers, root in places]
     cropped = [crop(frames, root, workers=workers) for workers, root in places]
     assert all(run == extracted[0] for run in extracted)
     assert all(run == cropped[0] for run in cropped)
+    assert [skip.video_id for skip in extracted[0][0].skipped] == ["bad"]
     assert extracted[-1][0].reused == cropped[-1][0].reused == 3
 
 
@@ -130,9 +136,7 @@ def test_every_parameter_except_the_skip_limit_changes_every_video() -> None:
 
 
 def test_videos_that_are_skipped_are_tried_again() -> None:
-    Path("in").mkdir()
-    Path("in/bad.mp4").write_bytes(b"no video")
-    videos = [real("a", 1), input_row(video_id="bad", path="in/bad.mp4")]
+    videos = [real("a", 1), broken("bad")]
     assert [reused_frames(videos), reused_frames(videos)] == [0, 1]
 
 
@@ -172,7 +176,6 @@ def test_only_new_and_changed_frames_are_searched_for_faces() -> None:
     frames = [put("a", draw_face(1).rgb), put_fake("f", "a", 1), put("empty", draw_scenery(5))]
     assert reused_crops(frames) == 0
     assert reused_crops(frames) == 3
-    assert reused_crops(frames, workers=2) == 3
     frames.append(put("b", draw_face(2).rgb))
     assert reused_crops(frames) == 3
     put("b", draw_face(3).rgb)

@@ -13,7 +13,15 @@ import psutil
 import pytest
 
 from tests.support.bundles import write_bundle
-from tests.support.hostile_inputs import BODIES, END, FACE, FILE_NAMES, IMAGES, part
+from tests.support.hostile_inputs import (
+    BODIES,
+    END,
+    FACE,
+    FILE_NAMES,
+    IMAGES,
+    hostile_image,
+    part,
+)
 from tests.support.service_process import connected, open_files, read_to_end, reader_of, running
 from tests.support.slow_videos import write_slow
 
@@ -86,14 +94,13 @@ def check(response: httpx.Response, status: int) -> None:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_hostile_images(victim: Victim, name: str) -> None:
-    content, status = IMAGES[name]
-    check(victim.post("/detect", part(content) + END), status)
+    check(victim.post("/detect", part(hostile_image(name)) + END), IMAGES[name][1])
     assert victim.is_well()
 
 
 def test_no_hostile_image_is_a_video(victim: Victim) -> None:
-    for content, _ in IMAGES.values():
-        check(victim.post("/detect/video", part(content) + END), 415)
+    for name in IMAGES:
+        check(victim.post("/detect/video", part(hostile_image(name)) + END), 415)
     assert victim.is_well()
 
 

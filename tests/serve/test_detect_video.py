@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from serve.routes.video import wants_job
 from tests.support.bundles import write_bundle
 from tests.support.service_requests import check_problem, detect
-from tests.support.slow_videos import write_4k, write_long, write_slow
+from tests.support.slow_videos import write_long
 from tests.support.synthetic import draw_clip, encoded_png
 from tests.support.video_requests import APART, ended, nameless_files, opened, post, start
 
@@ -75,20 +75,27 @@ def test_a_video_that_hides_its_length_becomes_a_job(client: TestClient, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("write", "limits", "variable"),
+    ("video", "limits", "variable"),
     [
-        (write_4k, {"video_memory_mb": 600}, "INSWAPPER_VIDEO_MEMORY_MB"),
-        (write_slow, {"video_cpu_s": 1}, "INSWAPPER_VIDEO_CPU_S"),
-        (write_4k, {"max_video_s": 0.1}, "INSWAPPER_MAX_VIDEO_S"),
-        (write_4k, {"max_image_pixels": 5000}, "INSWAPPER_MAX_IMAGE_PIXELS"),
+        ("large_video", {"video_memory_mb": 600}, "INSWAPPER_VIDEO_MEMORY_MB"),
+        pytest.param(
+            "slow_video", {"video_cpu_s": 1}, "INSWAPPER_VIDEO_CPU_S", marks=pytest.mark.slow
+        ),
+        ("large_video", {"max_video_s": 0.1}, "INSWAPPER_MAX_VIDEO_S"),
+        ("large_video", {"max_image_pixels": 5000}, "INSWAPPER_MAX_IMAGE_PIXELS"),
     ],
 )
 def test_a_video_that_takes_too_much(
-    folder: Path, clip: bytes, tmp_path: Path, write: Any, limits: dict[str, Any], variable: str
+    folder: Path,
+    clip: bytes,
+    video: str,
+    limits: dict[str, Any],
+    variable: str,
+    request: pytest.FixtureRequest,
 ) -> None:
-    write(tmp_path / "video.mp4")
+    content = request.getfixturevalue(video).read_bytes()
     with opened(folder, **limits) as client:
-        problem = check_problem(post(client, (tmp_path / "video.mp4").read_bytes()), 413)
+        problem = check_problem(post(client, content), 413)
         assert variable in problem["detail"]
         wall = np.full((60, 60, 3), 90, np.uint8)
         assert detect(client, encoded_png(wall)).status_code == 200 or "max_image_pixels" in limits

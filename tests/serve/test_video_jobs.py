@@ -44,9 +44,9 @@ def clip(clip: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A video of 16 s, which becomes a job."""
+    """A video of 5 s, which becomes a job."""
     path = tmp_path_factory.mktemp("videos") / "slow.mp4"
-    write_slow(path)
+    write_slow(path, times=24)
     return path.read_bytes()
 
 

@@ -17,25 +17,11 @@ from pipeline.runtime.errors import DecodeError, TooLargeError
 from serve.video.files import VideoLimits
 from serve.video.reader import ReadFrame, VideoReader
 from serve.video.sampling import SamplePlan, Sampling, plan_samples
-from tests.support.slow_videos import readers, write_4k, write_720p, write_long, write_slow
-from tests.support.synthetic import draw_clip, draw_scenery, write_clip
+from tests.support.slow_videos import readers, write_360p, write_long
+from tests.support.synthetic import draw_scenery
 
 SAMPLING = Sampling(frames_per_scene=6, scene_threshold=0.35, min_scene_s=0.4, max_frames=600)
 READER = VideoReader(VideoLimits(3600, 50_000_000), memory_mb=2048, cpu_s=60, timeout_s=120)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
-    write_clip(path, draw_clip(2, scenes=2, frames_per_scene=15, face_px=80))
-    return path
-
-
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("videos") / "slow.mp4"
-    write_slow(path)
-    return path
 
 
 def with_fd(path: Path, work: Callable[[int], Awaitable[Any]]) -> Any:
@@ -122,15 +108,14 @@ def test_a_truncated_video(clip: Path, tmp_path: Path) -> None:
         read(tmp_path / "cut.mp4")
 
 
-def test_too_much_memory(tmp_path: Path) -> None:
-    write_4k(tmp_path / "large.mp4")
+def test_too_much_memory(large_video: Path) -> None:
     with pytest.raises(TooLargeError, match=r"more than 600 MB .*INSWAPPER_VIDEO_MEMORY_MB"):
-        read(tmp_path / "large.mp4", replace(READER, memory_mb=600))
+        read(large_video, replace(READER, memory_mb=600))
 
 
-def test_too_much_processor_time(slow: Path) -> None:
+def test_too_much_processor_time(slow_video: Path) -> None:
     with pytest.raises(TooLargeError, match=r"more than 1 s .*INSWAPPER_VIDEO_CPU_S"):
-        read(slow, replace(READER, cpu_s=1))
+        read(slow_video, replace(READER, cpu_s=1))
     assert readers() == []
 
 
@@ -141,7 +126,7 @@ async def reader_of(task: asyncio.Task[Any]) -> psutil.Process:
     return found[0]
 
 
-def test_a_hung_child_hits_the_wall(slow: Path) -> None:
+def test_a_hung_child_hits_the_wall(slow_video: Path) -> None:
     async def hang(fd: int) -> None:
         task = asyncio.create_task(consume(replace(READER, timeout_s=1.5), fd))
         child = await reader_of(task)
@@ -150,20 +135,20 @@ def test_a_hung_child_hits_the_wall(slow: Path) -> None:
             await task
         assert not child.is_running()
 
-    with_fd(slow, hang)
+    with_fd(slow_video, hang)
 
 
-def test_a_killed_child_is_an_unusable_video(slow: Path) -> None:
+def test_a_killed_child_is_an_unusable_video(slow_video: Path) -> None:
     async def kill(fd: int) -> None:
         task = asyncio.create_task(consume(READER, fd))
         (await reader_of(task)).kill()
         with pytest.raises(DecodeError, match="SIGKILL"):
             await task
 
-    with_fd(slow, kill)
+    with_fd(slow_video, kill)
 
 
-def test_cancelling_ends_the_child(slow: Path) -> None:
+def test_cancelling_ends_the_child(slow_video: Path) -> None:
     async def cancel(fd: int) -> None:
         task = asyncio.create_task(consume(READER, fd))
         child = await reader_of(task)
@@ -172,12 +157,12 @@ def test_cancelling_ends_the_child(slow: Path) -> None:
             await task
         assert not child.is_running()
 
-    with_fd(slow, cancel)
+    with_fd(slow_video, cancel)
 
 
 def test_a_slow_consumer_slows_the_child_down(tmp_path: Path) -> None:
-    """Only one of 28 frames (77 MB) is requested, so the child is blocked with the rest."""
-    write_720p(tmp_path / "clip.mp4")
+    """Only one of 28 frames (19 MB) is requested, so the child is blocked with the rest."""
+    write_360p(tmp_path / "clip.mp4")
 
     async def stop_early(fd: int) -> None:
         async with READER.read(fd, replace(SAMPLING, frames_per_scene=28)) as messages:

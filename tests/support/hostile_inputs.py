@@ -5,6 +5,8 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 from PIL import Image
@@ -19,6 +21,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+@cache
 def large_png(side_px: int) -> bytes:
     """A black PNG with one bit per pixel; 20000 x 20000 pixels take 50 kB."""
     rows = zlib.compress((b"\0" + bytes((side_px + 7) // 8)) * side_px, 9)
@@ -34,10 +37,12 @@ def with_chunk(kind: bytes, data: bytes) -> bytes:
     return FACE[:at] + png_chunk(kind, data) + FACE[at:]
 
 
+@cache
 def text_bomb() -> bytes:
     return with_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 9))
 
 
+@cache
 def profile_bomb() -> bytes:
     return with_chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(200_000_000), 9))
 
@@ -68,6 +73,16 @@ def zip_of(content: bytes, name: str = "../../face.png") -> bytes:
     return stream.getvalue()
 
 
+@cache
+def zip_bomb() -> bytes:
+    return zip_of(bytes(100_000_000))
+
+
+@cache
+def gzip_bomb() -> bytes:
+    return gzip.compress(bytes(100_000_000))
+
+
 def thin(height: int, width: int) -> bytes:
     return encoded_png(np.full((height, width, 3), 90, np.uint8))
 
@@ -75,18 +90,18 @@ def thin(height: int, width: int) -> bytes:
 ENTITY = b"""<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>
 <svg xmlns="http://www.w3.org/2000/svg"><text>&x;</text></svg>"""
 
-# Name, file, and status of /detect for it.
-IMAGES = {
-    "PNG of 20000x20000": (large_png(20_000), 413),
-    "PNG of 7000x7000, one bit": (large_png(7000), 200),
+# Name, file or function that makes it, and status of /detect for it.
+IMAGES: dict[str, tuple[bytes | Callable[[], bytes], int]] = {
+    "PNG of 20000x20000": (partial(large_png, 20_000), 413),
+    "PNG of 7000x7000, one bit": (partial(large_png, 7000), 200),
     "JPEG that claims 65500x65500": (jpeg_that_claims(65_500, 65_500), 413),
     "JPEG that claims 7000x7000": (jpeg_that_claims(7000, 7000), 200),
-    "PNG text of 200 MB unpacked": (text_bomb(), 422),
-    "PNG colour profile of 200 MB unpacked": (profile_bomb(), 422),
+    "PNG text of 200 MB unpacked": (text_bomb, 422),
+    "PNG colour profile of 200 MB unpacked": (profile_bomb, 422),
     "GIF of 65535x65535": (gif(65_535, 65_535, 1), 413),
     "GIF of 100000 frames": (gif(100, 100, 100_000), 200),
-    "zip bomb": (zip_of(bytes(100_000_000)), 415),
-    "gzip bomb": (gzip.compress(bytes(100_000_000)), 415),
+    "zip bomb": (zip_bomb, 415),
+    "gzip bomb": (gzip_bomb, 415),
     "image within gzip": (gzip.compress(FACE), 415),
     "image and zip in one": (FACE + zip_of(b"x"), 200),
     "image and script in one": (FACE + b"<script>alert(1)</script><?php ?>", 200),
@@ -101,6 +116,13 @@ IMAGES = {
     "1x50000": (thin(1, 50_000), 413),
     "50000x1": (thin(50_000, 1), 413),
 }
+
+
+def hostile_image(name: str) -> bytes:
+    """The file that `IMAGES` has under that name."""
+    content, _ = IMAGES[name]
+    return content if isinstance(content, bytes) else content()
+
 
 FILE_NAMES = (
     b"../../../../tmp/inswapper-abuse.png",

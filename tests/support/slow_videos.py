@@ -31,16 +31,16 @@ def repeat(source: Path, target: Path, times: int) -> None:
                 container.mux(packet)
 
 
-def write_slow(path: Path) -> None:
-    """Write a 1080p video that takes a few seconds of CPU time to decode."""
+def write_slow(path: Path, times: int = 50) -> None:
+    """Write 0.2 s of 1080p video `times` times; 50 take a few seconds of CPU time to decode."""
     once = path.with_name("once.mp4")
     rgb = draw_scenery(1, 1080, 1920)
-    write_video(once, [np.roll(rgb, 4 * index, axis=1) for index in range(10)], 25)
-    repeat(once, path, 25)
+    write_video(once, [np.roll(rgb, 4 * index, axis=1) for index in range(5)], 25)
+    repeat(once, path, times)
 
 
-def write_720p(path: Path) -> None:
-    rgb = draw_scenery(1, 720, 1280)
+def write_360p(path: Path) -> None:
+    rgb = draw_scenery(1, 360, 640)
     write_video(path, [np.roll(rgb, 4 * index, axis=1) for index in range(30)], 25)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,15 @@ CALIBRATION = Calibration(decision=DECISION, other=DECISION.model_copy(update={"
 PARAMS = EvaluateParams(
     seed=3, bootstrap=100, compressed_jpeg=50, low_quality_px=96, ladder_faces=4
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_ladders() -> Iterator[None]:
+    """Keep only the mildest and harshest level of every ladder."""
+    with pytest.MonkeyPatch.context() as patch:
+        ends = {name: dict([*steps.items()][::5]) for name, steps in LADDERS.items()}
+        patch.setattr(probes, "LADDERS", ends)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +106,9 @@ def test_the_report_has_every_section(evaluation: Evaluation) -> None:
 
 def test_all_ladders_have_the_same_number_of_steps(evaluation: Evaluation) -> None:
     found = evaluation.report.to_json()["ladder"]
-    assert {name: len(found[name]) for name in LADDERS} == dict.fromkeys(LADDERS, 6)
+    assert {name: len(steps) for name, steps in LADDERS.items()} == dict.fromkeys(LADDERS, 6)
+    ends = {name: [f"{level:g}" for level in [*LADDERS[name]][::5]] for name in LADDERS}
+    assert {name: list(found[name]) for name in LADDERS} == ends
     assert found["blur_px"]["4"]["fpr"] == 1.0  # this network calls everything smooth fake
 
 
@@ -211,7 +223,6 @@ def test_the_page_stands_alone_and_repeats_itself(
 ) -> None:
     mistakes = worst_mistakes(evaluation, split)
     page = render_report(evaluation, mistakes, CALIBRATION, "data/sample")
-    assert page == render_report(evaluation, mistakes, CALIBRATION, "data/sample")
     assert "come from the embedded sample" in page
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) >= 3
@@ -221,6 +232,7 @@ def test_the_page_stands_alone_and_repeats_itself(
     assert not any(b"dc:date" in figure for figure in figures)
     write_reports(tmp_path / "reports", evaluation, split, CALIBRATION, "data")
     own = (tmp_path / "reports/test.html").read_text(encoding="utf-8")
+    assert re.findall(r'src="([^"]*)"', own) == sources
     assert "embedded sample" not in re.sub(r'src="[^"]*"', "", own)
     shown = list((tmp_path / "reports/mistakes").glob("*.png"))
     assert len(shown) == len(mistakes) == own.count("<figure>")

@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from onnxruntime import InferenceSession
 
 from pipeline.bundle.session import open_session, run_session
 from pipeline.decision.fusion import LearnedFusion
@@ -63,13 +64,19 @@ def test_one_class_cannot_be_compared() -> None:
     assert compare(one, one).written is False
 
 
-def test_sessions_are_compared_on_the_stored_faces() -> None:
+@pytest.fixture(scope="module")
+def sessions() -> list[InferenceSession]:
+    """Two networks that disagree about every face."""
+    return [
+        open_session(export_onnx(SharpnessNet(gain=gain).eval(), PREPROCESS, 18), 1, CPU, "net")
+        for gain in (20.0, -20.0)
+    ]
+
+
+def test_sessions_are_compared_on_the_stored_faces(sessions: list[InferenceSession]) -> None:
     store = drawn_store(people=2, frames=1)
-    net = SharpnessNet().eval()
-    exact, other = (
-        open_session(export_onnx(model, PREPROCESS, 18), 1, CPU, "net")
-        for model in (net, SharpnessNet(gain=-20.0).eval())
-    )
+    net = SharpnessNet(gain=20.0).eval()
+    exact, other = sessions
     trees = stump()
     served, expected = (
         stored_evidence(FaceScorer(network, PREPROCESS, trees), store)
@@ -81,13 +88,9 @@ def test_sessions_are_compared_on_the_stored_faces() -> None:
     assert gate_int8(exact, other, store, PREPROCESS, trees, SPEC).written is False
 
 
-def test_the_trees_take_part_in_the_comparison() -> None:
+def test_the_trees_take_part_in_the_comparison(sessions: list[InferenceSession]) -> None:
     """Where the trees alone decide, two networks that disagree give the same verdicts."""
     store = drawn_store(people=2, frames=1)
-    sessions = [
-        open_session(export_onnx(SharpnessNet(gain=gain).eval(), PREPROCESS, 18), 1, CPU, "net")
-        for gain in (20.0, -20.0)
-    ]
     deaf = LearnedFusion(bias=0.0, real_fake=0.0, inswapper=0.0, boundary=0.0, seam=1.0)
     spec = SPEC.model_copy(update={"fusion": deaf})
     found = gate_int8(*sessions, store, PREPROCESS, stump(), spec)

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from tests.support.packed_split import PREPROCESS, packed_split
 from tests.training.test_weights import detector
 
 RUN = "0" * 64
+BACKBONE = "test_efficientnet"  # timm's smallest kind: 0.3 million weights
 
 
 @dataclass(frozen=True)
 class Outcome:
     """sha256 of every file that a run wrote, its log and its history."""
 
+    folder: Path = field(compare=False)
     digests: dict[str, str]
     log: list[str]
     history: list[dict[str, Any]]
@@ -65,11 +67,14 @@ def tiny_params(weights: Path, **train_changes: Any) -> Params:
     preprocess = {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)}
     swap = {"square_min_px": 80}  # the drawn faces are small
     model = {
-        "backbone": "mobilenetv2_100",
+        "backbone": BACKBONE,
         "weights": "file",
         "weights_file": str(weights),
         "frequency": "highpass",
         "views": ["1.1x", "1.5x", "2x", "aligned"],
+        "rgb_dim": 32,
+        "frequency_dim": 16,
+        "hidden_dim": 16,
     }
     return params.model_copy(
         update={
@@ -98,14 +103,14 @@ def run(
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
     }
-    return Outcome(digests, log, history)
+    return Outcome(folder, digests, log, history)
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights in a file, which makes the run use the frozen phase."""
     path = tmp_path_factory.mktemp("weights") / "backbone.pth"
-    torch.save(detector(5).backbone.state_dict(), path)
+    torch.save(detector(5, BACKBONE).backbone.state_dict(), path)
     return path
 
 
@@ -169,34 +174,29 @@ def test_phases_and_history(first: Outcome) -> None:
     assert all(0 <= row["val_auc"] <= 1 for row in first.history)
 
 
-def test_the_best_epoch_is_saved_with_its_metadata(
-    inputs: TrainingInputs, weights: Path, tmp_path: Path
-) -> None:
-    outcome = run(tiny_params(weights, epochs=3), inputs, tmp_path / "out")
-    best = max(outcome.history, key=lambda row: (row["val_product"], -row["val_loss"]))
-    _, meta = load_detector(tmp_path / "out/checkpoints/best_model.pt")
-    _, last = load_detector(tmp_path / "out/checkpoints/last_epoch.pt")
+def test_the_best_epoch_is_saved_with_its_metadata(first: Outcome, inputs: TrainingInputs) -> None:
+    best = max(first.history, key=lambda row: (row["val_product"], -row["val_loss"]))
+    _, meta = load_detector(first.folder / "checkpoints/best_model.pt")
+    _, last = load_detector(first.folder / "checkpoints/last_epoch.pt")
     assert (meta.epoch, meta.metric) == (best["epoch"], best["val_product"])
     assert meta.preprocess == replace(PREPROCESS, aligned=True)
     assert meta.quality == inputs.quality.to_dict()
-    assert last.epoch == 3
-    with (tmp_path / "out/checkpoints/history.csv").open() as stream:
+    assert last.epoch == 4
+    with (first.folder / "checkpoints/history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert float(rows[1]["val_loss"]) == pytest.approx(outcome.history[1]["val_loss"], rel=1e-5)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert float(rows[1]["val_loss"]) == pytest.approx(first.history[1]["val_loss"], rel=1e-5)
 
 
-def test_plots_contain_steps_and_values_only(
-    inputs: TrainingInputs, weights: Path, tmp_path: Path
-) -> None:
-    run(tiny_params(weights, epochs=2), inputs, tmp_path / "out")
-    plots = sorted((tmp_path / "out/live/plots/metrics").rglob("*.tsv"))
-    names = {str(path.relative_to(tmp_path / "out/live/plots/metrics")) for path in plots}
+def test_plots_contain_steps_and_values_only(first: Outcome) -> None:
+    metrics = first.folder / "live/plots/metrics"
+    plots = sorted(metrics.rglob("*.tsv"))
+    names = {str(path.relative_to(metrics)) for path in plots}
     assert {"train/total.tsv", "val/product.tsv", "val/auc.tsv", "lr.tsv"} <= names
     for path in plots:
         header, *lines = path.read_text().splitlines()
         assert header == f"step\t{path.stem}"
-        assert [line.split("\t")[0] for line in lines] == ["1", "2"]
+        assert [line.split("\t")[0] for line in lines] == ["1", "2", "3", "4"]
 
 
 def test_patience_ends_a_run_early(inputs: TrainingInputs, weights: Path, tmp_path: Path) -> None:
@@ -232,7 +232,6 @@ def test_accumulated_batches_make_one_step(inputs: TrainingInputs, weights: Path
     assert int(moments["step"]) == 2  # two batches per epoch, one step
 
 
-@pytest.mark.slow
 def test_bfloat16_trains_too(inputs: TrainingInputs, weights: Path, tmp_path: Path) -> None:
     outcome = run(tiny_params(weights, epochs=1, precision="bf16-mixed"), inputs, tmp_path / "out")
     assert 0 < outcome.history[0]["train_total"] < 10
@@ -242,7 +241,14 @@ def test_bfloat16_trains_too(inputs: TrainingInputs, weights: Path, tmp_path: Pa
 def test_the_production_recipe_takes_a_few_steps(inputs: TrainingInputs, tmp_path: Path) -> None:
     params = tiny_params(Path(), epochs=2, accumulate=2, focal_gamma=2.0)
     production = params.model.model_copy(
-        update={"backbone": "convnext_tiny", "weights": "none", "weights_file": ""}
+        update={
+            "backbone": "convnext_tiny",
+            "weights": "none",
+            "weights_file": "",
+            "rgb_dim": 768,
+            "frequency_dim": 256,
+            "hidden_dim": 512,
+        }
     )
     outcome = run(params.model_copy(update={"model": production}), inputs, tmp_path / "out")
     assert len(outcome.history) == 2
