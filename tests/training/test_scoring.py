@@ -109,7 +109,7 @@ def test_rows_that_are_shuffled_are_put_in_order(store: FaceStore) -> None:
 def test_a_face_without_all_its_crops_is_named(store: FaceStore) -> None:
     short = replace(store, table=store.table.iloc[:-1], face_of_crop=store.face_of_crop[:-1])
     assert len(rows_of_faces(short, (1.1, 1.5))) == 8
-    fault = r"inswapper/p1/000001_0': no crop of scale 2 .* 1 faces are like this"
+    fault = r"inswapper/p1/000001_0': no crop of scale 2 .* 1 faces lack it"
     with pytest.raises(ManifestError, match=fault):
         rows_of_faces(short, PREPROCESS.scales)
 

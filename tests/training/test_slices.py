@@ -137,7 +137,7 @@ def test_no_clean_alarm_leaves_the_ratio_undefined() -> None:
     faces = table_of({}, SWAP)
     report = six_reports(SLICER, faces, faces.iloc[:1], NOBODY, PARAMS)["compressed_real"]
     assert report["times_clean"] is None
-    assert report["reason"] == "no clean real face was called fake"
+    assert report["reason"] == "no clean real face was flagged fake"
     assert report["at_most_twice_clean"] == 1
 
 
