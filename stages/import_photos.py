@@ -1,6 +1,6 @@
 """Build a data root from your own photos: `python -m stages.import_photos FOLDER TARGET [options]`.
 
-Reads FOLDER/<source>/**.jpg|.jpeg|.png; `dvc repro -S data.root=TARGET` then uses TARGET. Run by
+Reads FOLDER/<source>/**.jpg|.jpeg|.png; `dvc exp run -S data.root=TARGET` then uses TARGET. Run by
 hand; not a stage of dvc.yaml.
 """
 

@@ -2,7 +2,7 @@
 
 RECIPE is a partial params file of pipeline/training/recipes/. It is checked, then given to
 `dvc exp run` as `-S` overrides, which come first: `-S` options after it win. Run by hand
-(`make production`); no stage of dvc.yaml.
+(`make production`); not a stage of dvc.yaml.
 """
 
 import argparse

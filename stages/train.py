@@ -1,7 +1,8 @@
 """Train the detector on pairs of real faces and their swaps.
 
 deps: data/zarr/{train,val}.zarr, data/manifests/quality.json
-params: preprocess, crop_faces, model, pseudo_swap, augment, train, fusion, evaluate.compressed_jpeg
+params: preprocess, crop_faces, model, pseudo_swap, augment, train, fusion,
+evaluate.compressed_jpeg, calibrate.min_surroundings_frac
 outs: data/checkpoints, metrics/train
 """
 

@@ -1,8 +1,8 @@
 """Fit the boosted trees on seam features of pairs.
 
 deps: data/zarr/{train,val}.zarr
-params: seam, pseudo_swap, augment, crop_faces, model, preprocess, train.seed,
-calibrate.min_surroundings_frac
+params: seam, pseudo_swap, augment, crop_faces, model.views, preprocess,
+train.{seed,source_power,tight_pairs_frac}, calibrate.min_surroundings_frac
 outs: data/seam/trees.npz, metrics/seam.json
 """
 

@@ -15,7 +15,6 @@ from pipeline.training.calibration.fit import (
     calibrate,
     fit_decision,
     read_calibration,
-    weighted_quantile,
 )
 from pipeline.training.calibration.fusion import FEWEST_FACES
 from pipeline.training.calibration.report import sweep_rows, validation_report
@@ -33,16 +32,6 @@ from tests.support.drawn_logits import (
 )
 from tests.support.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.support.tiny_trees import stump
-
-
-def test_a_weighted_quantile_worked_out_by_hand() -> None:
-    """Values 1 2 3 4 with 4, 3, 2 and 1 tenths of the weight."""
-    values, weights = np.array([4.0, 1.0, 3.0, 2.0]), np.array([10.0, 40.0, 20.0, 30.0])
-    found = [weighted_quantile(values, weights, frac) for frac in (0, 0.4, 0.41, 0.7, 0.9, 0.95, 1)]
-    assert found == [1.0, 1.0, 2.0, 2.0, 3.0, 4.0, 4.0]
-    equal = np.ones(4)
-    assert weighted_quantile(values, equal, 0.5) == 2.0
-    assert weighted_quantile(values, 7 * equal, 0.51) == 3.0
 
 
 def test_both_fusions_are_fitted_and_params_choose() -> None:

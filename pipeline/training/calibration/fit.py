@@ -1,5 +1,6 @@
 """Everything that is fitted on validation after training: fusion, temperature, thresholds."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from pipeline.runtime.params import validation_lines
 from pipeline.runtime.sections import CalibrateParams, FusionParams, StrictModel
 from pipeline.training.calibration.fusion import FEWEST_FACES, fewest, fit_fusion, fit_temperature
 from pipeline.training.scoring.copies import AS_IT_IS, Pool, ScoredCopies, pool_of
+
+# The least value with at least the wanted fraction of the weight at or below it.
+_quantile = partial(np.quantile, method="inverted_cdf")
 
 
 class Calibration(StrictModel):
@@ -102,9 +106,9 @@ def _limits(pool: Pool, scores: NDArray[np.float64], params: CalibrateParams) ->
     points = choose_thresholds(pool.labels[stored], scores[stored])
     conformal = Conformal(
         confidence=params.confidence,
-        real_at_most=weighted_quantile(*tail, params.confidence),
-        fake_at_least=weighted_quantile(
-            scores[~reals], pool.weights[~reals], 1 - params.confidence
+        real_at_most=_quantile(scores[reals], params.confidence, weights=pool.weights[reals]),
+        fake_at_least=_quantile(
+            scores[~reals], 1 - params.confidence, weights=pool.weights[~reals]
         ),
     )
     limits = {
@@ -112,13 +116,6 @@ def _limits(pool: Pool, scores: NDArray[np.float64], params: CalibrateParams) ->
         for name, frac in (("low_fpr", params.low_fpr), ("suspicious", params.suspicious_fpr))
     }
     return ScoreLimits(thresholds=Thresholds(**points, **limits), conformal=conformal)
-
-
-def weighted_quantile(
-    values: NDArray[np.float64], weights: NDArray[np.float64], frac: float
-) -> float:
-    """The least value with at least `frac` of the weight at or below it."""
-    return float(np.quantile(values, frac, weights=weights, method="inverted_cdf"))
 
 
 def _min_detail(pool: Pool, frac: float) -> float | None:
@@ -129,7 +126,7 @@ def _min_detail(pool: Pool, frac: float) -> float | None:
     known = np.isfinite(detail) & (pool.labels == REAL)
     if not known.any():
         return None
-    return weighted_quantile(detail[known], pool.weights[known], frac)
+    return float(_quantile(detail[known], frac, weights=pool.weights[known]))
 
 
 def _at_least_as_strict(tight: ScoreLimits, open_limits: ScoreLimits) -> ScoreLimits:

@@ -24,7 +24,7 @@ def write_reports(
     calibration: Calibration,
     data_root: str,
 ) -> None:
-    """Write test.html and, for `dvc plots`, its mistakes as mistakes/*.png."""
+    """Write test.html and its worst mistakes as mistakes/*.png."""
     mistakes = worst_mistakes(evaluation, split)
     write_mistakes(folder / MISTAKES, mistakes)
     html = render_report(evaluation, mistakes, calibration, data_root)
