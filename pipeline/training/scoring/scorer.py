@@ -34,14 +34,19 @@ def torch_network(model: nn.Module) -> Network:
 
 
 def stored_evidence(
-    scorer: FaceScorer, store: FaceStore, faces: Iterable[int] | None = None, **options: bool
+    scorer: FaceScorer,
+    store: FaceStore,
+    faces: Iterable[int] | None = None,
+    *,
+    visuals: bool = False,
 ) -> FaceEvidence:
     """Evidence about faces as they are stored. faces: their numbers; None for all.
 
-    The box crops are the stored ones, which were cut from the whole frame, as the service does.
+    The box crops are the stored ones, which were cropped from the whole frame, as the service does.
+    visuals: as in `FaceScorer.of_views`.
     """
     chosen = range(len(store.faces)) if faces is None else faces
-    return scorer.of_views(_stored_views(scorer, store, chosen), **options)
+    return scorer.of_views(_stored_views(scorer, store, chosen), visuals=visuals)
 
 
 def degraded_evidence(
