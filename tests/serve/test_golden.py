@@ -32,21 +32,23 @@ SIDEWAYS = 6  # EXIF: the stored rows are the image's columns, from the right
 FEATURES = (
     "power_outside_1_0",
     "power_drop_band0_0",
+    "power_ring_band0_2",
     "power_ring_band1_7",
     "log_tilt_trip_bilinear_tilt_4",
     "log_side_band2_1",
     "power_step_trip_area_8",
     "power_sector_band3_weighted",
     "log_sector_along0_q50",
+    "log_sector_mixed1_q50",
     "power_sector_turn2_q90",
     "outside_share",
 )
 HEADS = ("real_fake", "inswapper", "boundary", "quality_pristine", "quality_heavy")
 
-# A grey level more or less in one sample of a hundred, which is more than processors differ by,
-# moves a found face by up to 0.05 px, features by 0.013, logits of the heads by 0.05 and of the
-# trees, which jump, by 0.02.
-PLACE_PX, FEATURE, HEAD_LOGIT, SEAM_LOGIT, SCORE = 0.25, 0.02, 0.08, 0.1, 0.008
+# OpenCV and numpy without AVX change no pixel, and features by 0.00001. A grey level more or less in
+# one sample of a thousand moves a found face by up to 0.02 px, features by 0.004, logits of the
+# heads by 0.01 and that of the trees, which jumps, by 0.02.
+PLACE_PX, FEATURE, HEAD_LOGIT, SEAM_LOGIT, SCORE = 0.25, 0.008, 0.03, 0.06, 0.004
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,20 @@ RECORDED = {
             (200.68, 138.16),
             (245.35, 139.13),
         ),
-        features=(-0.559, -0.052, 0.157, -0.156, 1.001, 0.066, -0.294, 0.89, 0.935, 1.0),
+        features=(
+            -0.559,
+            -0.052,
+            -0.136,
+            0.157,
+            -0.156,
+            1.001,
+            0.066,
+            -0.294,
+            0.89,
+            1.182,
+            0.935,
+            1.0,
+        ),
         heads=(-6.705, -6.635, -5.771, -1.341, -1.047),
         seam=-4.744,
         surroundings=1.0000,
@@ -96,7 +111,20 @@ RECORDED = {
             (209.98, 224.78),
             (262.04, 228.11),
         ),
-        features=(-0.114, -1.233, -0.166, -1.623, -0.048, 0.098, 0.109, -0.192, 0.299, 0.998),
+        features=(
+            -0.114,
+            -1.233,
+            -1.577,
+            -0.166,
+            -1.623,
+            -0.048,
+            0.098,
+            0.109,
+            -0.192,
+            -0.036,
+            0.299,
+            0.998,
+        ),
         heads=(2.329, 2.316, 2.98, -2.257, -0.257),
         seam=3.265,
         surroundings=1.0000,
@@ -113,7 +141,20 @@ RECORDED = {
             (273.27, 473.5),
             (404.44, 447.05),
         ),
-        features=(-0.855, 0.367, 0.147, -0.278, 0.248, -0.056, -0.232, 0.305, 0.584, 0.38),
+        features=(
+            -0.855,
+            0.367,
+            0.368,
+            0.147,
+            -0.278,
+            0.248,
+            -0.056,
+            -0.232,
+            0.305,
+            0.259,
+            0.584,
+            0.38,
+        ),
         heads=(-5.785, -5.692, -4.951, -0.988, -1.304),
         seam=-2.915,
         surroundings=0.3939,
@@ -130,7 +171,7 @@ RECORDED = {
             (53.38, 158.94),
             (118.45, 159.01),
         ),
-        features=(None, None, None, None, None, None, None, None, None, 0.0),
+        features=(None, None, None, None, None, None, None, None, None, None, None, 0.0),
         heads=(0.427, 0.397, -0.007, -0.764, -0.962),
         seam=0.006,
         surroundings=0.0000,
@@ -234,5 +275,5 @@ def test_a_face_in_its_image_gets_the_score_that_it_got(detector: SwapDetector, 
 def test_a_jpeg_gets_the_verdict_that_it_got(detector: SwapDetector, name: str) -> None:
     """As above with the face found anew: its place moves the score a little more."""
     result = detector.score_image(upright(name))
-    assert result.score == pytest.approx(RECORDED[name].score, abs=2 * SCORE)
+    assert result.score == pytest.approx(RECORDED[name].score, abs=4 * SCORE)
     assert result.verdict == RECORDED[name].verdict
