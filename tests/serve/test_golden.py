@@ -45,7 +45,7 @@ FEATURES = (
 )
 HEADS = ("real_fake", "inswapper", "boundary", "quality_pristine", "quality_heavy")
 
-# OpenCV and numpy without AVX change no pixel, and features by 0.00001. A grey level more or less in
+# Without AVX, pixels stay and features move by 0.00001. A grey level more or less in
 # one sample of a thousand moves a found face by up to 0.02 px, features by 0.004, logits of the
 # heads by 0.01 and that of the trees, which jumps, by 0.02.
 PLACE_PX, FEATURE, HEAD_LOGIT, SEAM_LOGIT, SCORE = 0.25, 0.008, 0.03, 0.06, 0.004
