@@ -10,6 +10,7 @@ from torch import nn
 from pipeline.runtime.params import load_params
 from pipeline.training.loop.learner import Learner
 from pipeline.training.loop.losses import Balance
+from pipeline.training.loop.schedule import FROM_SCRATCH, FROZEN
 
 HALF = Balance(real_fake=0.5, inswapper=0.5, boundary=0.5)
 LR = 0.01
@@ -113,3 +114,18 @@ def test_gradients_are_clipped_and_then_forgotten() -> None:
     norm = torch.cat([10 * moment.flatten() for moment in moments]).norm().item()
     assert norm == pytest.approx(1e-3, rel=1e-3)
     assert gradients(learns) == {}
+
+
+def test_a_frozen_backbone_stays_as_it_is_until_its_phase() -> None:
+    learns = learner(ema_decay=0.0)
+    learns.start_phase(FROZEN)
+    before = weights(learns.detector)
+    learns.backward(batch(1))
+    learns.update(0, LR)
+    after = weights(learns.detector)
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved == {"heads.weight", "heads.bias"}
+    learns.start_phase(FROM_SCRATCH)
+    learns.backward(batch(1))
+    learns.update(1, LR)
+    assert not torch.equal(weights(learns.detector)["backbone.weight"], before["backbone.weight"])
