@@ -151,3 +151,10 @@ def test_only_the_judged_views_travel_with_a_network(
 ) -> None:
     judged = Preprocess(size_px=96).judged(views)
     assert (judged.scales, judged.aligned, judged.size_px) == (scales, aligned, 96)
+
+
+def test_the_normalisation_is_that_of_imagenet() -> None:
+    white, black = (np.full((1, 1, 3), level, np.uint8) for level in (255, 0))
+    found = [Preprocess().to_input(pixel).ravel().tolist() for pixel in (black, white)]
+    assert found[0] == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
+    assert found[1] == pytest.approx([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225])

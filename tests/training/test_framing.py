@@ -89,3 +89,12 @@ def test_tight_framing_takes_the_surroundings_away() -> None:
     assert max(shares) < 1
     assert np.mean(shares) < 0.65
     assert min(shares) < 0.45
+
+
+def test_a_cut_is_as_small_as_asked_down_to_8_px() -> None:
+    image = marked()
+    assert image.cut(100, 90, 130, 110).rgb.shape == (20, 30, 3)
+    assert image.cut(100, 90, 101, 91).rgb.shape == (8, 8, 3)
+    corner = image.cut(900, 900, 901, 901)
+    assert corner.rgb.shape == (8, 8, 3)
+    np.testing.assert_array_equal(corner.box_xyxy[:2], [150 - 512, 150 - 492])

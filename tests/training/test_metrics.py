@@ -193,3 +193,10 @@ def test_the_product_metric_takes_the_balanced_threshold() -> None:
     assert choose_thresholds(labels, scores) == {"best_f1": 0.2, "balanced": 0.65}
     assert product_metric(labels, scores, labels) == pytest.approx(13 / 16 * 6 / 8)
     assert product_metric(labels, scores, labels, threshold=0.2) == 0
+
+
+def test_a_score_at_the_threshold_counts_as_fake() -> None:
+    found = rates_at([0, 1], [0.5, 0.5], 0.5)
+    assert (found["recall"], found["fpr"]) == (1, 1)
+    assert product_metric([0, 1], [0.1, 0.5], [0, 1], threshold=0.5) == 1
+    assert product_metric([0, 1], [0.1, 0.9], [0, 1], [0.5], threshold=0.5) == 0

@@ -12,7 +12,7 @@ from torch import nn
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.loop import train as loop
 from pipeline.training.loop.schedule import Phase
-from pipeline.training.loop.train import Inputs, Run
+from pipeline.training.loop.train import Inputs, Run, training_params
 from pipeline.training.network.checkpoint import load_detector
 from pipeline.training.network.hardware import same_bits
 from pipeline.views.quality import fit_quality, measure_quality
@@ -160,3 +160,9 @@ def test_a_run_stops_when_no_epoch_gets_better(inputs: Inputs, monkeypatch: Any)
         run = Run(chosen, inputs, lambda _: None)
         rows = list(run.epochs())
     assert [row["val_product"] for row in rows] == [0.2, 0.5, 0.5, 0.4]
+
+
+def test_a_checkpoint_follows_from_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "processes" not in training_params(params())
+    monkeypatch.setattr(loop, "process_count", lambda: 2)
+    assert training_params(params())["processes"] == 2
