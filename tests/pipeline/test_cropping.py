@@ -1,4 +1,5 @@
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,26 @@ def test_the_stage_writes_the_same_bytes_twice(
     assert {"manifests/crops.csv", "manifests/skipped_faces.csv", "manifests/quality.json"} <= set(
         first
     )
+
+
+def test_frames_of_a_video_that_kills_its_workers_are_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray gives such a video up; here it is told to, after the first files are written."""
+
+    @contextmanager
+    def giving_up(_: int, __: str, lost: Any) -> Any:
+        def run(function: Any, tasks: Any) -> Any:
+            done = [function(task) for task in tasks]
+            return [done[0], lost(tasks[1])]
+
+        yield run
+
+    monkeypatch.setattr("pipeline.crops.cropping.worker_map", giving_up)
+    result = crop([put_real(), put_real(video_id="p1"), put_real(video_id="p1", frame_index=5)])
+    assert {row.video_id for row in result.rows} == {"p0"}
+    skipped = [(row.path, row.video_id, row.reason, row.stage) for row in result.skipped]
+    assert skipped == [
+        (f"data/frames/p1/{index}.png", "p1", "worker_died", "crop_faces") for index in (4, 5)
+    ]
+    assert not list(Path("data/crops/p1").iterdir())

@@ -1,7 +1,9 @@
 """pipeline.frames.extraction: written and skipped frames; fakes follow their originals."""
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -222,3 +224,22 @@ def test_the_stage(tmp_path: Path) -> None:
     assert done.stderr.startswith("extract_frames: 1 of 5 videos were skipped, above")
     (skip,) = read_rows(Path("data/manifests/skipped_videos.csv"), SkipRow)
     assert str(tmp_path) not in skip.detail
+
+
+def test_a_video_that_kills_its_workers_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gives such a video up; here it is told to, after its frames are written."""
+
+    @contextmanager
+    def giving_up(_: int, __: str, lost: Any) -> Any:
+        def run(function: Any, jobs: Any) -> Any:
+            done = {job.video.video_id: function(job) for job in jobs}
+            return [lost(job) if job.video.video_id == "bb" else done["a"] for job in jobs]
+
+        yield run
+
+    monkeypatch.setattr("pipeline.frames.extraction.worker_map", giving_up)
+    result = extract(real("a"), real("bb"))
+    assert {row.video_id for row in result.rows} == {"a"}
+    (skipped,) = result.skipped
+    assert (skipped.path, skipped.video_id, skipped.reason) == ("in/bb.mp4", "bb", "worker_died")
+    assert {Path(name).parent.name for name in written()} == {"a"}

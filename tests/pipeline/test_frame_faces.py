@@ -100,3 +100,12 @@ def test_a_fake_whose_mask_covers_no_face_is_skipped() -> None:
     assert [(row.reason, row.detail) for row in result.skipped] == [
         ("no_face", "faces: 1, none under the paste mask")
     ]
+
+
+@pytest.mark.parametrize(("later_s", "source"), [(0.009, "paired"), (0.011, "geometric")])
+def test_a_hundredth_of_a_second_apart_is_the_same_moment(later_s: float, source: str) -> None:
+    drawn = draw_face(0)
+    for sign in (1, -1):
+        fake = put_fake(drawn, timestamp_s=0.16 + sign * later_s)
+        rows = fakes(crop([put_real(drawn), fake]))
+        assert {row.boundary_source for row in rows} == {source}

@@ -158,3 +158,19 @@ def test_the_stage(tmp_path: Path) -> None:
     read = [r for n in SPLITS for r in read_rows(tmp_path / f"data/splits/{n}.csv", SplitRow)]
     assert len(read) == len(rows)
     assert all(r.group == r.identity_id for r in read)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_of_several_divisions_is_kept(seed: int) -> None:
+    """Nine people, equally large, with other kinds of fakes: one order in two finds the balance."""
+    inswapper = [2, 5, 7, 7, 7, 1, 3, 1, 4]
+    rows = [
+        row(f"p{person}", fake=fake)
+        for person, count in enumerate(inswapper)
+        for fake, crops in (("", 4), ("inswapper", count), ("uniface", 8 - count))
+        for _ in range(crops)
+    ]
+    divided = assign_groups(rows, PARAMS.model_copy(update={"seed": seed}))
+    for name in ("val", "test"):
+        kinds = [r.fake_type for r in divided[name]]
+        assert [kinds.count(kind) for kind in ("real", "inswapper", "uniface")] == [8, 8, 8]

@@ -151,3 +151,10 @@ def test_a_network_stores_only_the_views_it_scores(
 ) -> None:
     narrowed = Preprocess(size_px=96).for_views(views)
     assert (narrowed.scales, narrowed.aligned, narrowed.size_px) == (scales, aligned, 96)
+
+
+def test_the_normalisation_is_that_of_imagenet() -> None:
+    white, black = (np.full((1, 1, 3), level, np.uint8) for level in (255, 0))
+    found = [Preprocess().to_input(pixel).ravel().tolist() for pixel in (black, white)]
+    assert found[0] == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
+    assert found[1] == pytest.approx([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225])

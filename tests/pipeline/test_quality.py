@@ -188,3 +188,23 @@ def test_the_quality_label_does_not_separate_a_swap_from_its_original() -> None:
     qualities = [quality_label(measures, thresholds) for pair in pairs for measures in pair]
     assert set(qualities) == {0, 1, 2}
     assert mutual_information_bit(labels, qualities) <= 0.02
+
+
+@pytest.mark.parametrize(
+    "box", [(-40, 9, 0, 50), (9, -40, 50, 0), (100, 9, 140, 50), (9, 100, 50, 140)]
+)
+def test_a_box_that_only_touches_the_image_lies_outside(box: tuple[int, ...]) -> None:
+    rgb = draw_face(1, height=100, width=100, face_px=60).rgb
+    with pytest.raises(ValueError, match="outside the image of 100x100"):
+        measure_quality(rgb, np.array(box, np.float32))
+
+
+def test_a_step_on_the_grid_exceeds_the_mean_of_its_neighbours() -> None:
+    """Steps of 8 on the grid and of 6 beside them: 8 - (6 + 0) / 2 = 5 more than expected."""
+    steps = np.zeros(127)
+    steps[7::8] = np.where(np.arange(16)[: len(steps[7::8])] % 2, 8, -8)
+    steps[8::8] = np.where(np.arange(16)[: len(steps[8::8])] % 2, 6, -6)
+    levels = (100 + np.concatenate([[0], np.cumsum(steps)])).astype(np.uint8)
+    grey = np.tile(levels, (128, 1))
+    expected = 5 / (np.abs(steps).mean() + 1)
+    assert blockiness(grey, EVERYWHERE) == pytest.approx(expected / 2, rel=0.02)

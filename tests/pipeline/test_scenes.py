@@ -163,3 +163,13 @@ def test_long_scenes_are_sampled_on_a_coarser_grid() -> None:
     assert sample_stride(49, 6) == 2
     assert sample_stride(1000, 6) == 32
     assert sample_indices(Scene(7, 1007), 6) == [7 + 32 * k for k in (3, 8, 13, 18, 23, 29)]
+
+
+@pytest.mark.parametrize(("lengths", "found"), [((7, 8), []), ((12, 8), [Scene(0, 12)])])
+def test_a_cut_among_the_last_frames_is_seen(
+    tmp_path: Path, lengths: tuple[int, int], found: list[Scene]
+) -> None:
+    """Two pieces that are too short for a scene are none together."""
+    shots = zip((1, 5), lengths, strict=True)
+    frames = [draw_scenery(seed, 160, 208) for seed, length in shots for _ in range(length)]
+    assert scenes_of(frames, tmp_path / "clip.mp4") == found

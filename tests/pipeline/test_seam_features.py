@@ -127,3 +127,13 @@ def test_the_evidence_shows_the_drop_in_decibels() -> None:
     )
     assert all(len(band["profile_db"]) == RINGS for band in as_json["bands"])
     assert len(as_json["ring_edges"]) == RINGS + 1
+
+
+def test_a_side_counts_from_more_than_25_cells_on() -> None:
+    cells = np.zeros((1, 2 * ALL_MAPS + 1, RINGS, SECTORS), np.float32)
+    cells[0, -1, 9, 0] = 25  # along the top
+    cells[0, -1, 12, 15] = 26  # and along the left side
+    cells[0, -1, 8, 6] = 99  # the seam itself belongs to no surroundings
+    found = dict(zip(feature_names(), seam_features(cells)[0].tolist(), strict=True))
+    assert found["outside_sides"] == 1
+    assert found["outside_share"] == pytest.approx(51 / OUTSIDE_CELLS)

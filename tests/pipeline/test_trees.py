@@ -56,6 +56,8 @@ def test_other_content_is_rejected_by_name(content: bytes) -> None:
     [
         ({"left": np.array([7, 1, 2], np.int32)}, "outside the table"),
         ({"roots": np.array([-1], np.int32)}, "outside the table"),
+        ({"roots": np.array([3], np.int32)}, "outside the table"),
+        ({"feature": np.array([1, -1, 0], np.int32)}, "outside the table"),
         ({"value": np.array([0.0, np.nan, 1.0])}, "not finite"),
         ({"value": np.array([0.0, 1.0])}, "differ in length"),
         ({"roots": np.zeros(0, np.int32)}, "differ in length"),

@@ -165,3 +165,12 @@ def test_every_order_leaves_an_audit_line(bundle: Path, capsys: pytest.CaptureFi
     assert audit[2]["old"].split()[0] == "first"
     assert audit[2]["new"].split()[0] == "second"
     assert audit[3]["new"] == audit[2]["old"]
+
+
+def test_a_rollback_is_never_persisted(bundle: Path, tmp_path: Path) -> None:
+    """A restart reads the bundle on disk, whoever set the threshold and wherever it is kept."""
+    for changes in ({}, {"state_file": tmp_path / "state.json"}):
+        with service(bundle, **changes) as client:
+            assert reload(client).json()["persisted"] is True
+            answer = reload(client, "?rollback=true").json()
+            assert (answer["threshold"]["source"], answer["persisted"]) == ("bundle", False)

@@ -112,3 +112,28 @@ def test_a_bug_is_a_problem_without_details() -> None:
     assert response.status_code == response.json()["status"] == 500
     assert "secret" not in response.text
     assert len(response.json()["request_id"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/detect", 25_000_000),
+        ("/detect/", 25_000_000),
+        ("/detect/batch", 100_000_000),
+        ("/detect/video", 200_000_000),
+        ("/admin/threshold", 65_536),
+        ("/detect/video/jobs", 65_536),
+        ("/", 65_536),
+    ],
+)
+def test_the_bytes_that_each_route_takes(path: str, expected: int) -> None:
+    """As .env.example says them; what is no upload is a small order."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    assert body_limit(path, Settings(**defaults)) == expected
+
+
+def test_an_order_of_64_kib_is_the_largest() -> None:
+    body = b"x" * 65_536
+    assert play([part(body, False)], path="/nowhere")[0] == 404
+    assert play([], {"content-length": "65536"}, path="/nowhere")[0] == 404
+    assert play([], {"content-length": "65537"}, path="/nowhere")[0] == 413

@@ -13,7 +13,7 @@ from pipeline.runtime.errors import DetectorError
 from pipeline.views.cut import cut_view
 from pipeline.views.paste import TEMPLATE
 from pipeline.views.preprocess import Preprocess
-from serve.detector.heatmaps import view_corners
+from serve.detector.heatmaps import overlay, view_corners
 from serve.main import create_app
 from serve.settings import Settings
 from tests.support.bundles import write_bundle
@@ -108,3 +108,16 @@ def test_the_service_adds_the_map_when_asked(tmp_path: Path) -> None:
     maps = [face["seam_map"] for frame in video["frames"] for face in frame["faces"]]
     assert maps
     assert all(len(one["values"]) == 1024 for one in maps)
+
+
+def test_the_map_lies_over_the_face_as_strongly_as_it_is_sure() -> None:
+    dark, bright = (np.full((8, 8, 3), level, np.uint8) for level in (0, 200))
+    for seam, left in ((0.0, 1.0), (0.5, 0.675), (1.0, 0.35)):
+        seam_map = np.full((4, 4), seam, np.float32)
+        colour = overlay(dark, seam_map).astype(int)
+        np.testing.assert_allclose(overlay(bright, seam_map) - colour, 200 * left, atol=1)
+        assert (colour.max() > 0) == (seam > 0)
+    # The surest colour of the map is a pale yellow, of which 65 % is laid on.
+    assert overlay(dark, np.ones((4, 4), np.float32))[0, 0] == pytest.approx(
+        0.65 * np.array([252, 255, 164]), abs=1
+    )

@@ -241,3 +241,26 @@ def test_heatmap_shows_the_seam_and_leaves_the_rest() -> None:
 def test_heatmap_of_a_face(detector: SwapDetector, drawn: DrawnFace) -> None:
     (found,) = detector.score_image(drawn.rgb).faces
     assert draw_heatmap(detector, drawn.rgb, found).shape == (SIDE_PX, SIDE_PX, 3)
+
+
+def test_the_face_detector_is_opened_as_the_bundle_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finder = {"detector": "insightface", "pack": "retinaface_mnet025", "min_score": 0.75}
+    bundle = write_bundle(tmp_path, face_finder=finder)
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(
+        "serve.detector.inference.load_detector",
+        lambda name, **options: asked.update(options, name=name),
+    )
+    settings = Settings(
+        model_path=bundle, face_detector="yolo_face", face_pack="own", detector_model="yolo.onnx"
+    )
+    load_swap_detector(settings, threads=3)
+    assert asked == {
+        "name": "yolo_face",
+        "pack": "own",
+        "model_file": "yolo.onnx",
+        "min_score": 0.75,
+        "threads": 3,
+    }

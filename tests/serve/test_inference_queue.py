@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -98,3 +99,34 @@ def test_errors_of_the_work_come_back() -> None:
             await inference_queue.run(lambda: 1 // 0)
 
     with_queue(scenario)
+
+
+def test_waiting_and_work_are_measured_separately() -> None:
+    def work() -> None:
+        threading.Event().wait(0.03)
+
+    async def scenario(inference_queue: InferenceQueue) -> None:
+        begun = time.perf_counter()
+        first, second = await asyncio.gather(*(inference_queue.run(work) for _ in range(2)))
+        elapsed_ms = 1000 * (time.perf_counter() - begun)
+        assert 0 <= first.queue_ms < second.queue_ms
+        assert min(first.compute_ms, second.queue_ms, second.compute_ms) >= 29
+        assert second.queue_ms + second.compute_ms <= elapsed_ms
+
+    with_queue(scenario)
+
+
+def test_a_closed_queue_ends_what_runs_and_drops_what_waits() -> None:
+    begun, done, dropped = threading.Event(), [], []
+
+    def running() -> None:
+        begun.set()
+        threading.Event().wait(0.05)
+        done.append(1)
+
+    inference_queue = InferenceQueue(8, 5)
+    inference_queue.executor.submit(running)
+    inference_queue.executor.submit(dropped.append, 1)
+    begun.wait(5)
+    inference_queue.close()
+    assert (done, dropped) == ([1], [])

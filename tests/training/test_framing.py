@@ -89,3 +89,12 @@ def test_tight_framing_removes_the_surroundings() -> None:
     assert max(fracs) < 1
     assert np.mean(fracs) < 0.65
     assert min(fracs) < 0.45
+
+
+def test_a_cut_is_as_small_as_asked_down_to_8_px() -> None:
+    image = marked()
+    assert image.cut(100, 90, 130, 110).rgb.shape == (20, 30, 3)
+    assert image.cut(100, 90, 101, 91).rgb.shape == (8, 8, 3)
+    corner = image.cut(900, 900, 901, 901)
+    assert corner.rgb.shape == (8, 8, 3)
+    np.testing.assert_array_equal(corner.box_xyxy[:2], [150 - 512, 150 - 492])

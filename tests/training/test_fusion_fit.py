@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.decision.fusion import FUSED_HEADS, LearnedFusion, fuse_face
+from pipeline.decision.fusion import FUSED_HEADS, LearnedFusion, fuse_face, sigmoid
 from pipeline.training.calibration.fusion import (
     FEWEST_FACES,
     fit_fusion,
@@ -129,3 +129,29 @@ def test_few_faces_of_a_kind_get_no_weights_of_their_own() -> None:
     found = fit_fusion(pool, tight_below=0.25)
     assert found.tight is None
     assert found == LearnedFusion(**fit_weights(pool).model_dump())
+
+
+def test_weights_are_held_back_with_a_strength_of_one() -> None:
+    """The penalty balances the gradient: each weight is the sum of errors times its values."""
+    labels = np.arange(60) % 2
+    heads = np.random.default_rng(7).normal(labels, 1.0, (3, 60))
+    pool = pool_with(labels, evidence_from(*heads))
+    found = fit_weights(pool)
+    values = np.stack([getattr(pool.evidence, head)[:, 0] for head in FUSED_HEADS], axis=1).astype(
+        np.float64
+    )
+    weights = np.array([getattr(found, head) for head in FUSED_HEADS])
+    errors = labels - sigmoid(found.bias + values @ weights)
+    assert min(weights) > 0
+    np.testing.assert_allclose(values.T @ errors, weights, atol=0.01)
+    assert errors.sum() == pytest.approx(0, abs=0.01)  # the bias goes free
+
+
+@pytest.mark.parametrize("lacking", ["reals", "fakes", "none"])
+def test_forty_faces_of_each_class_get_weights_of_their_own(lacking: str) -> None:
+    reals, fakes = {"reals": (39, 90), "fakes": (90, 39), "none": (40, 40)}[lacking]
+    labels = np.repeat([0, 1, 0, 1], [reals, fakes, 200, 200])
+    shares = np.repeat([0.1, 0.8], [reals + fakes, 400])
+    logit = np.random.default_rng(0).normal(labels, 1.0)
+    pool = pool_with(labels, evidence_from(logit, surroundings=shares))
+    assert (fit_fusion(pool, tight_below=0.25).tight is None) == (lacking != "none")

@@ -95,3 +95,17 @@ def test_the_trees_take_part_in_the_comparison(sessions: list[InferenceSession])
     spec = SPEC.model_copy(update={"fusion": deaf})
     found = gate_int8(*sessions, store, PREPROCESS, stump(), spec)
     assert (found.written, found.auc_change, found.verdict_flips_frac) == (True, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("reals", "passes"), [(22, True), (23, False)])
+def test_the_auc_may_change_by_two_thousandths(reals: int, passes: bool) -> None:
+    """As many fakes sink below as many reals, and no verdict flips: 22 ** 2 / 500 ** 2 = .0019."""
+    before = CLEAN.copy()
+    before[0 : 2 * reals : 2] = 0.4
+    after = before.copy()
+    after[1 : 2 * reals : 2] = 0.3
+    for one, other in ((before, after), (after, before)):
+        found = compare(table(one, 0.9), table(other, 0.9))
+        assert found.auc_change is not None
+        assert abs(found.auc_change) == pytest.approx(reals**2 / 500**2)
+        assert (found.written, found.verdict_flips_frac) == (passes, 0.0)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from pipeline.decision.thresholds import choose_thresholds
 from pipeline.training.scoring.metrics import (
     area_under_roc,
     binary_metrics,
@@ -152,3 +153,50 @@ def test_rates_stay_in_range(rows: list[tuple[int, float]]) -> None:
         value for key, value in found.items() if value is not None and not key.startswith("n_")
     ]
     assert all(-1e-12 <= value <= 1 + 1e-12 for value in rates)
+
+
+def test_the_interval_holds_nineteen_of_twenty_draws() -> None:
+    """Of 200 groups of one score each, a mean spreads by a normal law: 1.96 deviations each way."""
+    scores = np.random.default_rng(4).random(200)
+    interval = bootstrap_interval(
+        lambda _, values: float(values.mean()), [0] * 200, scores, range(200), draws=4000, seed=6
+    )
+    assert interval is not None
+    reach = 1.96 * scores.std() / np.sqrt(200)
+    assert np.subtract(interval, scores.mean()) == pytest.approx([-reach, reach], rel=0.05)
+
+
+def test_half_of_the_draws_must_define_the_statistic() -> None:
+    def half_known(answers: list[float]):
+        left = iter(answers)
+
+        def statistic(_: np.ndarray, __: np.ndarray) -> float:
+            if np.isnan(value := next(left)):
+                raise ValueError
+            return value
+
+        return statistic
+
+    def interval(known: int) -> tuple[float, float] | None:
+        answers = [0.5] * known + [np.nan] * (10 - known)
+        return bootstrap_interval(
+            half_known(answers), LABELS, SCORES, list("aabbccdd"), draws=10, seed=0
+        )
+
+    assert interval(5) == (0.5, 0.5)
+    assert interval(4) is None
+
+
+def test_the_product_metric_takes_the_balanced_threshold() -> None:
+    """Best F1 would call everything fake; balanced lies in the middle of 0.6 and 0.7."""
+    labels, scores = [0] * 2 + [1] * 8, [0.5, 0.6, 0.4, 0.55, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    assert choose_thresholds(labels, scores) == {"best_f1": 0.2, "balanced": 0.65}
+    assert product_metric(labels, scores, labels) == pytest.approx(13 / 16 * 6 / 8)
+    assert product_metric(labels, scores, labels, threshold=0.2) == 0
+
+
+def test_a_score_at_the_threshold_counts_as_fake() -> None:
+    found = rates_at([0, 1], [0.5, 0.5], 0.5)
+    assert (found["recall"], found["fpr"]) == (1, 1)
+    assert product_metric([0, 1], [0.1, 0.5], [0, 1], threshold=0.5) == 1
+    assert product_metric([0, 1], [0.1, 0.9], [0, 1], [0.5], threshold=0.5) == 0

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -13,7 +14,13 @@ import torch
 
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.params import load_params
-from pipeline.training.loop.parallel import BatchShare, from_first, process_count, rank
+from pipeline.training.loop.parallel import (
+    BatchShare,
+    from_first,
+    process_count,
+    rank,
+    with_shared_statistics,
+)
 from pipeline.training.loop.train import training_params
 from pipeline.training.network.model import create_backbone
 from pipeline.training.pairs.sampler import Item, PairSampler
@@ -222,3 +229,16 @@ def test_a_run_resumes_after_a_process_was_killed(tmp_path: Path) -> None:
     assert status == 0, log
     assert "train: resumed after epoch" in log
     assert [files(folder / output) for output in OUTPUTS] == uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("processes", "device", "shared"),
+    [(1, "cpu", False), (2, "cpu", False), (1, "cuda", False), (2, "cuda", True)],
+)
+def test_batch_statistics_are_shared_by_several_gpus_alone(
+    processes: int, device: str, shared: bool
+) -> None:
+    net: Any = torch.nn.Sequential(torch.nn.BatchNorm2d(2))
+    fabric: Any = SimpleNamespace(world_size=processes, device=torch.device(device))
+    found: Any = with_shared_statistics(net, fabric)
+    assert isinstance(found[0], torch.nn.SyncBatchNorm) == shared
