@@ -1,9 +1,9 @@
-"""A client of the service; needs httpx alone, so this file may be copied elsewhere.
+"""Client of the service. It only needs httpx, so this file can be copied into other projects.
 
     with Client("http://127.0.0.1:8000") as client:
         print(client.detect("face.jpg")["verdict"])
 
-Answers are the parsed JSON, which the service's /openapi.json describes.
+Methods return the parsed JSON, whose schema is in the service's /openapi.json.
 """
 
 import random
@@ -20,12 +20,12 @@ import httpx
 
 Json = dict[str, Any]
 Source = str | Path | bytes
-# (name of the part, what it holds) of each file that is sent.
+# (name of the multipart field, content) of each file to send.
 Files = Sequence[tuple[str, Source]]
 Progress = Callable[[Json], None]
 
 CONNECT_S = 5.0
-# A POST that broke off may have been carried out, unless there never was a connection.
+# After these errors a POST cannot have been processed; after others it may have been.
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 BUSY = (429, 503)
 FIRST_PAUSE_S = 0.25
@@ -34,11 +34,11 @@ ENDED = ("done", "failed", "cancelled")
 
 
 class ServiceError(Exception):
-    """What came instead of a result.
+    """Error response of the service, or no response at all.
 
-    status: of HTTP, None when no answer came. title, detail, request_id: of the problem+json, all
-    of whose members are in `problem`. retry_after_s: when the same call may be tried again, None
-    when it may not.
+    status: HTTP status, None without a response. title, detail, request_id: members of the
+    problem+json, all of which are in `problem`. retry_after_s: seconds after which the call may be
+    retried, None if it must not be.
     """
 
     def __init__(
@@ -54,11 +54,13 @@ class ServiceError(Exception):
 
 
 class Client:
-    """Tries again what was certainly not carried out: a POST after a refused connection, and any
-    call that was answered by 429 or 503 with Retry-After. A GET also after a broken connection.
+    """HTTP client that retries only calls that cannot have been processed.
 
-    token: of the admin routes. deadline_s: a call is not tried again after that time. timeout_s:
-    longest silence within one attempt.
+    These are a POST after a refused connection, and any call answered by 429 or 503 with
+    Retry-After. A GET is also retried after a broken connection.
+
+    token: bearer token of the admin routes. deadline_s: no retry starts after this time.
+    timeout_s: maximum seconds without data within one attempt.
     """
 
     def __init__(
@@ -85,45 +87,45 @@ class Client:
         self._http.close()
 
     def ready(self) -> bool:
-        """Whether the service can judge now; asked once."""
+        """Whether the service is ready, from one request without retries."""
         try:
             return self._http.get("/ready").is_success
         except httpx.TransportError:
             return False
 
     def detect(self, image: Source, *, heatmap: bool = False) -> Json:
-        """Judge one image, given as a path or as the file's bytes. Raises ServiceError."""
+        """Score one image, given as a path or as the file's bytes. Raises ServiceError."""
         return _json(self._upload("/detect", [("file", image)], heatmap))
 
     def detect_batch(self, images: Sequence[Source], *, heatmap: bool = False) -> Json:
-        """Judge several images, each by itself: `items` in their order. Raises ServiceError."""
+        """Score several images independently; `items` keeps their order. Raises ServiceError."""
         files = [("files", image) for image in images]
         return _json(self._upload("/detect/batch", files, heatmap))
 
     def detect_video(
         self, video: Source, *, heatmap: bool = False, progress: Progress | None = None
     ) -> Json:
-        """Judge a video as a job and wait for it; Ctrl-C cancels it. Raises ServiceError."""
+        """Score a video as a job and wait for it; Ctrl-C cancels it. Raises ServiceError."""
         with self.start_video(video, heatmap=heatmap) as job:
             return job.result(progress)
 
     def start_video(self, video: Source, *, heatmap: bool = False) -> "Job":
-        """Send a video, to be judged in the background. Raises ServiceError."""
+        """Send a video to be scored in the background. Raises ServiceError."""
         prefer = {"Prefer": "respond-async"}
         response = self._upload("/detect/video", [("file", video)], heatmap, headers=prefer)
         return Job(self, response.headers["location"], _json(response))
 
     def set_threshold(self, threshold: float | None) -> Json:
-        """Call fake from this score on; None takes it back. Raises ServiceError."""
+        """Flag faces as fake at or above this score; None resets it. Raises ServiceError."""
         return _json(self.call("POST", "/admin/threshold", json={"threshold": threshold}))
 
     def reload_model(self, *, rollback: bool = False) -> Json:
-        """Verify and load the bundle again, or the one before it. Raises ServiceError."""
+        """Reload and verify the bundle, or restore the previous one. Raises ServiceError."""
         params = {"rollback": "true"} if rollback else {}
         return _json(self.call("POST", "/admin/reload-model", params=params))
 
     def call(self, method: str, path: str, files: Files = (), **options: Any) -> httpx.Response:
-        """One call, tried again within the deadline. options: httpx's. Raises ServiceError."""
+        """Make one call, retried within the deadline. options: httpx's. Raises ServiceError."""
         deadline = time.monotonic() + self._deadline_s
         pause_s = FIRST_PAUSE_S
         while True:
@@ -132,7 +134,7 @@ class Client:
             except ServiceError as error:
                 if error.retry_after_s is None:
                     raise
-                # Not all at the same time: others were sent away with the same number.
+                # Jitter: other clients were given the same Retry-After.
                 wait_s = max(pause_s, error.retry_after_s) * random.uniform(1, 1.25)
                 if time.monotonic() + wait_s > deadline:
                     raise
@@ -140,14 +142,14 @@ class Client:
             pause_s = _longer(pause_s)
 
     def attempt(self, method: str, path: str, files: Files = (), **options: Any) -> httpx.Response:
-        """The same without a second try."""
+        """Make one call without retries. Raises ServiceError."""
         try:
             with _opened(files) as parts:
                 response = self._http.request(method, path, files=parts, **options)
         except httpx.TransportError as error:
-            again = method == "GET" or isinstance(error, NEVER_SENT)
-            problem = {"title": "No answer from the service", "detail": str(error)}
-            raise ServiceError(None, problem, 0 if again else None) from error
+            can_retry = method == "GET" or isinstance(error, NEVER_SENT)
+            problem = {"title": "No response from the service", "detail": str(error)}
+            raise ServiceError(None, problem, 0 if can_retry else None) from error
         if not response.is_success:
             raise ServiceError(response.status_code, _problem(response), _retry_after_s(response))
         return response
@@ -158,9 +160,9 @@ class Client:
 
 
 class Job:
-    """A video that the service judges in the background. state: its last known JobAnswer.
+    """A video that the service scores in the background. state: its last known JobAnswer.
 
-    The end of a `with` block, by Ctrl-C too, cancels the job and makes the service forget it.
+    Leaving the `with` block, also by Ctrl-C, cancels the job and deletes it from the service.
     """
 
     def __init__(self, client: Client, path: str, state: Json) -> None:
@@ -172,19 +174,19 @@ class Job:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A job that cannot be reached expires by itself, and its result is worth more.
+        # An unreachable job expires anyway; do not lose a result that was already received.
         with suppress(ServiceError):
             self.cancel()
 
     def refresh(self) -> Json:
-        """Ask for the state. Raises ServiceError."""
+        """Fetch the job's state. Raises ServiceError."""
         self.state = _json(self._client.call("GET", self._path))
         return self.state
 
     def result(self, progress: Progress | None = None) -> Json:
-        """Wait for the VideoAnswer. progress: called with each state that is seen.
+        """Wait for the VideoAnswer. progress: called with each fetched state.
 
-        Raises ServiceError, also for the error that the job ended with.
+        Raises ServiceError, also when the job failed.
         """
         pause_s = FIRST_PAUSE_S
         while True:
@@ -201,7 +203,7 @@ class Job:
         raise ServiceError(problem.get("status"), problem)
 
     def cancel(self) -> None:
-        """Stop the job and delete what the service keeps of it; twice does no harm."""
+        """Stop the job and delete its data from the service; calling it twice is harmless."""
         try:
             self._client.attempt("DELETE", self._path)
         except ServiceError as error:
@@ -211,7 +213,7 @@ class Job:
 
 @contextmanager
 def _opened(files: Files) -> Iterator[list[tuple[str, tuple[str, BinaryIO]]] | None]:
-    """The parts of a multipart body, without the files' names; None for no body."""
+    """Parts of a multipart body, without the files' names; None if there is no body."""
     with ExitStack() as stack:
         parts = [(field, ("file", stack.enter_context(_stream(source)))) for field, source in files]
         yield parts or None
@@ -226,7 +228,7 @@ def _json(response: httpx.Response) -> Json:
 
 
 def _problem(response: httpx.Response) -> Json:
-    """The problem+json, or what can be said of an answer that is none, as a proxy's."""
+    """The problem+json, or title and detail made from another response, such as a proxy's."""
     try:
         return _json(response)
     except (TypeError, ValueError):
@@ -234,7 +236,7 @@ def _problem(response: httpx.Response) -> Json:
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
-    """Seconds from now that a 429 or 503 asks for, as a number or as a date."""
+    """Seconds from now in the Retry-After of a 429 or 503, which is a number or a date."""
     value = response.headers.get("retry-after", "")
     if response.status_code not in BUSY or not value:
         return None

@@ -1,4 +1,4 @@
-"""What the routes share: the parts that answer requests, and their query parameters."""
+"""Dependencies shared by the routes: app state, query parameters and rate limit."""
 
 from typing import Annotated
 
@@ -8,23 +8,23 @@ from serve.detector.inference_queue import InferenceQueue
 from serve.detector.state import ServiceState
 from serve.jobs import Jobs
 from serve.video.queue import VideoQueue
-from serve.web.metrics import Metrics
+from serve.web.metrics import ServiceMetrics
 from serve.web.rates import RateLimit
 
+# Names of the multipart fields.
 FILE = "file"
-
 FILES = "files"
 
 
 class AppState:
-    """Shared by all requests: active detector, queues for images and videos, jobs, metrics."""
+    """State shared by all requests: active detector, image and video queues, jobs, metrics."""
 
     def __init__(self, service: ServiceState) -> None:
         self.service = service
         self.inference_queue = InferenceQueue(
             service.settings.queue_length, service.settings.deadline_s
         )
-        self.metrics = Metrics(service, self.inference_queue)
+        self.metrics = ServiceMetrics(service, self.inference_queue)
         self.rate = RateLimit(service.settings.rate_per_minute)
         self.videos = VideoQueue(service.settings, self.inference_queue)
         self.jobs = Jobs(service.settings.max_jobs, service.settings.job_ttl_s)
@@ -35,17 +35,17 @@ class AppState:
 
 
 def app_state(request: Request) -> AppState:
-    """The state that the app's lifespan made."""
-    found = request.app.state.inswapper
-    assert isinstance(found, AppState)
-    return found
+    """The app state created by the app's lifespan."""
+    state = request.app.state.inswapper
+    assert isinstance(state, AppState)
+    return state
 
 
 AppStateDep = Annotated[AppState, Depends(app_state)]
 
-Heatmap = Annotated[bool, Query(description="Add the seam map of each face to the answer.")]
+Heatmap = Annotated[bool, Query(description="Include the seam map of each face.")]
 
 
 async def within_rate(request: Request, state: AppStateDep) -> None:
-    """Raises the problem 429, before anything of the body is read."""
+    """Count the request before its body is read. Raises Problem 429 beyond the rate limit."""
     await state.rate.admit(request)

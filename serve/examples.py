@@ -1,4 +1,4 @@
-"""One example of each answer, for the OpenAPI document; a test holds them against the schemas."""
+"""Example responses for the OpenAPI document; a test validates them against the schemas."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ _FACE: Example = {
     },
     "seam_map": None,
 }
-_PICTURE: Example = {
+_IMAGE: Example = {
     "verdict": "fake",
     "score": 0.93,
     "faces": [_FACE],
@@ -57,11 +57,11 @@ _PICTURE: Example = {
     "warnings": [],
 }
 
-DETECT: Example = {**_COMMON, **_PICTURE}
+DETECT: Example = {**_COMMON, **_IMAGE}
 BATCH: Example = {
     **_COMMON,
     "items": [
-        {"index": 0, "status": 200, "result": _PICTURE, "error": None},
+        {"index": 0, "status": 200, "result": _IMAGE, "error": None},
         {"index": 1, "status": 415, "result": None, "error": "not an image (JPEG, PNG, ...)"},
     ],
 }

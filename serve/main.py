@@ -1,4 +1,4 @@
-"""The service: `uvicorn serve.main:app`."""
+"""ASGI application of the service: `uvicorn serve.main:app`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 import serve.untracked  # noqa: F401
 from serve import examples
 from serve.deps import AppState, AppStateDep
-from serve.detector.state import RETRY_AFTER_S, ServiceState
-from serve.problems import Problem, add_problem_handlers, answered, documented
+from serve.detector.state import ServiceState
+from serve.problems import RETRY_AFTER_S, Problem, add_problem_handlers, answered, documented
 from serve.routes import admin, detect, page
 from serve.routes import video as detect_video
 from serve.settings import Settings, load_settings
@@ -23,7 +23,10 @@ from serve.web.logs import set_up_logs
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """settings: None reads the environment when the service starts, and refuses nonsense."""
+    """Create the application.
+
+    settings: None reads the environment at startup; invalid values abort startup.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -41,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="INSwapper detector",
         version="1",
         lifespan=lifespan,
-        # The pages of /docs and /redoc load scripts from other hosts.
+        # The pages /docs and /redoc load scripts from other hosts.
         docs_url=None,
         redoc_url=None,
     )
@@ -71,12 +74,12 @@ def _add_health_routes(app: FastAPI) -> None:
 
 
 async def health() -> dict[str, str]:
-    """The process answers; neither the model nor the disk is asked."""
+    """Liveness: 200 while the process responds; does not check the model or the disk."""
     return {"status": "alive"}
 
 
 async def ready(state: AppStateDep) -> dict[str, str]:
-    """200 once a verified bundle and the face detector are loaded, else 503 with the reasons."""
+    """Readiness: 200 if a verified bundle and a face detector are loaded, else 503 with reasons."""
     faults = state.service.faults
     if faults:
         raise Problem(503, faults[0], retry_after_s=RETRY_AFTER_S, reasons=faults)
@@ -84,7 +87,7 @@ async def ready(state: AppStateDep) -> dict[str, str]:
 
 
 async def metrics(state: AppStateDep) -> Response:
-    """Counts and durations in the text format of Prometheus."""
+    """Counters and durations in the Prometheus text format."""
     return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,6 +1,6 @@
-"""Judge images, videos and folders: `python -m serve.predict PATH... [--json]`.
+"""Score images, videos and folders: `python -m serve.predict PATH... [--json]`.
 
-Exit code: 0 everything was judged, 1 some inputs could not be, 2 wrong usage, settings or bundle.
+Exit code: 0 all inputs were scored, 1 some inputs failed, 2 wrong usage, settings or bundle.
 """
 
 import json
@@ -24,25 +24,27 @@ from serve.settings import load_settings
 SOME_FAILED = 1
 USAGE_ERROR = 2
 
-# Tracebacks with local variables would print contents of images.
+# Tracebacks with local variables would print image content.
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images, videos or folders.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per input and line.")
+    ] = False,
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Bundle folder; default INSWAPPER_MODEL_PATH, data/release, data/export."
+            help="Bundle folder. Default: INSWAPPER_MODEL_PATH, then data/release, data/export."
         ),
     ] = None,
     heatmap: Annotated[
-        Path | None, typer.Option(help="Folder for images of the seam map over each face.")
+        Path | None, typer.Option(help="Write each face with its seam map as a PNG to this folder.")
     ] = None,
 ) -> None:
-    """Say for each image or video whether a face in it was swapped."""
+    """Score each image or video for INSwapper face swaps."""
     if heatmap is not None and heatmap.exists() and not heatmap.is_dir():
         raise typer.BadParameter(f"{heatmap} is not a folder", param_hint="--heatmap")
     inputs = find_inputs(paths)
@@ -67,7 +69,7 @@ def predict(
 
 @contextmanager
 def _examiner(model: Path | None, heatmap: Path | None, single: bool) -> Iterator[Examiner]:
-    """Several inputs share the cores, one thread each; a single one gets them all."""
+    """An Examiner. Several inputs run in parallel, one thread each; one input gets all cores."""
     settings = load_settings()
     cores = settings.threads or cpu_count()
     workers, threads = (1, cores) if single else (cores, 1)
@@ -82,7 +84,7 @@ def _json_line(record: Record) -> str:
 
 
 def _rows(record: Record, notes: tuple[str, ...]) -> str:
-    """A line of the table, and one for each warning that is not printed above it already."""
+    """Table row of one input, and a line for each warning that is not among the notes."""
     path = printable(record["path"])
     if record["error"] is not None:
         return f"{'error':10}  {'-':>6}  {path}: {record['error']}"
@@ -102,7 +104,7 @@ def _count(items: list[Record], noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A file name without control characters and with what the terminal cannot show escaped."""
+    """A file name with control characters, and characters the terminal cannot show, escaped."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     encoding = sys.stdout.encoding or "ascii"
     return shown.encode(encoding, "backslashreplace").decode(encoding)

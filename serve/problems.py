@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem+json: a request id, a stable type, and never the request's content."""
+"""Errors as RFC 9457 problem+json with a request id and a stable type; input is never echoed."""
 
 import logging
 from typing import Any
@@ -14,27 +14,30 @@ from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatErr
 LOG = logging.getLogger("inswapper.serve")
 MEDIA_TYPE = "application/problem+json"
 EXAMPLE_ID = "9b2f0c5e7d6b4a51a1f2c3d4e5f60718"
+INTERNAL_ERROR = "internal error; see the server log for this request_id"
+# Retry-After of 409 and 503. The inference queue has its own, shorter one.
+RETRY_AFTER_S = 10
 
-# Type of each problem (the last part of its URI) and its title, by status.
+# By status: type of the problem (last part of its URI), title.
 TITLES = {
-    400: ("malformed-request", "The request is malformed"),
-    401: ("unauthorised", "A valid bearer token is needed"),
-    403: ("forbidden", "This route is switched off"),
-    404: ("not-found", "There is nothing here"),
-    405: ("method-not-allowed", "This method is not offered here"),
-    408: ("slow-body", "The request's body came too slowly"),
-    409: ("conflict", "This is not possible in the service's present state"),
-    413: ("too-large", "The request is beyond a limit"),
-    415: ("unsupported-type", "This type of content is not supported"),
+    400: ("malformed-request", "Malformed request"),
+    401: ("unauthorised", "A valid bearer token is required"),
+    403: ("forbidden", "This route is disabled"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "Method not allowed"),
+    408: ("slow-body", "The request body arrived too slowly"),
+    409: ("conflict", "Conflict with the service's current state"),
+    413: ("too-large", "The request exceeds a limit"),
+    415: ("unsupported-type", "Unsupported content type"),
     422: ("unusable-content", "The content cannot be used"),
-    429: ("too-many-requests", "This client has made too many requests"),
-    500: ("internal", "The service failed"),
-    503: ("unavailable", "The service cannot answer now"),
+    429: ("too-many-requests", "Too many requests from this client"),
+    500: ("internal", "Internal error"),
+    503: ("unavailable", "Service unavailable"),
 }
 
 
 class Problem(HTTPException):
-    """An error with a status of TITLES; `extra` becomes further members of the answer."""
+    """An error whose status is a key of TITLES. extra: further members of the response."""
 
     def __init__(
         self, status: int, detail: str, *, retry_after_s: int | None = None, **extra: Any
@@ -47,14 +50,14 @@ class Problem(HTTPException):
 
 
 def problem_of(error: DecodeError) -> Problem:
-    """The problem that an input causes."""
+    """The problem for an input that cannot be decoded: 413, 415 or 422."""
     if isinstance(error, TooLargeError):
         return Problem(413, str(error))
     return Problem(415 if isinstance(error, UnknownFormatError) else 422, str(error))
 
 
 def body_of(problem: Problem, request_id: str) -> dict[str, Any]:
-    """The JSON members of a problem."""
+    """JSON members of a problem."""
     slug, title = TITLES[problem.status_code]
     return {
         "type": f"urn:inswapper-detector:problem:{slug}",
@@ -73,7 +76,7 @@ def response_of(problem: Problem, request_id: str) -> JSONResponse:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route for the OpenAPI document."""
+    """Error responses of a route for the OpenAPI document."""
     schema = {
         "type": "object",
         "required": ["type", "title", "status", "detail", "request_id"],
@@ -95,23 +98,23 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def answered(example: Any, media_type: str = "application/json") -> dict[int | str, dict[str, Any]]:
-    """The example of a route's 200, for its `responses`."""
+    """Response 200 of a route, with its example, for the OpenAPI document."""
     content = {media_type: {"example": example}}
-    return {200: {"description": "Successful Response", "content": content}}
+    return {200: {"description": "Successful response", "content": content}}
 
 
 def _example(status: int) -> dict[str, Any]:
-    return body_of(Problem(status, "what is wrong, and what would be right"), EXAMPLE_ID)
+    return body_of(Problem(status, "what is wrong and what is expected"), EXAMPLE_ID)
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Every error of the app leaves as problem+json."""
+    """Make the app answer every error with problem+json."""
 
     def on_http_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, Problem):
             status = getattr(error, "status_code", 500)
             known = status if status in TITLES else 400
-            # As Allow, which a 405 must have.
+            # Keep headers such as Allow, which a 405 must have.
             headers = getattr(error, "headers", None) or {}
             error = Problem(known, TITLES[known][1])
             error.headers = {**headers, **(error.headers or {})}
@@ -127,13 +130,12 @@ def add_problem_handlers(app: FastAPI) -> None:
         return response_of(Problem(422, detail), request_id_of(request))
 
     def on_disconnect(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-        return response_of(Problem(400, "the body ended too early"), request_id_of(request))
+        return response_of(Problem(400, "the request body ended early"), request_id_of(request))
 
     def on_bug(request: Request, error: Exception) -> JSONResponse:
         LOG.error("request %s failed", request_id_of(request), exc_info=error)
-        problem = Problem(500, "an error of ours; the log has it under this request_id")
-        response = response_of(problem, request_id_of(request))
-        # This one is answered outside serve.web.guard.
+        response = response_of(Problem(500, INTERNAL_ERROR), request_id_of(request))
+        # This response is sent outside serve.web.guard, which otherwise sets the header.
         response.headers["x-request-id"] = request_id_of(request)
         return response
 
@@ -147,6 +149,3 @@ def add_problem_handlers(app: FastAPI) -> None:
 def request_id_of(request: Request) -> str:
     """The id that serve.web.guard gave this request."""
     return str(request.scope.get("request_id", ""))
-
-
-RETRY_AFTER_S = 10

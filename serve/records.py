@@ -1,4 +1,4 @@
-"""One record an input: which files are examined, of what kind they are, what is said of them."""
+"""Records of serve.predict: which files are scored, their kind, and the result of each."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,36 +10,37 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.core.arrays import ImageU8
+from pipeline.media.images import write_png
 from pipeline.media.video import read_frames
 from pipeline.runtime.errors import DecodeError
-from serve.detector.heatmaps import draw_heatmap, write_png
+from serve.detector.heatmaps import draw_heatmap
 from serve.detector.images import FORMATS, decode_image, is_image
 from serve.detector.inference import FaceResult, SwapDetector
 from serve.settings import Settings
 from serve.video.files import is_video
 from serve.video.videos import VideoResult, map_in_order, score_video
 
-PICTURES = (".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGES = (".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv")
-SUFFIXES = frozenset((*PICTURES, *VIDEOS, ".m2ts", ".mts", ".webm", ".wmv"))
+SUFFIXES = frozenset((*IMAGES, *VIDEOS, ".m2ts", ".mts", ".webm", ".wmv"))
 
-Kind = Literal["image", "video"]
+RecordKind = Literal["image", "video"]
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file to examine. number: its position in the run. kind: by content; None if unknown."""
+    """An input file. number: its position in the run. kind: from its content; None if unknown."""
 
     path: Path
     number: int
-    kind: Kind | None
+    kind: RecordKind | None
     error: str = ""
 
 
 @dataclass(frozen=True)
 class Examiner:
-    """Judges inputs one after another, `workers` images or frames at the same time."""
+    """Scores inputs in their order, `workers` images or frames at the same time."""
 
     detector: SwapDetector
     settings: Settings
@@ -48,7 +49,7 @@ class Examiner:
     heatmap_folder: Path | None = None
 
     def records(self, paths: Iterable[Path]) -> Iterator[Record]:
-        """One record a path, in their order; an input that cannot be judged has an `error`."""
+        """One record per path, in their order; an input that cannot be scored has an `error`."""
         inputs = (identify(path, number) for number, path in enumerate(paths))
         for kind, group in groupby(inputs, key=lambda item: item.kind):
             if kind == "image":
@@ -98,7 +99,7 @@ class Examiner:
         )
 
     def _video_heatmap(self, item: Input, result: VideoResult) -> str | None:
-        """The highest face of the highest frame."""
+        """Draw the highest-scoring face of the highest-scoring frame; None without any face."""
         scored = [frame for frame in result.frames if frame.result.score is not None]
         if not scored:
             return None
@@ -108,7 +109,7 @@ class Examiner:
         return self._heatmap(item, f"frame{frame.frame_index}", rgb, face)
 
     def _heatmap(self, item: Input, part: str, rgb: ImageU8, face: FaceResult) -> str:
-        # Images of several folders may share a name; the number keeps them apart.
+        # Images in different folders may have the same name; the number makes it unique.
         name = f"{item.number:05d}_{item.path.stem}_{part}.png"
         path = (self.heatmap_folder or Path()) / name
         write_png(path, draw_heatmap(self.detector, rgb, face))
@@ -137,11 +138,11 @@ class Examiner:
 
 
 def identify(path: Path, number: int = 0) -> Input:
-    """Find out by content what a file is."""
+    """Determine the kind of a file from its content."""
     make = partial(Input, path, number)
     try:
         if path.is_dir():
-            return make(None, "this folder holds no images or videos")
+            return make(None, "this folder contains no images or videos")
         if path.exists() and not path.is_file():
             return make(None, "not a regular file")
         if is_image(path):
@@ -154,9 +155,10 @@ def identify(path: Path, number: int = 0) -> Input:
 
 
 def find_inputs(paths: Iterable[Path]) -> list[Path]:
-    """Files as named; folders become the images and videos below them, by suffix, sorted.
+    """Files as given; each folder is replaced by the images and videos below it, sorted.
 
-    A folder without any stays in the list itself, so that it is not passed over in silence.
+    Images and videos are recognised by suffix. A folder without any stays in the list, so that it
+    is reported as an error.
     """
     found: list[Path] = []
     for path in paths:

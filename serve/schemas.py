@@ -1,36 +1,38 @@
-"""What the service answers; these models are the OpenAPI document."""
+"""Request and response models of the service; the OpenAPI document is generated from them."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.decision.thresholds import Thresholds
+from pipeline.decision.thresholds import Score, Thresholds
 from serve.detector.heatmaps import seam_map_of
 from serve.detector.inference import FaceResult, ImageResult, SwapDetector
 from serve.detector.state import ActiveDetector
+from serve.detector.verdicts import ImageVerdict
 from serve.video.progress import JobStatus, Stage
 from serve.video.videos import VideoResult
 
-VerdictName = Literal["real", "suspicious", "fake", "undecided", "no_face"]
-Score = Annotated[float, Field(ge=0, le=1)]
-
 
 class Limits(BaseModel):
-    """Scores from `fake` on are called fake, from `suspicious` on suspicious."""
+    """A score of at least `fake` is flagged fake, one of at least `suspicious` suspicious."""
 
     fake: Score
     suspicious: Score
 
 
 class Threshold(Limits):
-    """tight: for faces that fill the image, which have the reason `no_surroundings`."""
+    """Active thresholds.
+
+    tight: limits for faces without surroundings, which have the reason `no_surroundings`.
+    source: origin of the threshold for `fake`.
+    """
 
     tight: Limits
     source: Literal["bundle", "setting", "admin"]
 
 
 class Model(BaseModel):
-    """The bundle that answered."""
+    """The detector bundle that produced the scores."""
 
     name: str
     version: str
@@ -39,10 +41,10 @@ class Model(BaseModel):
 
 
 class BandAnswer(BaseModel):
-    """Texture of one fineness; null where the image ends.
+    """Texture energy of one frequency band; null outside the image.
 
     scale_px: half-width of its detail in pixels of INSwapper's 128-px face. drop_db: how much
-    weaker it is inside the paste square than outside. profile_db: ring by ring, from the middle.
+    weaker it is inside the paste square than outside. profile_db: per ring, from the centre out.
     """
 
     scale_px: float
@@ -53,17 +55,20 @@ class BandAnswer(BaseModel):
 
 
 class EvidenceAnswer(BaseModel):
-    """Texture along the seam, finest band first; ring_edges in half sides of the paste square."""
+    """Texture along the seam, finest band first.
+
+    ring_edges: in units of half the side of the paste square.
+    """
 
     ring_edges: list[float]
     bands: list[BandAnswer]
 
 
 class SeamMapAnswer(BaseModel):
-    """Where the network sees a paste seam: `side` rows of `side` values, from the top left.
+    """Probability of a paste seam at each point: `side` rows of `side` values, from the top left.
 
-    corners: where the map's top left, top right, bottom right and bottom left corners lie in the
-    upright image, whose own corners are (0, 0) and (width, height). The map may be turned.
+    corners: positions of the map's top left, top right, bottom right and bottom left corners in
+    the upright image, whose own corners are (0, 0) and (width, height). The map may be rotated.
     """
 
     side: int
@@ -72,16 +77,17 @@ class SeamMapAnswer(BaseModel):
 
 
 class FaceAnswer(BaseModel):
-    """Boxes and keypoints in pixels of the upright image.
+    """One face; its box and keypoints are in pixels of the upright image.
 
-    possible: labels that cannot be ruled out at the bundle's confidence. surroundings: share of the
-    ring around INSwapper's paste square that the image shows. seam_map: with ?heatmap=true.
+    possible: labels that cannot be ruled out at the bundle's confidence level. surroundings:
+    fraction of the ring around INSwapper's paste square that is inside the image. seam_map: only
+    with ?heatmap=true.
     """
 
     box_xyxy: list[float]
     keypoints: list[list[float]] | None
     detector_score: Score
-    verdict: VerdictName
+    verdict: ImageVerdict
     score: Score
     reasons: list[str]
     heads: dict[str, float]
@@ -93,7 +99,7 @@ class FaceAnswer(BaseModel):
 
 
 class ImageFacts(BaseModel):
-    """Of the upright image; orientation is the EXIF value that was applied."""
+    """Facts about the upright image. orientation: EXIF value that was applied."""
 
     width_px: int
     height_px: int
@@ -102,9 +108,9 @@ class ImageFacts(BaseModel):
 
 
 class ImageAnswer(BaseModel):
-    """What holds for one image, alone or within a batch."""
+    """Result of one image, alone or in a batch."""
 
-    verdict: VerdictName
+    verdict: ImageVerdict
     score: Score | None
     faces: list[FaceAnswer]
     image: ImageFacts
@@ -113,7 +119,7 @@ class ImageAnswer(BaseModel):
 
 
 class Common(BaseModel):
-    """What every answer carries."""
+    """Members of every successful response with scores."""
 
     request_id: str
     threshold: Threshold
@@ -121,11 +127,11 @@ class Common(BaseModel):
 
 
 class DetectAnswer(Common, ImageAnswer):
-    """POST /detect."""
+    """Response of POST /detect."""
 
 
 class BatchItem(BaseModel):
-    """status 200 with `result`, or the status and text of its problem."""
+    """One image of a batch: status 200 and `result`, or the status and detail of its problem."""
 
     index: int
     status: int
@@ -134,7 +140,7 @@ class BatchItem(BaseModel):
 
 
 class BatchAnswer(Common):
-    """POST /detect/batch; items in the order in which the files were sent."""
+    """Response of POST /detect/batch. items: in the order of the files."""
 
     items: list[BatchItem]
 
@@ -145,48 +151,48 @@ class FrameAnswer(BaseModel):
     frame_index: int
     timestamp_s: float
     scene: int
-    verdict: VerdictName
+    verdict: ImageVerdict
     score: Score | None
     faces: list[FaceAnswer]
 
 
 class SceneAnswer(BaseModel):
-    """Frames start_frame to stop_frame - 1."""
+    """One scene: frames start_frame to stop_frame - 1."""
 
     start_frame: int
     stop_frame: int
-    verdict: VerdictName
+    verdict: ImageVerdict
     score: Score | None
 
 
 class TrackedFace(BaseModel):
-    """Position of a frame in `frames` and of a face in that frame's `faces`."""
+    """Index of a frame in `frames`, and of a face in that frame's `faces`."""
 
     frame: Annotated[int, Field(ge=0)]
     face: Annotated[int, Field(ge=0)]
 
 
 class TrackAnswer(BaseModel):
-    """One face through the sampled frames of a scene, followed by the overlap of its boxes.
+    """One face tracked through the sampled frames of a scene by the overlap of its boxes.
 
-    track: number in order of appearance. score: mean over its faces; highest: the highest of them.
+    track: number in order of appearance. score: mean over its faces. highest: maximum over them.
     """
 
     track: int
     scene: int
-    verdict: VerdictName
+    verdict: ImageVerdict
     score: Score
     highest: Score
     faces: list[TrackedFace]
 
 
 class VideoAnswer(Common):
-    """POST /detect/video. score: mean over the frames; highest_scene: position in `scenes`.
+    """Response of POST /detect/video.
 
-    tracks: the most alarming first.
+    score: mean over the frames. highest_scene: index in `scenes`. tracks: most alarming first.
     """
 
-    verdict: VerdictName
+    verdict: ImageVerdict
     score: Score | None
     highest_scene: int | None
     scenes: list[SceneAnswer]
@@ -197,9 +203,10 @@ class VideoAnswer(Common):
 
 
 class JobAnswer(BaseModel):
-    """A video that is judged apart. stage: what is being done; frames_total: known after scenes.
+    """Job that scores a video in the background.
 
-    expires_in_s: until an ended job is forgotten. error: the problem of a failed job.
+    stage: current step. frames_total: null until the scenes are known. expires_in_s: seconds until
+    a finished job is deleted. error: problem of a failed job.
     """
 
     request_id: str
@@ -215,7 +222,7 @@ class JobAnswer(BaseModel):
 
 
 class ThresholdOrder(BaseModel):
-    """POST /admin/threshold. null goes back to INSWAPPER_THRESHOLD or the bundle's own."""
+    """Body of POST /admin/threshold; null resets to INSWAPPER_THRESHOLD or the bundle's own."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -223,7 +230,7 @@ class ThresholdOrder(BaseModel):
 
 
 class AdminAnswer(BaseModel):
-    """What is in force now. persisted: whether a restart keeps it."""
+    """Response of the admin routes: the active state. persisted: whether a restart keeps it."""
 
     threshold: Threshold
     model: Model
@@ -256,7 +263,10 @@ def model_of(active: ActiveDetector) -> Model:
 
 
 def image_members(result: ImageResult, mapped_by: SwapDetector | None = None) -> dict[str, Any]:
-    """verdict, score and faces of an image; with the detector that judged it, their seam maps."""
+    """Members verdict, score and faces of an image.
+
+    mapped_by: the detector that scored it, to include the seam maps.
+    """
     return {
         "verdict": result.verdict,
         "score": None if result.score is None else round(result.score, 6),
@@ -270,7 +280,7 @@ def _face_members(face: FaceResult, mapped_by: SwapDetector | None) -> dict[str,
 
 
 def video_members(result: VideoResult, mapped_by: SwapDetector | None = None) -> dict[str, Any]:
-    """verdict, score, scenes, frames and tracks of a video; `mapped_by` as in `image_members`."""
+    """Members verdict, score, scenes, frames and tracks of a video; see `image_members`."""
     return {
         "verdict": result.verdict,
         "score": None if result.score is None else round(result.score, 6),

@@ -1,4 +1,4 @@
-"""What a user may set, by environment variables or a `.env` file; `.env.example` documents each."""
+"""Settings from environment variables or a `.env` file; `.env.example` documents each of them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,24 +14,27 @@ PREFIX = "INSWAPPER_"
 
 
 class Settings(BaseSettings):
-    """Frozen; an empty variable counts as unset.
+    """Settings of serve.predict and of the service; an empty variable counts as unset.
 
-    threshold: the score from which a face is called fake, instead of the bundle's own.
-    precision: which of the bundle's models runs; auto takes fp32 where there is one.
+    threshold: score at or above which a face is flagged fake, instead of the bundle's own.
+    precision: model of the bundle to run; auto is fp32 if the bundle has it, else int8.
     face_pack: model pack of insightface. detector_model: model file of mediapipe and yolo_face.
-    threads: None counts the cores this process may use. max_video_s: longest video that is read.
-    max_video_frames: most frames sampled from one video.
+    threads: None means the cores available to this process. max_video_s: maximum video length.
+    max_video_frames: maximum number of frames sampled from one video.
 
-    Of the service alone: admin_token opens the admin routes, which stay shut without it.
-    max_upload_mb, max_batch_mb, max_video_mb: largest request body of each route, in 10^6 bytes.
-    sync_video_s: longest video that is answered at once. video_memory_mb, video_cpu_s: address
-    space (10^6 bytes) and processor time of the process that reads a video; video_timeout_s: the
-    longest time that one may take. max_jobs: videos that are judged or wait for it. job_ttl_s: how
-    long an ended job is kept. queue_length: requests that may wait.
-    deadline_s: longest wait for a turn. body_timeout_s: longest silence within a request's body.
-    rate_per_minute: requests of one client to the detection routes; None sets no limit.
-    state_file: where the threshold of the administrator outlives a restart. drain_s: how long
-    SIGTERM still lets connections in. log_format: of the log on standard error.
+    Service only:
+    admin_token: bearer token of the admin routes, which are disabled without it.
+    max_upload_mb, max_batch_mb, max_video_mb: maximum request body of each route, in 10^6 bytes.
+    sync_video_s: maximum length of a video that is answered within its request.
+    video_memory_mb, video_cpu_s: address space (10^6 bytes) and CPU time of the process that reads
+    a video. video_timeout_s: maximum time from the start of reading a video to its verdict.
+    max_jobs: maximum number of videos queued or being processed. job_ttl_s: seconds until a
+    finished job is deleted. queue_length: maximum number of requests in the inference queue.
+    deadline_s: maximum time in the queue. body_timeout_s: maximum time without data while a
+    request body is received. rate_per_minute: maximum number of requests per client to the
+    detection routes; None means no limit. state_file: file that keeps the administrator's
+    threshold across restarts. drain_s: seconds for which connections are accepted after SIGTERM.
+    log_format: format of the log on standard error.
     """
 
     model_config = SettingsConfigDict(
@@ -73,7 +76,7 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment. Raises SettingsError, one line a fault, naming the variable."""
+    """Read the environment. Raises SettingsError, with one line per fault naming its variable."""
     try:
         return Settings()
     except ValidationError as error:

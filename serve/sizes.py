@@ -1,29 +1,29 @@
-"""The bound on images and frames, which holds before any of their pixels is decoded."""
+"""Size limit of images and frames, checked before any of their pixels is decoded."""
 
 from math import isqrt
 from typing import Final
 
 from pipeline.runtime.errors import TooLargeError
 
-VARIABLE = "INSWAPPER_MAX_IMAGE_PIXELS"
-# What the variable may be at most.
+PIXELS_VARIABLE = "INSWAPPER_MAX_IMAGE_PIXELS"
+# Largest allowed value of the variable.
 MOST_PIXELS: Final = 200_000_000
 
 
 def check_size(what: str, width_px: int, height_px: int, max_pixels: int) -> None:
-    """Raises TooLargeError for too many pixels, and for a side that is out of all proportion.
+    """Raise TooLargeError for too many pixels or for a side that is too long.
 
-    Faces are also sought with a border of half the longer side all around, so an image of one row
-    would need the memory of a square.
+    Face detection also runs with a border of half the longer side on all sides, so an image of one
+    row would need the memory of a square.
     """
     if width_px * height_px > max_pixels:
         raise TooLargeError(
             f"{what} of {width_px}x{height_px} px is above the limit of {max_pixels} px"
-            f" ({VARIABLE})"
+            f" ({PIXELS_VARIABLE})"
         )
     longest = isqrt(2 * max_pixels)
     if max(width_px, height_px) > longest:
         raise TooLargeError(
-            f"{what} of {width_px}x{height_px} px has a side above {longest} px, the root of twice"
-            f" {VARIABLE}"
+            f"{what} of {width_px}x{height_px} px has a side above {longest} px, the square root of"
+            f" twice {PIXELS_VARIABLE}"
         )

@@ -1,7 +1,7 @@
-"""Imported before onnxruntime, which otherwise reports its use to its maker.
+"""Disable the telemetry of onnxruntime; must be imported before it.
 
-Since 1.29 its builds for Linux and macOS, too, send events and keep an identifier of the machine,
-beginning with the import. Set ORT_DISABLE_TELEMETRY=0 yourself if you want that.
+Since 1.29 the builds for Linux and macOS also send events and store an identifier of the machine,
+starting at import. Set ORT_DISABLE_TELEMETRY=0 to allow that.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Show what train, val and test have in common: `python -m stages.audit_splits`.
+"""Check that train, val and test do not overlap: `python -m stages.audit_splits`.
 
-Reads data/splits/{train,val,test}.csv and the context crops. Exit status 1 when two splits share a
-person, a video, a group or nearly the same image. Run by hand; no stage of dvc.yaml.
+Reads data/splits/{train,val,test}.csv and the context crops. Exits with 1 when two splits have a
+person, a video, a group or nearly the same image in common. Run by hand; not a stage of dvc.yaml.
 """
 
 import sys
@@ -20,11 +20,11 @@ def main() -> None:
     audit = audit_splits(splits, Path())
     print("\n".join(table_lines(audit, SPLITS)))
     if not audit.across:
-        print("audit_splits: nothing is in two splits")
+        print("audit_splits: no overlaps between splits")
         return
     for overlap in audit.across[:SHOWN]:
         print(f"audit_splits: {overlap}", file=sys.stderr)
-    print(f"audit_splits: {len(audit.across)} overlaps of two splits", file=sys.stderr)
+    print(f"audit_splits: {len(audit.across)} overlaps between splits", file=sys.stderr)
     sys.exit(1)
 
 

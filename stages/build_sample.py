@@ -15,9 +15,9 @@ SAMPLE = Path("data/sample")
 
 
 def main() -> None:
-    made = build_sample(SAMPLE, CAST, load_params().build_sample, worker_count())
-    print(f"build_sample: {made.people} people, {made.clips} clips, {made.frames} frames")
-    print(f"build_sample: {len(made.images)} stills, half of them pseudo-swaps")
+    sample = build_sample(SAMPLE, CAST, load_params().build_sample, worker_count())
+    print(f"build_sample: {sample.people} people, {sample.clips} clips, {sample.frames} frames")
+    print(f"build_sample: {len(sample.images)} stills, half of them pseudo-swaps")
 
 
 if __name__ == "__main__":

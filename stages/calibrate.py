@@ -1,4 +1,4 @@
-"""Fit temperature, learned fusion and thresholds on validation.
+"""Fit temperature, learned fusion and thresholds on the validation split.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/zarr/val.zarr
 params: calibrate, export.opset, fusion, train.threads

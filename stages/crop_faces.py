@@ -1,4 +1,4 @@
-"""Find the face of every frame and still, cut it at several scales and label the cuts.
+"""Find the face in every frame and still, crop it at several scales and label the crops.
 
 deps: data/manifests/{raw,images}.csv, data/frames   params: preprocess, crop_faces
 outs: data/crops, data/manifests/{crops,skipped_faces}.csv, data/manifests/quality.json

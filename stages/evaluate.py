@@ -1,4 +1,4 @@
-"""Report on the test split: slices, intervals, probes, ladders, plots, a page and images.
+"""Evaluate on the test split: slices, intervals, probes, ladders, plots, a page and images.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
 data/zarr/test.zarr, data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv
@@ -13,7 +13,7 @@ from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
 from pipeline.training.calibration.fit import read_calibration
 from pipeline.training.evaluation.evaluate import evaluate, headline_lines, read_surroundings
-from pipeline.training.evaluation.probes import Judge
+from pipeline.training.evaluation.probes import MeasuredSplit
 from pipeline.training.evaluation.report import write_reports
 from pipeline.training.scoring.plots import write_plots
 from pipeline.training.scoring.served import load_scorer
@@ -26,13 +26,13 @@ def main() -> None:
     scorer = load_scorer(
         Path("data/checkpoints/best_model.pt"), Path("data/seam/trees.npz"), params
     )
-    judge = Judge(scorer, open_zarr(Path("data/zarr/test.zarr")), calibration.decision)
+    split = MeasuredSplit(scorer, open_zarr(Path("data/zarr/test.zarr")), calibration.decision)
     around = read_surroundings(Path("data"), params.data.root)
-    evaluation = evaluate(judge, calibration, around, params.evaluate)
-    write_json(Path("metrics/test.json"), evaluation.report)
-    write_plots(Path("plots"), evaluation.faces, evaluation.report["ladder"])
-    write_reports(Path("data/reports"), evaluation, judge, calibration, around.data_root)
-    for line in headline_lines(evaluation.report):
+    evaluation = evaluate(split, calibration, around, params.evaluate)
+    write_json(Path("metrics/test.json"), evaluation.report.to_json())
+    write_plots(Path("plots"), evaluation.faces, evaluation.report.ladder.aucs)
+    write_reports(Path("data/reports"), evaluation, split, calibration, around.data_root)
+    for line in headline_lines(evaluation.report.headline):
         print(f"evaluate: {line}")
 
 

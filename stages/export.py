@@ -1,11 +1,10 @@
-"""Write the bundle that the service loads, after checking it against torch.
+"""Write the bundle that the service loads, after comparing its outputs with torch's.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
-metrics/test.json, data/zarr/val.zarr,
-data/splits/{train,val,test}.csv   params: all   outs: data/export
+metrics/test.json, data/zarr/val.zarr, data/splits/{train,val,test}.csv
+params: all   outs: data/export
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from pipeline.runtime.code import code_digest
 from pipeline.runtime.params import load_params
 from pipeline.seam.trees import read_trees
 from pipeline.training.calibration.fit import read_calibration
+from pipeline.training.evaluation.schema import read_report
 from pipeline.training.export.writer import Trained, provenance_of, write_bundle
 from pipeline.training.network.checkpoint import load_detector
 from pipeline.training.store.reader import open_zarr
@@ -33,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(params.train.threads)
     model, meta = load_detector(CHECKPOINT)
     store = open_zarr(Path("data/zarr/val.zarr"))
-    report = json.loads(REPORT.read_text(encoding="utf-8"))
+    report = read_report(REPORT)
     decision = read_calibration(CALIBRATION).decision
     trained = Trained(model, meta, read_trees(TREES), decision, store, report)
     data = {"best_model.pt": CHECKPOINT, "trees.npz": TREES, "calibration.json": CALIBRATION}

@@ -1,4 +1,4 @@
-"""List the videos and images of the data root.
+"""List the videos and images of the data root in manifests.
 
 deps: ${data.root}/inswapper, ${data.root}/images.csv, ${data.root}/images   params: data
 outs: data/manifests/videos.csv, data/manifests/images.csv

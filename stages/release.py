@@ -1,6 +1,7 @@
-"""Put the checked export in data/release: `python -m stages.release [--from DIR] [--notes FILE]`.
+"""Copy the verified export to data/release: `python -m stages.release [--from DIR] [--notes FILE]`.
 
-Run by `make release` after a production run; no stage of dvc.yaml, since Git keeps the result.
+Run by `make release` after a production run. Not a stage of dvc.yaml, because the result is
+committed to Git.
 """
 
 import argparse

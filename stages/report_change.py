@@ -1,7 +1,7 @@
-"""Print a Markdown comment on what a change does: `python -m stages.report_change --base main`.
+"""Print the effects of a change as Markdown: `python -m stages.report_change --base main`.
 
-Reads metrics, params.yaml, dvc.lock and the Git revision; needs git and dvc and no data. Run by
-hand or by CI (`make report BASE=main`); no stage of dvc.yaml.
+Reads metrics, params.yaml, dvc.lock and the Git revision; needs git and dvc, but no data. Run by
+hand or by CI (`make report BASE=main`); not a stage of dvc.yaml.
 """
 
 import argparse

@@ -1,12 +1,11 @@
-"""Print the test metrics and how to try the detector; `make repro` ends with it."""
+"""Print the test metrics and how to try the detector; the last step of `make repro`."""
 
-import json
 from pathlib import Path
 
 from pipeline.runtime.cli import run_stage
-from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.params import load_params
 from pipeline.training.evaluation.evaluate import headline_lines
+from pipeline.training.evaluation.schema import read_report
 
 TEST_METRICS = Path("metrics/test.json")
 HOW_TO_TRY = """
@@ -17,16 +16,14 @@ Try the detector:
 
 
 def main() -> None:
-    if not TEST_METRICS.exists():
-        raise PipelineError(f"{TEST_METRICS}: not found; run `dvc repro` first")
     root = load_params().data.root
     print(
         f"\nTest metrics of the detector trained on {root} ({TEST_METRICS}), with 95 % intervals:"
     )
-    for line in headline_lines(json.loads(TEST_METRICS.read_text(encoding="utf-8"))):
+    for line in headline_lines(read_report(TEST_METRICS).headline):
         print(f"  {line}")
     if root == "data/sample":
-        print("The embedded sample proves the pipeline, not accuracy on genuine swaps.")
+        print("The embedded sample demonstrates the pipeline, not accuracy on genuine swaps.")
     print(HOW_TO_TRY)
 
 

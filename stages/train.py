@@ -14,7 +14,7 @@ from pipeline.runtime.params import load_params
 from pipeline.training.loop.history import best_row
 from pipeline.training.loop.parallel import from_first
 from pipeline.training.loop.resume import ResumeFile, fingerprint
-from pipeline.training.loop.train import Inputs, train, training_params
+from pipeline.training.loop.train import TrainingInputs, train, training_params
 from pipeline.training.store.reader import open_zarr
 from pipeline.views.quality import QualityThresholds
 
@@ -26,7 +26,7 @@ QUALITY = Path("data/manifests/quality.json")
 def main() -> None:
     params = load_params()
     thresholds = QualityThresholds.from_dict(json.loads(QUALITY.read_text(encoding="utf-8")))
-    inputs = Inputs(open_zarr(TRAIN), open_zarr(VAL), thresholds)
+    inputs = TrainingInputs(open_zarr(TRAIN), open_zarr(VAL), thresholds)
     log = from_first(lambda line: print(f"train: {line}", flush=True))
     run = fingerprint(training_params(params), [TRAIN, VAL, QUALITY], code_digest("train"))
     history = train(

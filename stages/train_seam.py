@@ -1,4 +1,4 @@
-"""Grow the boosted trees on numbers taken along the seam of pairs.
+"""Fit the boosted trees on seam features of pairs.
 
 deps: data/zarr/{train,val}.zarr
 params: seam, pseudo_swap, augment, crop_faces, model, preprocess, train.seed,
@@ -8,12 +8,12 @@ outs: data/seam/trees.npz, metrics/seam.json
 
 from pathlib import Path
 
-from pipeline.core.files import write_json
+from pipeline.core.files import replacing, write_json
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
 from pipeline.runtime.workers import worker_count
 from pipeline.training.store.reader import open_zarr
-from pipeline.training.trees.fit import grow, pair_features, seam_report
+from pipeline.training.trees.fit import fit_trees, pair_features, seam_report
 
 TREES = Path("data/seam/trees.npz")
 
@@ -21,11 +21,11 @@ TREES = Path("data/seam/trees.npz")
 def main() -> None:
     params = load_params()
     train, val = open_zarr(Path("data/zarr/train.zarr")), open_zarr(Path("data/zarr/val.zarr"))
-    numbers, labels = pair_features(train, params, worker_count())
-    print(f"train_seam: {len(labels) // 2} pairs, {numbers.shape[1]} numbers each")
-    trees = grow(numbers, labels, params.seam)
-    TREES.parent.mkdir(parents=True, exist_ok=True)
-    TREES.write_bytes(trees.to_bytes())
+    features, labels = pair_features(train, params, worker_count())
+    print(f"train_seam: {len(labels) // 2} pairs, {features.shape[1]} features each")
+    trees = fit_trees(features, labels, params.seam)
+    with replacing(TREES) as temporary:
+        temporary.write_bytes(trees.to_bytes())
     report = seam_report(trees, val, params.calibrate.min_surroundings_frac)
     write_json(Path("metrics/seam.json"), report)
     print(f"train_seam: validation AUC of the trees alone {report['all']['auc']:.4f}")

@@ -1,7 +1,7 @@
-"""The exported detector: what is in a bundle, and how one is loaded and checked before it serves.
+"""The exported detector: contents of a bundle, and how one is loaded and verified.
 
-An ONNX file with flipped bits or NaN weights loads without an error, so a bundle is trusted only
-after its hashes agree and it reproduces its golden outputs on this machine.
+An ONNX file with flipped bits or NaN weights loads without an error, so a bundle is used only after
+its hashes match and it reproduces its golden outputs on this machine.
 """
 
 import hashlib
@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError
 
 from pipeline.bundle.session import (
     INPUT,
-    Finite,
     GoldenOutputs,
     Logits,
     golden_outputs,
@@ -26,6 +25,7 @@ from pipeline.bundle.session import (
 )
 from pipeline.core.arrays import FloatArray
 from pipeline.decision.decide import DecisionSpec
+from pipeline.decision.fusion import Finite
 from pipeline.runtime.errors import BundleError
 from pipeline.runtime.params import validation_lines
 from pipeline.runtime.sections import OpenFraction, StrictModel
@@ -35,11 +35,11 @@ from pipeline.views.preprocess import Preprocess
 
 SCHEMA_VERSION: Final = 3
 SPEC_FILE: Final = "detector.json"
-# On logits, relative where they exceed 1: processors with other vector units round differently, and
-# int8 kernels more so.
+# Largest difference of logits, relative where they exceed 1: processors with other vector units
+# round differently, and int8 kernels differ more.
 TOLERANCE: Final = {"fp32": 2e-3, "int8": 1e-1}
 
-# detector.json keeps six significant digits.
+# detector.json stores six significant digits.
 GOLDEN_SEAM_TOLERANCE: Final = 1e-4
 
 Precision = Literal["fp32", "int8"]
@@ -55,8 +55,11 @@ class FileSpec(StrictModel):
 
 
 class Golden(StrictModel):
-    """`count` crops of `golden_crops` and what each model file answers to them; what the trees
-    answer to as many rows of `golden_features`."""
+    """Expected outputs for golden inputs.
+
+    outputs: of each model file, for `count` crops of `golden_crops`. seam: logits of the trees, for
+    `count` rows of `golden_features`.
+    """
 
     count: Annotated[int, Field(ge=1)]
     outputs: dict[Precision, GoldenOutputs]
@@ -64,7 +67,7 @@ class Golden(StrictModel):
 
 
 class Int8Check(StrictModel):
-    """Whether the quantised copy passed its gate, and why."""
+    """Whether the quantised model passed its check, and why."""
 
     written: bool
     reason: str
@@ -73,7 +76,7 @@ class Int8Check(StrictModel):
 
 
 class FaceFinder(StrictModel):
-    """The face detector whose boxes the crops were cut around; a service should use the same."""
+    """Face detector whose boxes the training crops were cut around; a service should use it too."""
 
     detector: str
     pack: str
@@ -81,7 +84,7 @@ class FaceFinder(StrictModel):
 
 
 class FrameSampling(StrictModel):
-    """How training took frames from videos; a service should take them alike."""
+    """How training sampled frames from videos; a service should sample them the same way."""
 
     frames_per_scene: Annotated[int, Field(ge=1)]
     scene_threshold: OpenFraction
@@ -89,8 +92,11 @@ class FrameSampling(StrictModel):
 
 
 class Provenance(StrictModel):
-    """Where the weights come from. Digests instead of a Git revision: a revision would change the
-    bundle's bytes with every commit, while these change only when code, params or data do."""
+    """Origin of the weights.
+
+    It holds digests instead of a Git revision, which would change the bundle's bytes with every
+    commit; digests change only with code, params or data.
+    """
 
     code_sha256: Sha256
     params_sha256: Sha256
@@ -100,11 +106,11 @@ class Provenance(StrictModel):
 
 
 class DetectorSpec(StrictModel):
-    """detector.json: all that a service needs beside the ONNX file.
+    """detector.json: everything that a service needs in addition to the ONNX file.
 
-    version: changes with the weights and the decision. models: ONNX file a precision. seam_trees:
-    file of the trees on the seam's numbers. files: every other file of the bundle by name. heads:
-    output name and its shape without the batch. quality: thresholds of pipeline.views.quality.
+    version: changes with the weights and the decision. models: ONNX file per precision. seam_trees:
+    file of the trees on seam features. files: every other file of the bundle by name. heads: output
+    names and their shapes without the batch. quality: thresholds of pipeline.views.quality.
     metrics: headline numbers of the test split, null if undefined.
     """
 
@@ -139,11 +145,11 @@ class Bundle:
 
     @property
     def sha256(self) -> str:
-        """Of the ONNX file in use."""
+        """sha256 of the ONNX file in use."""
         return self.spec.files[self.spec.models[self.precision]].sha256
 
     def predict(self, inputs: FloatArray) -> Logits:
-        """(n, 3, size, size) float32 from `Preprocess.to_input` -> logits a head, each (n, ...).
+        """Logits per head, each (n, ...), for (n, 3, size, size) float32 of `Preprocess.to_input`.
 
         Raises ValueError on another shape or type, BundleError when an output is not finite.
         """
@@ -163,14 +169,14 @@ def load_bundle(
 ) -> Bundle:
     """Read and verify a bundle: schema, hashes, graph, golden outputs.
 
-    threads: of one inference; take the cores this process may use, never the host's count.
-    Raises BundleError naming the file and what is wrong with it.
+    threads: number of threads for one inference; use the cores available to this process, not the
+    host's count. Raises BundleError with the file and its fault.
     """
     spec = read_spec(directory / SPEC_FILE)
     if precision not in spec.models:
         raise BundleError(
             f"{directory / SPEC_FILE}: models: no {precision} model in this bundle "
-            f"(it has {', '.join(sorted(spec.models))}; int8: {spec.int8.reason})"
+            f"(available: {', '.join(sorted(spec.models))}; int8: {spec.int8.reason})"
         )
     contents = {name: _verified(directory / name, entry) for name, entry in spec.files.items()}
     name = spec.models[precision]
@@ -184,7 +190,11 @@ def load_bundle(
 
 
 def read_spec(path: Path) -> DetectorSpec:
-    """Read detector.json. Raises BundleError: missing, not JSON, another schema, wrong values."""
+    """Read detector.json.
+
+    Raises BundleError when it is missing, not JSON, of another schema version or has invalid
+    values.
+    """
     try:
         text = path.read_bytes()
         raw = json.loads(text)
@@ -197,8 +207,8 @@ def read_spec(path: Path) -> DetectorSpec:
     version = raw.get("schema_version")
     if version != SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: schema_version: this program reads {SCHEMA_VERSION}, got {version!r}; "
-            "export the bundle again or use the program that wrote it"
+            f"{path}: schema_version: this version reads {SCHEMA_VERSION}, got {version!r}; "
+            "export the bundle again or use the version that wrote it"
         )
     try:
         spec = DetectorSpec.model_validate_json(text)
@@ -213,7 +223,7 @@ def read_spec(path: Path) -> DetectorSpec:
 def check_golden(
     path: Path, session: onnxruntime.InferenceSession, spec: DetectorSpec, precision: Precision
 ) -> None:
-    """Raise BundleError when the model no longer answers what it answered when it was exported."""
+    """Raise BundleError when the model does not reproduce the outputs stored at export."""
     expected = spec.golden.outputs.get(precision)
     if expected is None:
         raise BundleError(f"{path}: detector.json has no golden outputs for {precision}")
@@ -232,33 +242,37 @@ def check_golden(
         if worst > tolerance * max(1.0, float(np.abs(want).max())):
             raise BundleError(
                 f"{path}: {head}: golden outputs differ by {worst:.3g} (tolerance {tolerance:g}); "
-                "the file was altered or this machine computes wrongly"
+                "the file was altered or this machine computes incorrectly"
             )
 
 
 def golden_features(count: int) -> FloatArray:
-    """(count, k) float32 numbers as of a seam, some unknown: the same on every machine."""
+    """(count, k) float32 synthetic seam features, some NaN, the same on every machine."""
     width = len(feature_names())
     mixed = (np.arange(count * width, dtype=np.uint64) * np.uint64(2654435761)) >> np.uint64(12)
-    numbers = (mixed % np.uint64(2001)).astype(np.float32) / np.float32(1000) - np.float32(1)
-    numbers = numbers.reshape(count, width)
-    numbers[:, ::17] = np.nan
-    return numbers
+    features = (mixed % np.uint64(2001)).astype(np.float32) / np.float32(1000) - np.float32(1)
+    features = features.reshape(count, width)
+    features[:, ::17] = np.nan
+    return features
 
 
 def golden_seam(trees: TreeEnsemble, count: int) -> list[float]:
-    """What an ensemble answers to the golden numbers."""
+    """Logits of an ensemble for the golden features."""
     return [float(f"{logit:.9g}") for logit in trees.logits(golden_features(count))]
 
 
 def _check_trees(path: Path, trees: TreeEnsemble, spec: DetectorSpec) -> None:
-    """Raise BundleError unless the trees read our numbers and answer as they did."""
+    """Raise BundleError unless the trees use known features and reproduce their golden outputs."""
     if int(trees.feature.max()) >= len(feature_names()):
-        raise BundleError(f"{path}: reads more numbers than the {len(feature_names())} of a seam")
+        raise BundleError(
+            f"{path}: uses feature {int(trees.feature.max())}, expected at most"
+            f" {len(feature_names()) - 1}, the last seam feature"
+        )
     found = golden_seam(trees, spec.golden.count)
     if not np.allclose(found, spec.golden.seam, atol=GOLDEN_SEAM_TOLERANCE, rtol=0):
         raise BundleError(
-            f"{path}: golden outputs differ; the file was altered or this machine computes wrongly"
+            f"{path}: golden outputs differ; the file was altered or this machine computes"
+            " incorrectly"
         )
 
 

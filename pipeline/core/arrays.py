@@ -1,4 +1,4 @@
-"""Types of the arrays that cross module borders; their shapes are given where they are used."""
+"""Types of the arrays that modules exchange; each function documents the shapes it takes."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,26 +1,63 @@
-"""JSON files that are the same bytes for the same values."""
+"""Files that appear whole or not at all, and JSON with the same bytes for the same values."""
 
 import json
 import math
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def to_json(data: Any) -> str:
-    """Sorted keys, two spaces, floats with six significant digits, a final newline.
+@contextmanager
+def replacing(path: Path, *, unique: bool = False) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write; rename it to `path` on success.
 
-    Raises ValueError for NaN and infinity, which JSON does not have.
+    Creates the parent folder. An error removes the sibling and leaves an earlier `path` as it was.
+    The sibling is `<name>.tmp`; unique gives it a random name, for a file that several processes
+    may write at the same time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = f".{secrets.token_hex(8)}.tmp" if unique else ".tmp"
+    temporary = path.with_name(path.name + suffix)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary sibling folder to fill; it takes the place of `path` on success.
+
+    An error removes the sibling and leaves an earlier `path` as it was.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def to_json(data: Any) -> str:
+    """JSON text with sorted keys, two spaces, six significant digits and a final newline.
+
+    Raises ValueError for NaN and infinity, which JSON cannot represent.
     """
     return json.dumps(_rounded(data), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write `to_json(data)` beside the file, then rename."""
+    """Write `to_json(data)`, replacing an earlier file. Raises ValueError as `to_json` does."""
     text = to_json(data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _rounded(data: Any) -> Any:

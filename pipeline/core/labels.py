@@ -1,4 +1,4 @@
-"""The label values, defined once: YAML, CSV, code, JSON and plots use these names."""
+"""Label values and names shared by YAML, CSV, code, JSON and plots."""
 
 from typing import Final, Literal
 

@@ -1,7 +1,7 @@
-"""CSV manifests: one row model a file, read strictly and written reproducibly.
+"""CSV manifests: one row model per file, validated when read and reproducible when written.
 
-Paths in a manifest are relative to the repository's root, with forward slashes. Empty text means
-"not known" or "does not apply".
+Paths in a manifest are relative to the repository's root, with forward slashes. An empty cell means
+"unknown" or "not applicable".
 """
 
 import csv
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.core.files import replacing
 from pipeline.core.labels import BoundarySource, FakeType
 from pipeline.runtime.errors import ManifestError
 
@@ -22,18 +23,18 @@ Pixels = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Row(BaseModel):
-    """A frozen manifest row; unknown columns are refused."""
+    """Base of all manifest rows: frozen, rejects unknown columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Origin(Row):
-    """What every manifest carries through: whose face this is and what was done to it.
+    """Columns that every manifest repeats: the people shown and how the image was made.
 
     video_id is unique within the manifest; for a still image it names the image.
-    identity_id: the person whose image was taken (the swap's target). source_identity_id: the
-    person whose face was put in, empty when none or unknown. original_video_id: the real video or
-    image that a fake was made from, empty when not known.
+    identity_id: the person filmed or photographed (the target of a swap). source_identity_id: the
+    person whose face was inserted, empty if none or unknown. original_video_id: the real video or
+    image that a fake was made from, empty if unknown.
     """
 
     video_id: Name
@@ -47,7 +48,7 @@ class Origin(Row):
 
 
 class InputRow(Origin):
-    """data/manifests/videos.csv and images.csv. mask_path: the paste mask, if there is one."""
+    """Row of data/manifests/videos.csv and images.csv. mask_path: paste mask, if there is one."""
 
     path: Name
     mask_path: str = ""
@@ -55,7 +56,7 @@ class InputRow(Origin):
 
 
 class FrameRow(Origin):
-    """data/manifests/raw.csv: one extracted frame. mask_path: PNG of its paste mask, if known."""
+    """Row of data/manifests/raw.csv: an extracted frame. mask_path: PNG paste mask, if known."""
 
     frame_path: Name
     mask_path: str = ""
@@ -65,12 +66,12 @@ class FrameRow(Origin):
 
 
 class CropRow(Origin):
-    """data/manifests/crops.csv: one crop of one face at one scale.
+    """Row of data/manifests/crops.csv: one crop of one face at one scale.
 
-    Box and keypoints are pixels of the frame. The context crop is the frame's region at (context_x,
-    context_y), resized by context_scale (<= 1): context = (frame - offset) * context_scale.
-    quality_label comes from face_px (longer side of the box), sharpness, blockiness and noise_level
-    (pipeline.views.quality).
+    Box and keypoints are in pixels of the frame. The context crop is the frame's region at
+    (context_x, context_y), resized by context_scale (<= 1): context = (frame - offset) *
+    context_scale. quality_label is derived from face_px (longer side of the box), sharpness,
+    blockiness and noise_level (pipeline.views.quality).
     """
 
     face_id: Name
@@ -110,13 +111,13 @@ class CropRow(Origin):
 
 
 class SplitRow(CropRow):
-    """data/splits/*.csv: a crop and the leak-proof group it belongs to."""
+    """Row of data/splits/*.csv: a crop and the leak-proof group it belongs to."""
 
     group: Name
 
 
 class SkipRow(Row):
-    """data/manifests/skipped*.csv: a sample that was left out, and why."""
+    """Row of data/manifests/skipped*.csv: a sample that was left out, with the reason."""
 
     path: Name
     video_id: Name
@@ -129,10 +130,11 @@ RowT = TypeVar("RowT", bound=Row)
 
 
 def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
-    """Read a CSV manifest; every fault is reported at once as `file: row N: column: message`.
+    """Read and validate a CSV manifest.
 
-    Row numbers are those of a spreadsheet: the header is row 1.
-    Raises ManifestError when the file is missing, has other columns, or a value is wrong.
+    Raises ManifestError when the file is missing, has the wrong columns or an invalid value. It
+    lists all faults, one per line, as `file: row N: column: message`; rows are numbered as in a
+    spreadsheet, where the header is row 1.
     """
     rows, faults = parse_rows(path, model)
     if faults:
@@ -141,9 +143,9 @@ def read_rows(path: Path, model: type[RowT]) -> list[RowT]:
 
 
 def parse_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], list[str]]:
-    """As read_rows, for a caller with more to check: the good rows by number, the others' faults.
+    """Like read_rows, but return valid rows by row number and the faults of all other rows.
 
-    Raises ManifestError when the file is missing, is no CSV text, or has the wrong columns.
+    Raises ManifestError when the file is missing, is not CSV text, or has the wrong columns.
     """
     header, records = _read_csv(path)
     _check_header(path, header, model)
@@ -171,24 +173,23 @@ def parse_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], list[str
 
 
 def write_rows(path: Path, rows: Sequence[Row], model: type[Row]) -> None:
-    """Write rows in their given order: columns as declared, floats as %.6g, "\\n" line ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as stream:
+    """Write rows in the given order: columns as declared, floats as %.6g, "\\n" line ends."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         columns = list(model.model_fields)
         writer.writerow(columns)
         writer.writerows([_text(getattr(row, column)) for column in columns] for row in rows)
-    temporary.replace(path)
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The header's cells and those of every other line."""
+    """Cells of the header, and cells of every other line."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = list(csv.reader(stream, strict=True))
     except FileNotFoundError:
-        raise ManifestError(f"{path}: not found; `dvc repro` makes what stages read") from None
+        raise ManifestError(
+            f"{path}: not found; `dvc repro` creates the files that stages read"
+        ) from None
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: expected UTF-8 text ({error.reason})") from None
     except (OSError, csv.Error) as error:
@@ -202,8 +203,8 @@ def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
     required = {name for name, field in model.model_fields.items() if field.is_required()}
     missing = sorted(required - set(header))
     unknown = sorted(set(header) - set(model.model_fields))
-    twice = sorted({name for name in header if header.count(name) > 1})
-    faults = [f"{path}: column {name!r} stands twice" for name in twice]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    faults = [f"{path}: duplicate column {name!r}" for name in repeated]
     faults += [f"{path}: column {name!r} is missing" for name in missing]
     faults += [f"{path}: column {name!r} is unknown" for name in unknown]
     if faults:
@@ -211,7 +212,7 @@ def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
 
 
 def _numeric_columns(model: type[Row]) -> set[str]:
-    """Columns whose cells are numbers, so that "1" becomes 1 before validation."""
+    """Names of numeric columns, in which "1" is converted to 1 before validation."""
     return {name for name, field in model.model_fields.items() if _is_numeric(field.annotation)}
 
 

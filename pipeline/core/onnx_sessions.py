@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions of the detectors: always on the CPU, so that no GPU changes a result."""
+"""ONNX Runtime sessions for the detectors. They run on the CPU so that no GPU changes a result."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ ERRORS_ONLY = 3
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Options for `threads` threads within a session.
+    """Session options for `threads` intra-op threads.
 
-    Idle threads sleep: spinning doubles the processor time of a request.
+    Idle threads sleep instead of spinning, which would double the CPU time of a request.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -22,6 +22,6 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def open_session(model: bytes | Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the content of an ONNX file or on its path."""
+    """Open a session from the bytes of an ONNX file or from its path."""
     source = str(model) if isinstance(model, Path) else model
     return onnxruntime.InferenceSession(source, session_options(threads), providers=PROVIDERS)

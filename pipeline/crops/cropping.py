@@ -1,8 +1,9 @@
-"""From frames and stills to face crops with their labels.
+"""Cropping and labelling the faces of frames and stills.
 
-A face gives square crops at several scales, as the network sees them, and one context crop at the
-frame's resolution, from which training makes swaps and crops of its own. PNG throughout: a lossy
-file would add a compression trace. What an earlier run has seen comes from pipeline.runtime.cache.
+Each face gives square crops at several scales, as the network sees them, and one context crop at
+the frame's resolution, from which training makes its own swaps and crops. All files are PNG: a
+lossy format would add a compression trace. Results of earlier runs come from
+pipeline.runtime.cache.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ from pipeline.views.preprocess import Preprocess
 from pipeline.views.quality import QualityThresholds, fit_quality, quality_label
 
 STAGE = "crop_faces"
-# Containers round the times of the same frame differently, by less than this.
+# Containers round the timestamp of the same frame differently, by less than this.
 SAME_MOMENT_S = 0.01
 LIBRARIES = (
     "insightface",
@@ -47,10 +48,10 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class CropJob:
-    """What is asked for.
+    """Settings of a cropping run.
 
-    folder: where the crops go, relative to the repository's root. cache_root: where the crops of
-    earlier runs are kept; None to look at every frame anew.
+    folder: destination of the crops, relative to the repository's root. cache_root: folder of the
+    stage caches; None to process every frame again.
     """
 
     params: CropFacesParams
@@ -61,8 +62,10 @@ class CropJob:
 
 @dataclass(frozen=True)
 class CropResult:
-    """rows: crops.csv, skipped: skipped_faces.csv, both in the order of the frames.
+    """Result of `crop_frames`.
 
+    rows: rows of crops.csv; skipped: rows of skipped_faces.csv; both in the order of the frames.
+    thresholds: quality thresholds fitted on the real faces. frames: number of frames processed.
     reused: number of frames whose crops came from the cache.
     """
 
@@ -74,7 +77,7 @@ class CropResult:
 
 
 def stills_as_frames(stills: Iterable[InputRow]) -> list[FrameRow]:
-    """A still image is a video of one frame."""
+    """Frame rows for still images, each treated as a video of one frame."""
     return [
         FrameRow(
             **{name: getattr(still, name) for name in Origin.model_fields},
@@ -91,20 +94,20 @@ def stills_as_frames(stills: Iterable[InputRow]) -> list[FrameRow]:
 def crop_frames(
     frames: Sequence[FrameRow], job: CropJob, workers: int, ray_address: str = ""
 ) -> CropResult:
-    """Find, cut and label the faces of all frames; the PNG files are written below job.folder.
+    """Find, crop and label the faces of all frames; write PNG files below job.folder.
 
-    The result and the files do not depend on `workers` (processes, >= 1). ray_address: of a Ray to
-    work on instead (pipeline.runtime.workers); there the frames of a video that kills each of its
-    workers are skipped.
-    Raises ManifestError when two frames share video and index or when no real face is found, on
-    which the quality thresholds are fitted; ParamsError when the context crop would not hold the
+    The result and the files do not depend on `workers` (number of processes, >= 1). ray_address:
+    address of a Ray to use instead (pipeline.runtime.workers), on which the frames of a video that
+    kills its worker on every attempt are skipped.
+    Raises ManifestError when two frames have the same video and index, or when there is no real
+    face to fit the quality thresholds on; ParamsError when the context crop is smaller than the
     largest crop; DetectorError when the detector cannot be loaded.
     """
     _require_context(job)
     _require_distinct(frames)
-    by_place = {(row.video_id, row.frame_index): row for row in frames}
+    by_index = {(row.video_id, row.frame_index): row for row in frames}
     videos = [list(group) for _, group in groupby(frames, key=lambda row: row.video_id)]
-    tasks = [[(row, _original_frame(row, by_place)) for row in video] for video in videos]
+    tasks = [[(row, _original_frame(row, by_index)) for row in video] for video in videos]
     cache = open_cache(job.cache_root, STAGE, _recipe(job))
     with worker_map(min(workers, len(tasks)), ray_address, partial(_worker_died, job)) as run:
         done = list(run(partial(_crop_video, job, cache), tasks))
@@ -133,7 +136,7 @@ def require_few_skipped(result: CropResult, max_skip_frac: float) -> None:
 
 
 def reasons(result: CropResult) -> str:
-    """Reason codes and their numbers, as `no_face 3, decode_error 1`, or `none`."""
+    """Reason codes with their counts, as `no_face 3, decode_error 1`, or `none`."""
     counts = Counter(row.reason for row in result.skipped)
     return ", ".join(f"{reason} {number}" for reason, number in counts.most_common()) or "none"
 
@@ -143,7 +146,7 @@ VideoFrames = Sequence[tuple[FrameRow, FrameRow | None]]
 
 @dataclass(frozen=True)
 class _Outcome:
-    """The faces of a frame, largest first, or why there are none."""
+    """The faces of a frame, largest first, or the row that explains why there are none."""
 
     faces: list[FoundFace]
     skipped: SkipRow | None = None
@@ -151,7 +154,7 @@ class _Outcome:
 
 
 def _recipe(job: CropJob) -> dict[str, Any]:
-    """What every frame's crops depend on."""
+    """Everything that the crops of all frames depend on, for the cache key."""
     params = job.params
     models = model_files(params.detector, pack=params.pack, model_file=params.model_file)
     return {
@@ -171,17 +174,17 @@ def _crop_video(job: CropJob, cache: StageCache, video: VideoFrames) -> list[_Ou
 def _crop_frame(
     job: CropJob, cache: StageCache, frame: FrameRow, original: FrameRow | None
 ) -> _Outcome:
-    """Write the files of one frame's faces, from the cache where it has them."""
+    """Write the files of one frame's faces, restored from the cache if possible."""
     prefix = _prefix(job, frame)
     paths = (frame.frame_path, frame.mask_path, original.frame_path if original else "")
     key = cache.key(frame.label, frame.is_inswapper, [content_digest(path) for path in paths])
-    if kept := cache.restore(key, prefix):
-        faces = [FoundFace(**face) for face in kept["faces"]]
-        return _named(FrameFaces(faces, kept["skip"]), frame, prefix, reused=True)
+    if cached := cache.restore(key, prefix):
+        faces = [FoundFace(**face) for face in cached["faces"]]
+        return _named(FrameFaces(faces, cached["skip"]), frame, prefix, reused=True)
     try:
         scene = read_frame(frame, original)
     except DecodeError as error:
-        # Not kept for later runs: the detail names the file.
+        # Not cached, because the detail contains the path of the file.
         return _Outcome([], _skip(frame, "decode_error", str(error)))
     found = cut_faces(job.params, job.preprocess, scene, prefix)
     names = [name for face in found.faces for name in face.names]
@@ -190,17 +193,17 @@ def _crop_frame(
 
 
 def _worker_died(job: CropJob, video: VideoFrames) -> list[_Outcome]:
-    """The outcomes of a video that nobody lived to finish; some of its files may be there."""
+    """Results for a video whose worker kept dying; removes the files it may have written."""
     for frame, _ in video:
         prefix = Path(_prefix(job, frame))
         for path in prefix.parent.glob(f"{prefix.name}*.png"):
             path.unlink()
-    detail = "each process that worked on its video died"
+    detail = "every worker process on its video died"
     return [_Outcome([], _skip(frame, "worker_died", detail)) for frame, _ in video]
 
 
 def _named(found: FrameFaces, frame: FrameRow, prefix: str, *, reused: bool) -> _Outcome:
-    """What was found in a frame, with the frame's columns and whole paths."""
+    """Faces of a frame, completed with the frame's columns and full paths."""
     columns = {
         **{column: getattr(frame, column) for column in Origin.model_fields},
         **{column: getattr(frame, column) for column in ("scene", "frame_index", "timestamp_s")},
@@ -224,8 +227,8 @@ def _fitted(faces: Sequence[FoundFace], params: CropFacesParams) -> QualityThres
     reals = [face.measures for face in faces if face.shared["label"] == REAL]
     if not reals:
         raise ManifestError(
-            f"{STAGE}: no face was found in a real frame; the quality thresholds are fitted on"
-            f" real faces (faces found: {len(faces)}, all of them fake)"
+            f"{STAGE}: no face was found in a real frame; the quality thresholds need real faces"
+            f" (faces found: {len(faces)}, all fake)"
         )
     return fit_quality(reals, params.quality_quantiles)
 
@@ -237,12 +240,12 @@ def _skip(frame: FrameRow, reason: SkipReason, detail: str) -> SkipRow:
 
 
 def _prefix(job: CropJob, frame: FrameRow) -> str:
-    """What the paths of a frame's files begin with."""
+    """Prefix of the paths of a frame's files."""
     return f"{(job.folder / _folder(frame)).as_posix()}_"
 
 
 def _folder(frame: FrameRow) -> str:
-    """Path of a frame's files below the crops' folder, without suffix; safe for any video_id."""
+    """Path of a frame's files below the crop folder, without suffix; safe for any video_id."""
     safe = re.sub(r"[^\w./-]", "_", frame.video_id)
     safe = "/".join(part.lstrip(".") or "_" for part in safe.split("/"))
     if safe != frame.video_id:
@@ -250,12 +253,15 @@ def _folder(frame: FrameRow) -> str:
     return f"{safe}/{frame.scene:03d}_{frame.frame_index:06d}"
 
 
-def _original_frame(frame: FrameRow, by_place: dict[tuple[str, int], FrameRow]) -> FrameRow | None:
-    """The same moment of the original: a re-timed copy has the same index at another time."""
-    twin = by_place.get((frame.original_video_id, frame.frame_index))
-    if twin is None or abs(twin.timestamp_s - frame.timestamp_s) > SAME_MOMENT_S:
+def _original_frame(frame: FrameRow, by_index: dict[tuple[str, int], FrameRow]) -> FrameRow | None:
+    """The original's frame at the same moment, or None.
+
+    The timestamp is compared too, because a re-timed copy has the same index at another time.
+    """
+    original = by_index.get((frame.original_video_id, frame.frame_index))
+    if original is None or abs(original.timestamp_s - frame.timestamp_s) > SAME_MOMENT_S:
         return None
-    return twin
+    return original
 
 
 def _require_context(job: CropJob) -> None:
@@ -263,15 +269,15 @@ def _require_context(job: CropJob) -> None:
     if job.params.context_scale < largest:
         raise ParamsError(
             f"crop_faces.context_scale: {job.params.context_scale:g} is below the largest of"
-            f" preprocess.scales, {largest:g}; the context crop must hold every crop"
+            f" preprocess.scales, {largest:g}; the context crop must contain every crop"
         )
 
 
 def _require_distinct(frames: Sequence[FrameRow]) -> None:
-    places = Counter((row.video_id, row.frame_index) for row in frames)
+    counts = Counter((row.video_id, row.frame_index) for row in frames)
     faults = [
         f"{STAGE}: video_id {video!r}, frame {index}: {number} rows; expected one"
-        for (video, index), number in sorted(places.items())
+        for (video, index), number in sorted(counts.items())
         if number > 1
     ]
     if faults:

@@ -1,6 +1,7 @@
-"""One face of a frame as files and numbers: the crops that a network sees, and its surroundings.
+"""Crops, context crop and measurements of the faces in one frame.
 
-Nothing here knows whose face it is, so that the same image gives the same cuts under any name.
+The results do not depend on names or identities, so the same image gives the same crops under any
+name.
 """
 
 import functools
@@ -26,10 +27,11 @@ from pipeline.views.quality import QualityMeasures, measure_quality
 
 @dataclass(frozen=True)
 class LabelledFrame:
-    """A frame's pixels and what is known of its swap.
+    """A frame's pixels, labels and known facts about its swap.
 
-    label, is_inswapper: of the frame. mask: (H, W) uint8 paste mask. original: the frame before the
-    swap. Both None when not known. alpha: (H, W) mask in [0, 1].
+    rgb: (H, W, 3) uint8. label, is_inswapper: labels of the frame. mask: (H, W) uint8 paste mask.
+    original: (H, W, 3) uint8 frame before the swap. Both are None if unknown. alpha: (H, W) float32
+    mask in [0, 1].
     """
 
     rgb: ImageU8
@@ -45,9 +47,10 @@ class LabelledFrame:
 
 @dataclass(frozen=True)
 class FoundFace:
-    """One face before its quality is judged: columns that its crops share, and one dict a crop.
+    """One face without its quality label.
 
-    Paths are what the files are called after their prefix.
+    shared: columns common to all its crops. crops: the other columns, one dict per crop. Paths are
+    relative to the prefix of the frame's files.
     """
 
     shared: dict[str, Any]
@@ -59,13 +62,15 @@ class FoundFace:
 
     @property
     def names(self) -> list[str]:
-        """The files of this face."""
+        """File names of this face."""
         own = [self.shared["context_path"], self.shared["mask_path"]]
         return [name for name in own if name] + [crop["image_path"] for crop in self.crops]
 
 
 @dataclass(frozen=True)
 class _Context:
+    """Context crop of a face: pixels, mask, offset in the frame and scale, as in `CropRow`."""
+
     rgb: ImageU8
     mask: ImageU8 | None
     x: int
@@ -75,7 +80,7 @@ class _Context:
 
 @dataclass(frozen=True)
 class FaceCutter:
-    """How faces are cut."""
+    """Cuts faces out of frames with fixed parameters."""
 
     params: CropFacesParams
     preprocess: Preprocess
@@ -83,7 +88,7 @@ class FaceCutter:
     def cut(
         self, scene: LabelledFrame, face: Face, prefix: str, number: int, detector: str
     ) -> FoundFace:
-        """Write a face's files, `prefix` + `number` and a suffix; collect what its rows say."""
+        """Write a face's files, named `prefix` + `number` + suffix; return its columns."""
         face = _as_written(face)
         context = self._context(scene, face)
         names = {"context_path": f"{number}_context.png", "mask_path": ""}
@@ -127,7 +132,7 @@ class FaceCutter:
         }
 
     def _context(self, scene: LabelledFrame, face: Face) -> _Context:
-        """The square around the face as far as the image reaches; smaller only if too large."""
+        """The square around the face within the image, shrunk only if above context_max_px."""
         left, top, side = self.preprocess.square(face.box_xyxy, self.params.context_scale)
         height, width = scene.rgb.shape[:2]
         x, y = max(0, left), max(0, top)
@@ -146,9 +151,9 @@ def _shrunk(pixels: ImageU8, scale: float) -> ImageU8:
 
 
 def _as_written(face: Face) -> Face:
-    """The face as its row will say, so that reading the row back gives the very same squares.
+    """The face rounded as its row is written, so that reading the row gives the same squares.
 
-    Quarter pixels of the box survive float32 and six digits alike.
+    The box is rounded to quarter pixels, which both float32 and six digits represent exactly.
     """
     box = np.round(4 * face.box_xyxy) / np.float32(4)
     points = None
@@ -174,7 +179,7 @@ def _six_digits(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-# A fake may show bystanders: only faces whose middle is pasted over to this share are swapped ones.
+# A fake may show bystanders: a face counts as swapped if this fraction of its middle is pasted.
 MIN_PASTED = 0.25
 CANDIDATES = 16
 SkipReason = Literal["decode_error", "no_face", "face_too_small", "worker_died"]
@@ -182,7 +187,7 @@ SkipReason = Literal["decode_error", "no_face", "face_too_small", "worker_died"]
 
 @dataclass(frozen=True)
 class FrameFaces:
-    """The faces of a frame, largest first, or why there are none. skip: reason and detail."""
+    """The faces of a frame, largest first. skip: reason and detail if there are none."""
 
     faces: list[FoundFace]
     skip: tuple[SkipReason, str] | None = None
@@ -191,9 +196,10 @@ class FrameFaces:
 def cut_faces(
     params: CropFacesParams, preprocess: Preprocess, scene: LabelledFrame, prefix: str
 ) -> FrameFaces:
-    """Find the faces, choose the swapped ones of a fake, and write their files.
+    """Find the faces, select the swapped ones of a fake, and write their files.
 
-    prefix: what the paths of the files begin with. Raises DetectorError.
+    prefix: start of the paths of all files. Raises DetectorError when the detector cannot be
+    loaded.
     """
     detector = _detector(params.detector, params.pack, params.model_file, params.min_score)
     find = partial(find_faces, detector, scene.rgb, min_score=params.min_score)
@@ -203,7 +209,7 @@ def cut_faces(
         return FrameFaces([], _why_none(params.min_face_px, find(min_face_px=1, max_faces=1)))
     chosen = _swapped(faces, scene) if scene.label == FAKE else faces
     if not chosen:
-        detail = f"faces: {len(faces)}, none of them under the paste mask"
+        detail = f"faces: {len(faces)}, none under the paste mask"
         return FrameFaces([], ("no_face", detail))
     cutter = FaceCutter(params, preprocess)
     return FrameFaces(
@@ -215,33 +221,37 @@ def cut_faces(
 
 
 def read_frame(frame: FrameRow, original: FrameRow | None) -> LabelledFrame:
-    """A frame, its mask and its original from their files. Raises DecodeError."""
+    """Read a frame, its mask and its original; an original of another size is ignored.
+
+    Raises DecodeError when a file cannot be read.
+    """
     rgb = read_image(Path(frame.frame_path))
     mask = read_mask(Path(frame.mask_path), rgb.shape[:2]) if frame.mask_path else None
-    twin = read_image(Path(original.frame_path)) if original else None
-    comparable = twin if twin is not None and twin.shape == rgb.shape else None
+    unswapped = read_image(Path(original.frame_path)) if original else None
+    comparable = unswapped if unswapped is not None and unswapped.shape == rgb.shape else None
     return LabelledFrame(rgb, frame.label, frame.is_inswapper, mask, comparable)
 
 
 @functools.cache
 def _detector(name: str, pack: str, model_file: str, min_score: float) -> FaceDetector:
-    """One detector a process, with one thread, so that workers do not fight for cores."""
+    """One single-threaded detector per process, so that workers do not compete for cores."""
     return load_detector(name, pack=pack, model_file=model_file, min_score=min_score, threads=1)
 
 
 def _swapped(faces: list[Face], scene: LabelledFrame) -> list[Face]:
-    """The faces of a fake that were swapped, as far as the mask or the original tells."""
+    """Swapped faces of a fake, by its mask or its original; all faces if neither is known."""
     if (alpha := scene.alpha) is not None:
         return [face for face in faces if _is_pasted(face, alpha)]
     if scene.original is None:
         return faces
     changed = difference_alpha(scene.rgb, scene.original)
-    # A guess from the difference may be wrong; it may choose a face, but not empty a frame.
+    # The mask estimated from the difference may be wrong: it may select faces, but if it would
+    # reject all of them, all are returned.
     return [face for face in faces if _is_pasted(face, changed)] or faces
 
 
 def _is_pasted(face: Face, alpha: FloatArray) -> bool:
-    """Whether the middle of the face, half as wide and high as its box, is pasted over."""
+    """Whether the middle of the face, half as wide and high as its box, lies under the paste."""
     x0, y0, x1, y1 = face.box_xyxy
     rows = slice(max(0, round(float(3 * y0 + y1) / 4)), max(0, round(float(y0 + 3 * y1) / 4)))
     columns = slice(max(0, round(float(3 * x0 + x1) / 4)), max(0, round(float(x0 + 3 * x1) / 4)))

@@ -1,22 +1,18 @@
-"""The one decision: a face's logits in, a score, a verdict and its reasons out.
+"""The decision about one face: evidence in; score, verdict and reasons out.
 
-The evaluation and the service both call `decide`, so that what is measured is what is served.
+Calibration, evaluation, ablation and the service all call it, so what is measured is served.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import ArrayLike
 from pydantic import Field
 
 from pipeline.core.labels import QUALITY_NAMES
+from pipeline.decision.evidence import FaceEvidence
 from pipeline.decision.fusion import (
-    DETAIL,
     FUSED_HEADS,
-    SEAM,
-    SURROUNDINGS,
     Finite,
     Fusion,
     apply_temperature,
@@ -33,10 +29,11 @@ PossibleLabel = Literal["real", "fake"]
 
 
 class Conformal(StrictModel):
-    """Which labels a score leaves possible, each class promised by itself (Vovk 2012, Mondrian).
+    """The labels that a score leaves possible, calibrated per class (Vovk 2012, Mondrian).
 
-    confidence: share of the reals that stay possibly real, and of the fakes that stay possibly
-    fake. real_at_most, fake_at_least: the scores up to and from which they do.
+    confidence: fraction of the reals that stay possibly real, and of the fakes that stay possibly
+    fake. real_at_most: highest score that may be a real face's; fake_at_least: lowest score that
+    may be a fake's.
     """
 
     confidence: OpenFraction
@@ -44,7 +41,7 @@ class Conformal(StrictModel):
     fake_at_least: Score
 
     def possible(self, score: float) -> tuple[PossibleLabel, ...]:
-        """The labels that cannot be ruled out; one that could not be learned rules out nothing."""
+        """The labels that cannot be ruled out."""
         labels: list[PossibleLabel] = []
         if score <= self.real_at_most:
             labels.append("real")
@@ -54,7 +51,7 @@ class Conformal(StrictModel):
 
 
 class ScoreLimits(StrictModel):
-    """What is read off a score, for faces of one kind."""
+    """The limits for scores of faces of one kind."""
 
     thresholds: Thresholds
     conformal: Conformal
@@ -63,11 +60,11 @@ class ScoreLimits(StrictModel):
 class DecisionSpec(StrictModel):
     """All numbers between logits and verdict; part of calibration.json and of detector.json.
 
-    open: for faces with surroundings. tight: for those that fill the image, whose seam would lie
-    outside it. min_face_px: longer side of the face box, in pixels of the image.
-    min_surroundings_frac: share of the ring around the paste square below which a face is tight.
-    min_detail: detail of the surroundings (pipeline.seam.features.outside_detail) below which the
-    image is too soft to tell; null where nothing is known of it.
+    open: limits for faces with surroundings. tight: limits for faces without, which fill the image
+    so that their seam would be outside it. min_face_px: least longer side of the face box, in
+    pixels of the image. min_surroundings_frac: least visible fraction of the ring around the paste
+    square for a face with surroundings. min_detail: least detail of the surroundings
+    (pipeline.seam.features.outside_detail); below it the image is too soft. null if unknown.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -80,15 +77,15 @@ class DecisionSpec(StrictModel):
 
     @property
     def thresholds(self) -> Thresholds:
-        """Those of faces with surroundings."""
+        """Thresholds for faces with surroundings."""
         return self.open.thresholds
 
     def limits(self, surroundings: float) -> ScoreLimits:
-        """The limits for a face with that share of surroundings."""
+        """Limits for a face of which this fraction of the surroundings is visible."""
         return self.tight if surroundings < self.min_surroundings_frac else self.open
 
     def with_fake_from(self, threshold: float) -> "DecisionSpec":
-        """The same with an operator's own limit for "fake"; ValueError outside [0, 1]."""
+        """A copy with the operator's own limit for "fake". Raises ValueError outside [0, 1]."""
         changed = {
             name: limits.model_copy(
                 update={"thresholds": limits.thresholds.with_fake_from(threshold)}
@@ -100,10 +97,10 @@ class DecisionSpec(StrictModel):
 
 @dataclass(frozen=True)
 class FaceDecision:
-    """score: [0, 1], higher = more fake. heads: mean calibrated probability a head over the views;
-    seam: that of the seam's trees, where there are any. view_scores: fused score of each view.
-    surroundings: share of the ring around the paste square that the image shows. possible: labels
-    that cannot be ruled out. reasons: what limits the judgement; why a face was left undecided."""
+    """score: in [0, 1], higher = more fake. heads: mean calibrated probability per head over the
+    views, and "seam" from the seam trees. view_scores: fused score per view. surroundings: visible
+    fraction of the ring around the paste square. possible: labels that cannot be ruled out.
+    reasons: what limits the decision, such as why a face stayed undecided."""
 
     score: float
     verdict: Verdict
@@ -114,43 +111,41 @@ class FaceDecision:
     reasons: tuple[Reason, ...] = ()
 
 
-def decide(
-    logits: Mapping[str, ArrayLike],
-    spec: DecisionSpec,
-    *,
-    face_px: float,
-    surroundings: float = 1.0,
-) -> FaceDecision:
-    """Judge one face.
+def decide(evidence: FaceEvidence, spec: DecisionSpec, *, face_px: float) -> FaceDecision:
+    """Score one face and give it a verdict.
 
-    logits: real_fake, inswapper, boundary (views,), quality (views, 3) and perhaps seam () and
-    detail (); other heads are ignored. face_px: longer side of the face box. surroundings: from
-    `surroundings_of`.
+    evidence: of one face. face_px: longer side of the face box, in pixels of the image.
     """
-    logits = {**logits, SURROUNDINGS: surroundings}
-    score = float(fuse_face(logits, spec.temperature, spec.fusion))
+    score = float(fuse_face(evidence, spec.temperature, spec.fusion))
+    surroundings = float(evidence.surroundings)
     limits = spec.limits(surroundings)
     reasons: list[Reason] = []
     if face_px < spec.min_face_px:
         reasons.append("face_too_small")
-    detail = float(np.asarray(logits.get(DETAIL, np.nan)))
-    if spec.min_detail is not None and detail < spec.min_detail:
+    if _is_too_soft(evidence, spec.min_detail):
         reasons.append("too_soft")
     if surroundings < spec.min_surroundings_frac:
         reasons.append("no_surroundings")
     return FaceDecision(
         score=score,
         verdict=_verdict(score, limits, reasons),
-        heads=_head_means(logits, spec.temperature),
-        view_scores=tuple(map(float, fuse_views(logits, spec.temperature, spec.fusion))),
+        heads=_head_means(evidence, spec.temperature),
+        view_scores=tuple(map(float, fuse_views(evidence, spec.temperature, spec.fusion))),
         surroundings=surroundings,
         possible=limits.conformal.possible(score),
         reasons=tuple(reasons),
     )
 
 
+def _is_too_soft(evidence: FaceEvidence, min_detail: float | None) -> bool:
+    """False where the detail or its limit is unknown."""
+    if min_detail is None or evidence.detail is None:
+        return False
+    return bool(evidence.detail < min_detail)
+
+
 def _verdict(score: float, limits: ScoreLimits, reasons: list[Reason]) -> Verdict:
-    """Too small or soft a face is never judged; without surroundings a doubt is no suspicion."""
+    """Small or blurry faces stay undecided; so do suspicious ones without surroundings."""
     if "face_too_small" in reasons or "too_soft" in reasons:
         return "undecided"
     found = verdict(score, limits.thresholds)
@@ -158,14 +153,16 @@ def _verdict(score: float, limits: ScoreLimits, reasons: list[Reason]) -> Verdic
 
 
 def worst_face(faces: Iterable[FaceDecision]) -> FaceDecision:
-    """The face an image is judged by: the most alarming verdict, then the highest score."""
+    """The face that decides for an image: most alarming verdict first, then highest score."""
     return max(faces, key=lambda face: (VERDICTS.index(face.verdict), face.score))
 
 
-def _head_means(logits: Mapping[str, ArrayLike], temperature: float) -> dict[str, float]:
+def _head_means(evidence: FaceEvidence, temperature: float) -> dict[str, float]:
+    """Mean calibrated probability per head over the views; "seam" is that of the seam trees."""
     means = {
-        name: float(apply_temperature(logits[name], temperature).mean()) for name in FUSED_HEADS
+        name: float(apply_temperature(getattr(evidence, name), temperature).mean())
+        for name in FUSED_HEADS
     }
-    quality = softmax(logits["quality"]).mean(axis=0)
+    quality = softmax(evidence.quality).mean(axis=0)
     means |= {f"quality_{name}": float(p) for name, p in zip(QUALITY_NAMES, quality, strict=True)}
-    return means | ({SEAM: float(sigmoid(logits[SEAM]))} if SEAM in logits else {})
+    return means if evidence.trees is None else means | {"seam": float(sigmoid(evidence.trees))}

@@ -1,4 +1,4 @@
-"""From logits to one score: temperature, then heads, then views, then frames."""
+"""From a face's logits to one score: temperature, then heads, then views; then a video's frames."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -8,24 +8,17 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from pipeline.core.arrays import FloatArray64
+from pipeline.decision.evidence import FaceEvidence
 from pipeline.runtime.sections import Fraction, FusionParams, StrictModel
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Logits = Mapping[str, ArrayLike]
 
-# The heads that are fused, in the order in which their weights are written everywhere.
+# The fused heads, in the order in which their weights are written everywhere.
 FUSED_HEADS = ("real_fake", "inswapper", "boundary")
-# The logit of the trees on the seam's numbers (pipeline.seam.features), one a face.
-SEAM = "seam"
-# Detail of the surroundings that a 128-px face cannot hold (pipeline.seam.features), one a face; no
-# evidence by itself, but without it there is none to find.
-DETAIL = "detail"
-# Share of the ring around the paste square that the image shows, one a face.
-SURROUNDINGS = "surroundings"
 
 
 class LogisticWeights(StrictModel):
-    """sigmoid(bias + sum of weight x logit of the head). seam: weight of the seam's trees."""
+    """sigmoid(bias + sum of weight x logit of the head + seam x logit of the seam trees)."""
 
     bias: Finite
     real_fake: Finite
@@ -35,10 +28,10 @@ class LogisticWeights(StrictModel):
 
 
 class LearnedFusion(LogisticWeights):
-    """Logistic fusion fitted on validation; only this one hears the seam's trees.
+    """Logistic fusion fitted on validation; the fixed weights ignore the seam trees.
 
     tight: other weights for faces with less than `tight_below` of their surroundings, whose seam
-    cannot be seen; None: the same for all.
+    cannot be seen; None for one set of weights for all faces.
     """
 
     tight: LogisticWeights | None = None
@@ -72,56 +65,66 @@ def apply_temperature(logit: ArrayLike, temperature: float) -> FloatArray64:
     return sigmoid(np.asarray(logit, dtype=np.float64) / temperature)
 
 
-def fuse_views(logits: Logits, temperature: float, fusion: Fusion) -> FloatArray64:
-    """Logits of the fused heads (..., views), of the seam (...) -> a score in [0, 1] a view.
+def fuse_views(evidence: FaceEvidence, temperature: float, fusion: Fusion) -> FloatArray64:
+    """One score in [0, 1] per view: (n, views), or (views,) for one face.
 
-    Fixed weights give a weighted mean of the calibrated probabilities; a learned fusion works on
-    the logits, and on those of the seam where there are any.
+    Fixed weights give a weighted mean of the calibrated probabilities. A learned fusion works on
+    the logits, including that of the seam trees.
     """
     if isinstance(fusion, FusionParams):
-        heads = {name: apply_temperature(logits[name], temperature) for name in FUSED_HEADS}
+        heads = {n: apply_temperature(getattr(evidence, n), temperature) for n in FUSED_HEADS}
         # Weights may miss 1 by a rounding error; a score may not leave [0, 1].
         return np.asarray(np.clip(_weighted(heads, fusion), 0.0, 1.0))
-    raw = {name: np.asarray(logits[name], np.float64) for name in FUSED_HEADS}
-    return _logistic(raw, logits, fusion, views=True)
+    logits = {name: np.asarray(getattr(evidence, name), np.float64) for name in FUSED_HEADS}
+    return _logistic(logits, evidence, fusion, per_view=True)
 
 
-def fuse_face(logits: Logits, temperature: float, fusion: Fusion) -> FloatArray64:
-    """As `fuse_views`, but one score a face, (...): of fixed weights the mean over the views, of a
-    learned fusion that of the heads' mean logits."""
+def fuse_face(evidence: FaceEvidence, temperature: float, fusion: Fusion) -> FloatArray64:
+    """One score in [0, 1] per face: (n,), or () for one face.
+
+    Fixed weights: mean of the views' scores. A learned fusion: the score of the views' mean logits.
+    """
     if isinstance(fusion, FusionParams):
-        return np.asarray(fuse_views(logits, temperature, fusion).mean(axis=-1))
-    means = {name: np.asarray(logits[name], np.float64).mean(axis=-1) for name in FUSED_HEADS}
-    return _logistic(means, logits, fusion, views=False)
+        return np.asarray(fuse_views(evidence, temperature, fusion).mean(axis=-1))
+    return _logistic(mean_logits(evidence), evidence, fusion, per_view=False)
+
+
+def mean_logits(evidence: FaceEvidence) -> dict[str, FloatArray64]:
+    """Logits of the fused heads, averaged over the views: (n,) each."""
+    return {n: np.asarray(getattr(evidence, n), np.float64).mean(axis=-1) for n in FUSED_HEADS}
 
 
 def _logistic(
-    heads: Mapping[str, FloatArray64], logits: Logits, fusion: LearnedFusion, *, views: bool
+    heads: Mapping[str, FloatArray64],
+    evidence: FaceEvidence,
+    fusion: LearnedFusion,
+    *,
+    per_view: bool,
 ) -> FloatArray64:
-    """heads: (..., views) or (...,), with what each face has once in `logits`."""
+    """heads: (n, views) or (n,); the members that a face has once are repeated for every view."""
+
+    def over_views(values: ArrayLike) -> FloatArray64:
+        array = np.asarray(values)
+        return array[..., None] if per_view else array
 
     def score(weights: LogisticWeights) -> FloatArray64:
-        seam = _of_seam(logits, weights)
-        alike = seam[..., None] if views else seam
-        return sigmoid(weights.bias + _weighted(heads, weights) + alike)
+        logit = weights.bias + _weighted(heads, weights)
+        if weights.seam:
+            if evidence.trees is None:
+                raise ValueError("the fusion uses the seam trees, but this evidence has none")
+            logit = logit + weights.seam * over_views(evidence.trees)
+        return sigmoid(logit)
 
     if fusion.tight is None:
         return score(fusion)
-    lacks_surroundings = np.asarray(logits[SURROUNDINGS], np.float64) < fusion.tight_below
-    chosen = lacks_surroundings[..., None] if views else lacks_surroundings
-    return np.where(chosen, score(fusion.tight), score(fusion))
+    lacks_surroundings = over_views(evidence.surroundings) < fusion.tight_below
+    return np.where(lacks_surroundings, score(fusion.tight), score(fusion))
 
 
 def _weighted(
     heads: Mapping[str, FloatArray64], weights: FusionParams | LogisticWeights
 ) -> FloatArray64:
     return np.asarray(sum(getattr(weights, name) * heads[name] for name in FUSED_HEADS))
-
-
-def _of_seam(logits: Logits, fusion: LogisticWeights) -> FloatArray64:
-    if not fusion.seam:
-        return np.zeros(())
-    return np.asarray(fusion.seam * np.asarray(logits[SEAM], np.float64))
 
 
 def fuse_frames(scores: ArrayLike) -> float:

@@ -1,4 +1,4 @@
-"""Where a score becomes a verdict. A score at or above a threshold counts as fake."""
+"""Thresholds between scores and verdicts. A score at or above a threshold counts as fake."""
 
 from typing import Annotated, Literal
 
@@ -20,8 +20,7 @@ class Thresholds(StrictModel):
     """Operating points, chosen on validation only.
 
     best_f1: best F1. balanced: best product of true positive and true negative rate. low_fpr,
-    suspicious: at most the wanted shares of real faces, softened and compressed copies included,
-    reach them.
+    suspicious: at most the wanted fractions of real faces and their degraded copies reach them.
     """
 
     best_f1: Score
@@ -31,7 +30,7 @@ class Thresholds(StrictModel):
 
     @property
     def fake_from(self) -> float:
-        """Scores from here on are called fake: a false alarm costs more than a doubt."""
+        """Lowest score flagged fake: a false alarm costs more than an undecided face."""
         return self.low_fpr
 
     @property
@@ -39,12 +38,12 @@ class Thresholds(StrictModel):
         return min(self.suspicious, self.low_fpr)
 
     def with_fake_from(self, threshold: float) -> "Thresholds":
-        """The same with an operator's own limit for "fake"; ValueError outside [0, 1]."""
+        """A copy with the operator's own limit for "fake". Raises ValueError outside [0, 1]."""
         return Thresholds(**{**self.model_dump(), "low_fpr": threshold})
 
 
 def verdict(score: float, thresholds: Thresholds) -> Verdict:
-    """What a score in [0, 1] is called, by itself."""
+    """The verdict for a score in [0, 1] alone."""
     if score >= thresholds.fake_from:
         return "fake"
     return "suspicious" if score >= thresholds.suspicious_from else "real"
@@ -77,7 +76,7 @@ def choose_thresholds(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
 
 
 def lowest_with_fpr(real_scores: ArrayLike, weights: ArrayLike, fpr: float) -> float:
-    """The lowest threshold that at most `fpr` of the real faces reach; 1 when none does.
+    """The lowest threshold that at most `fpr` of the real faces reach; 1 if there is none.
 
     real_scores, weights: (n,); weights above 0.
     """

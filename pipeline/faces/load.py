@@ -1,4 +1,4 @@
-"""Face detectors by the names that params.yaml uses."""
+"""Loading a face detector by its name in params.yaml."""
 
 from pathlib import Path
 
@@ -15,12 +15,13 @@ def load_detector(
     min_score: float = 0.5,
     threads: int = 1,
 ) -> FaceDetector:
-    """Open a face detector; its libraries are imported only now.
+    """Load a face detector; its libraries are imported only here.
 
     name: insightface | retinaface | mediapipe | yolo_face | opencv_haar. pack: model pack of
-    insightface. model_file: model of mediapipe (.tflite) and yolo_face (.onnx). min_score: in [0,
-    1], what the detector itself drops. threads: threads of one ONNX Runtime call; changes speed
-    only. Raises DetectorError for an unknown name or a model that cannot be had.
+    insightface. model_file: model of mediapipe (.tflite) and yolo_face (.onnx). min_score: in
+    [0, 1]; the detector itself drops faces below it. threads: number of threads for one ONNX
+    Runtime call; affects speed only. Raises DetectorError for an unknown name or a model that
+    cannot be loaded.
     """
     if name == "insightface":
         from pipeline.faces.scrfd_pack import ScrfdPackDetector
@@ -49,9 +50,9 @@ def load_detector(
 
 
 def model_files(name: str, *, pack: str, model_file: str) -> list[Path]:
-    """The files that decide what a detector finds, as far as they are no part of a package.
+    """Model files of a detector that are not part of an installed package.
 
-    Arguments as of `load_detector`. Raises DetectorError when a pack is missing.
+    Arguments are those of `load_detector`. Raises DetectorError when a pack is missing.
     """
     if name == "insightface":
         from pipeline.faces.scrfd_pack import pack_path

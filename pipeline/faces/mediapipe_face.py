@@ -1,4 +1,4 @@
-"""MediaPipe's face detector (BlazeFace), with a model file given by the user."""
+"""MediaPipe's face detector (BlazeFace), with a model file supplied by the user."""
 
 from pathlib import Path
 
@@ -10,7 +10,10 @@ from pipeline.runtime.errors import DetectorError
 
 
 class MediapipeDetector:
-    """The tasks API. BlazeFace has one point for the whole mouth, so no keypoints are given."""
+    """Detector on MediaPipe's tasks API.
+
+    It gives no keypoints, because BlazeFace has only one point for the mouth.
+    """
 
     name = "mediapipe"
 

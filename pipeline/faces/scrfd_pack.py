@@ -1,4 +1,4 @@
-"""InsightFace's FaceAnalysis on a pack folder: the embedded RetinaFace one or any other."""
+"""InsightFace's FaceAnalysis on a pack folder: the embedded RetinaFace pack or another one."""
 
 import contextlib
 import io
@@ -23,9 +23,9 @@ class ScrfdPackDetector:
     def __init__(
         self, pack: str, min_score: float, threads: int = 1, name: str = "insightface"
     ) -> None:
-        """pack: the embedded pack's name, or what `pack_folder` understands. name: for manifests.
+        """pack: name of the embedded pack, or an argument of `pack_folder`. name: for manifests.
 
-        Raises DetectorError when the pack is missing or holds no detector; never downloads one.
+        Raises DetectorError when the pack is missing or contains no detector; never downloads one.
         """
         self.name = name
         self._model = _load_detection(pack_path(pack), threads)
@@ -33,7 +33,7 @@ class ScrfdPackDetector:
 
     def detect(self, rgb: ImageU8) -> list[Face]:
         height, width = input_shape(rgb.shape)
-        # insightface would resize without area averaging, and fails on very long images.
+        # insightface would resize without area averaging, and it fails on very long images.
         boxed, scale = letterbox(rgb, width, height)
         bgr = cv2.cvtColor(boxed, cv2.COLOR_RGB2BGR)
         boxes, keypoints = self._model.detect(bgr, input_size=(width, height))
@@ -50,19 +50,19 @@ def pack_path(pack: str) -> Path:
 
 
 def pack_folder(pack: str) -> Path:
-    """An existing folder: `pack` itself, $INSWAPPER_PACKS/pack or ~/.insightface/models/pack.
+    """Existing folder of a pack: $INSWAPPER_PACKS/pack, ~/.insightface/models/pack or `pack`.
 
-    Raises DetectorError naming every place that was looked at.
+    Raises DetectorError naming every folder that was searched.
     """
     configured = os.environ.get("INSWAPPER_PACKS", "")
-    places = [Path(configured) / pack] if configured else []
-    places += [Path.home() / ".insightface" / "models" / pack, Path(pack).expanduser()]
-    for place in places:
-        if any(place.glob("*.onnx")):
-            return place
-    looked = ", ".join(str(place) for place in places)
+    folders = [Path(configured) / pack] if configured else []
+    folders += [Path.home() / ".insightface" / "models" / pack, Path(pack).expanduser()]
+    for folder in folders:
+        if any(folder.glob("*.onnx")):
+            return folder
+    searched = ", ".join(str(folder) for folder in folders)
     raise DetectorError(
-        f"crop_faces.pack: no folder with ONNX files for pack {pack!r}; looked at {looked}."
+        f"crop_faces.pack: no folder with ONNX files for pack {pack!r}; searched {searched}."
         f" Use {PACK_NAME!r} (embedded, MIT), or unpack an InsightFace pack there yourself and set"
         " INSWAPPER_PACKS to its parent folder; nothing is downloaded, and the buffalo_* packs are"
         " for non-commercial research only"
@@ -70,10 +70,10 @@ def pack_folder(pack: str) -> Path:
 
 
 def _load_detection(folder: Path, threads: int) -> Any:
-    """The detection model of a pack. insightface prints while it loads: that is dropped."""
+    """Load the detection model of a pack, dropping what insightface prints while it loads."""
     # Without this entry insightface imports its mask renderer, and with it albumentations and torch
-    # where they are installed: 1.7 s and some 300 MB a process for nothing. It copes with the
-    # absence.
+    # if they are installed: an unnecessary 1.7 s and some 300 MB per process. insightface handles
+    # the missing module.
     sys.modules.setdefault("insightface.app.mask_renderer", None)  # type: ignore[arg-type]
     from insightface.app import FaceAnalysis
 
@@ -87,6 +87,6 @@ def _load_detection(folder: Path, threads: int) -> Any:
             )
     except AssertionError:
         raise DetectorError(
-            f"{folder}: holds no face detector; a SCRFD or RetinaFace ONNX is needed"
+            f"{folder}: contains no face detector; a SCRFD or RetinaFace ONNX file is required"
         ) from None
     return analysis.det_model

@@ -1,4 +1,4 @@
-"""Any face model exported from YOLOv8 to ONNX, given by the user as a file."""
+"""YOLOv8 face models exported to ONNX, supplied by the user as a file."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ ROWS_WITH_KEYPOINTS = 20
 
 
 class YoloFaceDetector:
-    """A network with output (1, 20, n): centre, sides, score, then 5 times x, y, visibility.
+    """Network with output (1, 20, n): centre, sides, score, then 5 times x, y, visibility.
 
-    All in pixels of the network's input. Without keypoints the output is (1, 5, n).
+    Coordinates are in pixels of the network's input. Without keypoints the output is (1, 5, n).
     """
 
     name = "yolo_face"
@@ -47,7 +47,7 @@ class YoloFaceDetector:
     def detect(self, rgb: ImageU8) -> list[Face]:
         boxed, scale = letterbox(rgb, self._width, self._height)
         blob = cv2.dnn.blobFromImage(boxed, scalefactor=1 / 255)
-        raw = self._session.run(None, {self._input_name: blob})[0][0].T
+        raw = self._session.run(None, {self._input_name: blob})[0][0].T  # (n, 5) or (n, 20)
         return decode(raw[raw[:, 4] >= self._min_score], scale, self._min_score)
 
 

@@ -1,8 +1,8 @@
-"""From videos to the frames that are worked on: a few of every scene, as PNG.
+"""Extracting a few frames of every scene of the videos, as PNG.
 
-PNG, because the detector looks for traces of resampling and compression: a JPEG would add a trace
-of its own, to reals and fakes alike, and hide theirs. Videos that an earlier run has seen are taken
-from its entries (pipeline.stage_cache).
+The frames are PNG because the detector looks for traces of resampling and compression: JPEG would
+add its own trace to reals and fakes and hide theirs. Frames of videos from earlier runs come from
+pipeline.runtime.cache.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,8 @@ from pipeline.runtime.sections import ExtractFramesParams
 from pipeline.runtime.workers import worker_map
 
 STAGE = "extract_frames"
-# Frame numbers of a fake and its original mean the same moment only at the same frame rate.
+# Largest relative difference of frame rates. Equal frame numbers of a fake and its original are the
+# same moment only at the same frame rate.
 SAME_FPS = 0.01
 
 LIBRARIES = ("av", "numpy", "opencv-python", "opencv-python-headless", "scenedetect")
@@ -34,9 +35,10 @@ Picks = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Extraction:
-    """rows: raw.csv, by video in the order given, then by frame. skipped: one row a bad video.
+    """Result of `extract_frames`.
 
-    reused: number of videos whose frames came from the cache.
+    rows: rows of raw.csv, by video in the given order, then by frame. skipped: one row per skipped
+    video. reused: number of videos whose frames came from the cache.
     """
 
     rows: list[FrameRow]
@@ -46,7 +48,10 @@ class Extraction:
 
 @dataclass(frozen=True)
 class _Job:
-    """original and picks: the original video and the (scene, frame index) pairs taken from it."""
+    """One video to extract.
+
+    original, picks: the original video and the (scene, frame index) pairs extracted from it.
+    """
 
     video: InputRow
     folder: Path
@@ -57,13 +62,13 @@ class _Job:
 
     @property
     def prefix(self) -> str:
-        """What the paths of the video's frames begin with."""
+        """Prefix of the paths of the video's frames."""
         return f"{(self.folder / self.video.video_id).as_posix()}/"
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """The rows of a video, or why there are none."""
+    """The rows of a video, or the row that explains why there are none."""
 
     video_id: str
     rows: list[FrameRow]
@@ -81,12 +86,12 @@ def extract_frames(
 ) -> Extraction:
     """Write frames_per_scene frames of each scene to `folder`/<video_id>/<scene>_<frame>.png.
 
-    A fake whose original is among the videos is sampled at the original's very frames; a paste mask
-    is written beside its frame as .mask.png. The result does not depend on `workers` (processes).
-    A video that cannot be decoded, or has no scene long enough, is skipped with a reason.
-    cache_root: where the frames of earlier runs are kept; None to decode every video anew.
-    ray_address: of a Ray to work on instead (pipeline.runtime.workers); a video that kills each of
-    its workers there is skipped as well.
+    A fake whose original is among the videos is sampled at the same frames as the original; a paste
+    mask is written next to its frame as .mask.png. The result does not depend on `workers` (number
+    of processes). A video that cannot be decoded or has no scene of sufficient length is skipped
+    with a reason. cache_root: folder of the stage caches; None to decode every video again.
+    ray_address: address of a Ray to use instead (pipeline.runtime.workers), on which a video that
+    kills its worker on every attempt is skipped too.
     """
     cache = open_cache(cache_root, STAGE, _recipe(params))
     by_id = {video.video_id: video for video in videos}
@@ -112,7 +117,10 @@ def extract_frames(
 def require_few_skipped(
     skipped: Sequence[SkipRow], total: int, max_skip_frac: float, listed_in: Path
 ) -> None:
-    """Raise SkipLimitError, naming the list, when more than this share of videos was skipped."""
+    """Raise SkipLimitError when more than max_skip_frac of `total` videos were skipped.
+
+    listed_in: file with the skipped videos, for the message.
+    """
     if len(skipped) > max_skip_frac * total:
         raise SkipLimitError(
             f"{STAGE}: {len(skipped)} of {total} videos were skipped, above"
@@ -122,7 +130,7 @@ def require_few_skipped(
 
 
 def _recipe(params: ExtractFramesParams) -> dict[str, Any]:
-    """What every video's frames depend on."""
+    """Everything that the frames of all videos depend on, for the cache key."""
     return {
         "params": params.model_dump(exclude={"max_skip_frac"}),
         "code": code_digest(STAGE),
@@ -140,13 +148,13 @@ def _picks_of(outcome: _Outcome | None) -> Picks:
 
 
 def _extract_video(job: _Job) -> _Outcome:
-    """Write a video's frames, from the cache where it has them."""
+    """Write a video's frames, restored from the cache if possible."""
     video = job.video
     try:
         given = _original_picks(job)
         key = job.cache.key(content_digest(video.path), content_digest(video.mask_path), given)
-        if kept := job.cache.restore(key, job.prefix):
-            return _Outcome(video.video_id, _rows(job, kept), reused=True)
+        if cached := job.cache.restore(key, job.prefix):
+            return _Outcome(video.video_id, _rows(job, cached), reused=True)
         frames = _write_frames(job, given)
     except DecodeError as error:
         return _skip(video, "decode_error", str(error))
@@ -158,7 +166,7 @@ def _extract_video(job: _Job) -> _Outcome:
 
 
 def _original_picks(job: _Job) -> Picks:
-    """(scene, frame index) pairs of the original, where they mean the same moments."""
+    """(scene, frame index) pairs of the original, empty if its frame rate differs."""
     if job.original is None or not job.picks:
         return ()
     fps, original_fps = (probe(Path(video.path)).fps for video in (job.video, job.original))
@@ -166,7 +174,7 @@ def _original_picks(job: _Job) -> Picks:
 
 
 def _frames(job: _Job, given: Picks) -> Iterator[SceneFrame]:
-    """The frames at the original's picks, else of the video's own scenes."""
+    """Frames at the given picks of the original, or sampled from the video's own scenes."""
     path, params = Path(job.video.path), job.params
     if not given:
         yield from scene_frames(
@@ -177,7 +185,10 @@ def _frames(job: _Job, given: Picks) -> Iterator[SceneFrame]:
 
 
 def _write_frames(job: _Job, given: Picks) -> list[dict[str, Any]]:
-    """What raw.csv says of each written frame, with file names; no file is left after an error."""
+    """Write the frames; return their columns of raw.csv, with file names as paths.
+
+    Removes the written files on a DecodeError.
+    """
     frames: list[dict[str, Any]] = []
     shapes: list[tuple[int, ...]] = []
     try:
@@ -208,7 +219,7 @@ def _write_frame(prefix: str, frame: SceneFrame) -> dict[str, Any]:
 def _write_masks(
     job: _Job, frames: Sequence[dict[str, Any]], shapes: Sequence[tuple[int, ...]]
 ) -> None:
-    """Write each frame's mask beside it. Raises DecodeError where the masks do not fit."""
+    """Write each frame's mask next to it. Raises DecodeError when the masks do not fit."""
     path = Path(job.video.mask_path)
     wanted = [frame["frame_index"] for frame in frames]
     masks = read_frames(path, wanted, pixel_format="gray")
@@ -227,7 +238,7 @@ def _write_masks(
 
 
 def _names(frames: Sequence[dict[str, Any]]) -> list[str]:
-    """The files that the frames name."""
+    """File names of the frames and of their masks."""
     return [name for frame in frames for name in (frame["frame_path"], frame["mask_path"]) if name]
 
 
@@ -243,13 +254,13 @@ def _rows(job: _Job, frames: Sequence[dict[str, Any]]) -> list[FrameRow]:
 def _worker_died(job: _Job) -> _Outcome:
     for path in Path(job.prefix).glob("*.png"):
         path.unlink()
-    return _skip(job.video, "worker_died", "each process that worked on it died")
+    return _skip(job.video, "worker_died", "every worker process on it died")
 
 
 def _skip(
     video: InputRow, reason: Literal["decode_error", "too_short", "worker_died"], detail: str
 ) -> _Outcome:
-    """Not kept for later runs: the detail names the file."""
+    """Outcome of a skipped video. It is not cached, because the detail contains the file's path."""
     row = SkipRow(
         path=video.path, video_id=video.video_id, stage=STAGE, reason=reason, detail=detail
     )

@@ -1,4 +1,4 @@
-"""The sampled frames of every scene of a video, in one decoding pass where memory allows it."""
+"""Sampling frames of every scene of a video, in one decoding pass if memory allows it."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -20,14 +20,15 @@ from pipeline.frames.scenes import (
 )
 from pipeline.media.video import DecodedFrame, decode_frames, probe, read_frames
 
-# A decoded frame is yuv420p nearly always; those of a larger video are read in a second pass.
+# Decoded frames are nearly always yuv420p.
 BYTES_PER_PX = 1.5
+# A video whose waiting frames exceed this is decoded in two passes.
 MAX_KEPT_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
 class SceneFrame:
-    """A sampled frame: its scene's number, its own, its time and (H, W, 3) uint8 pixels."""
+    """A sampled frame: scene number, frame index, time and (H, W, 3) uint8 pixels."""
 
     scene: int
     index: int
@@ -44,16 +45,16 @@ def scene_frames(
     threads: int = 1,
     max_kept_bytes: int = MAX_KEPT_BYTES,
 ) -> Iterator[SceneFrame]:
-    """The frames that `detect_scenes` and `sample_indices` name, in order.
+    """Yield the frames that `detect_scenes` and `sample_indices` select, in order.
 
-    threads: cores for the decoder. max_kept_bytes: of frames that wait for their scene to end; a
-    video that would take more is decoded twice, with the same result. Raises DecodeError, after
-    some frames perhaps.
+    threads: number of cores for the decoder. max_kept_bytes: limit on frames waiting for the end of
+    their scene; a video that would need more is decoded twice, with the same result. Raises
+    DecodeError, possibly after some frames.
     """
     info = probe(path)
     window = window_of(info, min_scene_s)
-    kept = window + CHOICE * frames_per_scene
-    if kept * BYTES_PER_PX * info.width_px * info.height_px > max_kept_bytes:
+    waiting = window + CHOICE * frames_per_scene
+    if waiting * BYTES_PER_PX * info.width_px * info.height_px > max_kept_bytes:
         scenes = detect_scenes(path, threshold, min_scene_s, threads=threads)
         scene_of = {
             index: number
@@ -67,9 +68,9 @@ def scene_frames(
 
 
 def frames_at(path: Path, scene_of: Mapping[int, int], threads: int = 1) -> Iterator[SceneFrame]:
-    """The frames of these indices that the video has; scene_of: each one's scene.
+    """Yield the frames at these indices; scene_of: scene number of each index.
 
-    Raises DecodeError.
+    Indices past the end of the video are left out. Raises DecodeError.
     """
     for index, timestamp_s, rgb in read_frames(path, scene_of, threads=threads):
         yield SceneFrame(scene_of[index], index, timestamp_s, rgb)
@@ -79,7 +80,7 @@ def _one_pass(
     frames: Iterator[DecodedFrame], finder: CutFinder, frames_per_scene: int
 ) -> Iterator[SceneFrame]:
     converter = VideoReformatter()
-    waiting: deque[DecodedFrame] = deque()  # a cut may yet be found among them
+    waiting: deque[DecodedFrame] = deque()  # a cut may still be found among these
     piece, number = _Piece(0, frames_per_scene), 0
 
     def take(stop: int) -> None:
@@ -87,7 +88,7 @@ def _one_pass(
             piece.add(waiting.popleft())
 
     def end(stop: int) -> Iterator[SceneFrame]:
-        """Of the piece that ends before this frame, if it is long enough for a scene."""
+        """Samples of the piece that ends before frame `stop`, if it is long enough for a scene."""
         nonlocal piece, number
         take(stop)
         if piece.length >= finder.window:
@@ -107,22 +108,23 @@ def _one_pass(
 
 
 class _Piece:
-    """What lies between two cuts so far: its length, and the frames to choose from."""
+    """The frames since the last cut: their number, and the candidates for samples."""
 
     def __init__(self, start: int, frames_per_scene: int) -> None:
         self._start, self._count = start, frames_per_scene
-        self._kept: dict[int, DecodedFrame] = {}
+        self._candidates: dict[int, DecodedFrame] = {}
         self.length = 0
 
     def add(self, frame: DecodedFrame) -> None:
-        """The next frame."""
+        """Append the next frame; drop candidates that a larger stride leaves out."""
         stride = sample_stride(self.length + 1, self._count)
         if stride != sample_stride(self.length, self._count):
-            self._kept = {i: f for i, f in self._kept.items() if (i - self._start) % stride == 0}
+            old, start = self._candidates, self._start
+            self._candidates = {i: f for i, f in old.items() if (i - start) % stride == 0}
         if self.length % stride == 0:
-            self._kept[frame.index] = frame
+            self._candidates[frame.index] = frame
         self.length += 1
 
     def samples(self) -> list[DecodedFrame]:
         scene = Scene(self._start, self._start + self.length)
-        return [self._kept[index] for index in sample_indices(scene, self._count)]
+        return [self._candidates[index] for index in sample_indices(scene, self._count)]

@@ -1,4 +1,4 @@
-"""Scene cuts by HSV-histogram distance, and which frames of a scene to take."""
+"""Scene cuts by HSV-histogram distance, and the frames to sample from a scene."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ Histogram = NDArray[np.float32]
 SCAN_SIDE_PX = 160
 TILES = 2
 BINS = (8, 4, 4)
-# Hue and saturation of dark pixels, and the hue of pale ones, are noise.
+# Hue and saturation of dark pixels and hue of pale pixels are noise.
 DARK_VALUE = 48
 PALE_SATURATION = 32
 FALLBACK_FPS = 25.0
-# So many frames of a scene, a sample, are chosen from.
+# Candidate frames per sampled frame of a scene.
 CHOICE = 8
-# The share of the threshold that makes a cut where nothing moves, and how many times the largest
-# change between neighbours it must be where something does.
-CALM_SHARE = 1 / 3
+# Where nothing moves, this fraction of the threshold is enough for a cut. Where something moves,
+# the distance must also be this many times the largest change between neighbours.
+CALM_FRAC = 1 / 3
 MOTION_FACTOR = 3.0
 
 
@@ -46,11 +46,11 @@ class Scene:
 def detect_scenes(
     path: Path, threshold: float, min_scene_s: float, *, threads: int = 1
 ) -> list[Scene]:
-    """Shots of a video in order, each of min_scene_s or more; what lies between hard cuts.
+    """Shots between hard cuts of a video, in order, each at least min_scene_s long.
 
-    threshold: histogram distance in (0, 1) that makes a cut in any case. min_scene_s: shorter
-    pieces (flashes, blended frames between two shots) belong to no scene, so a video that is
-    shorter gives none. threads: cores for the decoder. Raises DecodeError, naming the file.
+    threshold: histogram distance in (0, 1) that is always a cut. min_scene_s: shorter pieces
+    (flashes, blended frames between two shots) belong to no scene, so a shorter video has none.
+    threads: number of cores for the decoder. Raises DecodeError, naming the file.
     """
     finder = CutFinder(threshold, window_of(probe(path), min_scene_s))
     cuts = [0]
@@ -62,15 +62,15 @@ def detect_scenes(
 
 
 def window_of(video: VideoInfo, min_scene_s: float) -> int:
-    """The length in frames, >= 1, of the shortest scene that counts."""
+    """Minimum length of a scene in frames, >= 1."""
     return max(1, round(min_scene_s * (video.fps or FALLBACK_FPS)))
 
 
 def sample_indices(scene: Scene, frames_per_scene: int) -> list[int]:
-    """Evenly spaced distinct frames inside a scene; fewer when it is shorter than asked for.
+    """Evenly spaced distinct frames of a scene; fewer if the scene has fewer frames.
 
-    The first and last frame are left out where others remain: encoders blend and smear at a cut.
-    Only every `sample_stride`-th frame of the scene is chosen from.
+    The first and last frame are left out if others remain, because encoders blend and smear frames
+    at a cut. Only every `sample_stride`-th frame of the scene is a candidate.
     """
     stride = sample_stride(scene.length, frames_per_scene)
     first, length = (1, scene.length - 2) if scene.length > 2 else (0, scene.length)
@@ -80,9 +80,10 @@ def sample_indices(scene: Scene, frames_per_scene: int) -> list[int]:
 
 
 def sample_stride(length: int, frames_per_scene: int) -> int:
-    """The least power of two that leaves CHOICE frames a sample; it grows with the scene.
+    """Smallest power of two that leaves at most CHOICE candidates per sampled frame.
 
-    So a reader that does not know yet how long a scene will be may forget the frames between.
+    It increases with the scene's length, so a reader that does not yet know the length can discard
+    the frames in between.
     """
     stride = 1
     while length > CHOICE * frames_per_scene * stride:
@@ -93,7 +94,7 @@ def sample_stride(length: int, frames_per_scene: int) -> int:
 def hsv_histogram(bgr: ImageU8) -> Histogram:
     """(H, W, 3) uint8 -> (n,) float32, sum 1: joint hue, saturation, value counts of 2 x 2 tiles.
 
-    Tiles, because two shots of one set share their colours but not where these are.
+    Tiles separate two shots of one set, which have the same colours at different positions.
     """
     hsv = cv2.cvtColor(bgr, cv2.COLOR_BGR2HSV)
     hsv[hsv[..., 2] < DARK_VALUE, :2] = 0
@@ -108,8 +109,8 @@ def hsv_histogram(bgr: ImageU8) -> Histogram:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A frame that was looked at. step: distance to the frame before it, 0 for the first."""
+class _ScannedFrame:
+    """A frame's time and histogram. step: distance to the previous frame, 0 for the first."""
 
     timecode: FrameTimecode
     histogram: Histogram
@@ -117,30 +118,31 @@ class _Seen:
 
 
 class HistogramCutDetector(SceneDetector):  # type: ignore[misc]  # no type hints in scenedetect
-    """A cut stands where no frame of the window before it resembles any frame of the window after.
+    """Finds a cut where no frame of the window before resembles any frame of the window after.
 
-    The distance is half the sum of absolute histogram differences, in [0, 1]. Asking this of whole
-    windows, not of two neighbours, keeps flash lights from being cuts: in a film scene with three
-    cuts under flash light, 67 neighbouring pairs differ by more than 0.35; only those cuts pass.
-    Where the windows are calm, a cut needs only CALM_SHARE of the threshold, because two framings
-    of one set are that close (0.13 and more, while shots without a cut stayed below 0.06).
+    The distance is half the sum of absolute histogram differences, in [0, 1]. Comparing whole
+    windows instead of two neighbours keeps flash lights from being cuts: in a film scene with three
+    cuts under flash light, 67 neighbouring pairs differ by more than 0.35; only the three cuts are
+    found. Where the windows are calm, a cut needs only CALM_FRAC of the threshold, because two
+    framings of one set can be that close (0.13 and more, while shots without a cut stayed below
+    0.06).
     """
 
     def __init__(self, threshold: float, window: int) -> None:
-        """threshold: distance that always makes a cut. window: frames on either side, >= 1."""
+        """threshold: distance that is always a cut. window: number of frames per side, >= 1."""
         super().__init__()
         self._threshold = threshold
         self._window = window
-        self._recent: deque[_Seen] = deque(maxlen=2 * window)
+        self._recent: deque[_ScannedFrame] = deque(maxlen=2 * window)
 
     def process_frame(self, timecode: FrameTimecode, frame_img: ImageU8) -> list[FrameTimecode]:
         histogram = hsv_histogram(frame_img)
         step = _distance([self._recent[-1].histogram], [histogram]) if self._recent else 0.0
-        self._recent.append(_Seen(timecode, histogram, step))
+        self._recent.append(_ScannedFrame(timecode, histogram, step))
         return self._cuts_at(len(self._recent) - self._window)
 
     def post_process(self, timecode: FrameTimecode) -> list[FrameTimecode]:  # noqa: ARG002
-        """Judge the last frames, which have less than a window after them."""
+        """Cuts among the last frames, which are followed by less than a window."""
         last = len(self._recent)
         return [
             cut
@@ -149,15 +151,15 @@ class HistogramCutDetector(SceneDetector):  # type: ignore[misc]  # no type hint
         ]
 
     def _cuts_at(self, position: int) -> list[FrameTimecode]:
-        """The timecode at this position of the recent frames, if a cut stands before it."""
+        """Timecode of the recent frame at this position if there is a cut before it."""
         if position < 1:
             return []
-        seen = list(self._recent)
-        before, after = seen[max(0, position - self._window) : position], seen[position:]
+        recent = list(self._recent)
+        before, after = recent[max(0, position - self._window) : position], recent[position:]
         motion = max([frame.step for frame in (*before[1:], *after[1:])], default=0.0)
-        calm = max(CALM_SHARE * self._threshold, MOTION_FACTOR * motion)
+        calm = max(CALM_FRAC * self._threshold, MOTION_FACTOR * motion)
         required = min(self._threshold, calm)
-        # The neighbours first: they settle nearly every frame.
+        # Compare the neighbours first: this decides nearly every frame.
         if after[0].step <= required:
             return []
         if _distance([f.histogram for f in before], [f.histogram for f in after]) <= required:
@@ -166,20 +168,20 @@ class HistogramCutDetector(SceneDetector):  # type: ignore[misc]  # no type hint
 
 
 def _distance(before: list[Histogram], after: list[Histogram]) -> float:
-    """The smallest distance of any frame of the first list to any of the second."""
+    """Smallest distance between a frame of the first list and one of the second."""
     difference = np.abs(np.stack(before)[:, None] - np.stack(after)[None])  # (B, A, n)
     return float(difference.sum(axis=-1).min()) / 2
 
 
 class CutFinder:
-    """The cuts of a video whose frames come one after the other.
+    """Finds the cuts of a video from its frames, added in order.
 
-    window: frames of the shortest scene. count: frames that came. settled: before this frame, all
-    cuts are known.
+    window: number of frames of the shortest scene. count: number of frames added. settled: all cuts
+    before this frame are known.
     """
 
     def __init__(self, threshold: float, window: int) -> None:
-        """threshold, window: as HistogramCutDetector takes them."""
+        """threshold, window: arguments of HistogramCutDetector."""
         self._detector = HistogramCutDetector(threshold, window)
         self._converter = VideoReformatter()
         self._size = (0, 0)
@@ -191,7 +193,7 @@ class CutFinder:
         return max(0, self.count - self.window + 1)
 
     def add(self, frame: DecodedFrame) -> list[int]:
-        """First frames of the scenes that are certain since this frame."""
+        """Add a frame; return the first frames of scenes whose cuts became certain with it."""
         bgr = frame.pixels(self._converter, "bgr24", SCAN_SIDE_PX)
         if self.count == 0:
             self._size = bgr.shape[1], bgr.shape[0]
@@ -202,11 +204,11 @@ class CutFinder:
         return [cut.frame_num for cut in cuts]
 
     def finish(self) -> list[int]:
-        """The cuts among the last frames."""
+        """First frames of the scenes that begin among the last frames."""
         cuts = self._detector.post_process(_timecode(max(0, self.count - 1)))
         return [cut.frame_num for cut in cuts]
 
 
 def _timecode(index: int) -> FrameTimecode:
-    """PySceneDetect's name of a frame; its rate is of no consequence."""
+    """PySceneDetect's identifier of a frame; the frame rate has no effect."""
     return FrameTimecode(index, fps=FALLBACK_FPS)

@@ -1,4 +1,4 @@
-"""Rows of the data root before their files are hashed, and what was found wrong with them."""
+"""Rows of the data root before their files are hashed, and faults found in them."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ NAMES_SHOWN = 5
 
 @dataclass
 class Findings:
-    """One line each. faults: of which any stops the stage; warnings: what only deserves a word."""
+    """Lines to report. faults: errors, any of which stops the stage. warnings: non-fatal."""
 
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -23,14 +23,14 @@ class Findings:
 
 @dataclass(frozen=True)
 class Draft:
-    """A row to be, before its file is hashed. where: how an error calls it."""
+    """Values of a future row, before its file is hashed. where: its location in error messages."""
 
     where: str
     values: dict[str, Any]
 
 
 def draft_of(path: Path, *, fake_type: FakeType, **values: str) -> Draft:
-    """The row of a file, with the labels that follow from its fake_type."""
+    """Draft of a file's row, with the labels that follow from its fake_type."""
     labels = {
         "label": REAL if fake_type == "real" else FAKE,
         "fake_type": fake_type,
@@ -41,16 +41,19 @@ def draft_of(path: Path, *, fake_type: FakeType, **values: str) -> Draft:
 
 
 def name_faults(draft: Draft) -> list[str]:
-    """video_id names folders of frames and crops; control characters break CSV lines."""
+    """Faults in the names of a draft.
+
+    video_id must be usable as the name of a folder; control characters would break CSV lines.
+    """
     faults = []
     video_id = str(draft.values["video_id"])
     if any(part in ("", ".", "..") for part in video_id.split("/")) or "\\" in video_id:
         faults.append(
-            f"{draft.where}: video_id: {video_id!r} cannot name a folder;"
+            f"{draft.where}: video_id: {video_id!r} is not usable as a folder name;"
             " expected no empty part, no '..' and no backslash"
         )
     faults += [
-        f"{draft.where}: {column}: {value!r} holds a control character"
+        f"{draft.where}: {column}: {value!r} contains a control character"
         for column, value in draft.values.items()
         if re.search(r"[\x00-\x1f\x7f]", str(value))
     ]
@@ -58,7 +61,7 @@ def name_faults(draft: Draft) -> list[str]:
 
 
 def parsed(path: Path, model: type[Any], findings: Findings) -> dict[int, Any]:
-    """Rows of a CSV by their number as a spreadsheet counts; what is wrong goes to the findings."""
+    """Rows of a CSV by row number as in a spreadsheet; faults are added to the findings."""
     try:
         rows, faults = parse_rows(path, model)
     except ManifestError as error:
@@ -68,7 +71,7 @@ def parsed(path: Path, model: type[Any], findings: Findings) -> dict[int, Any]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, followed by the number of the others."""
     more = len(names) - NAMES_SHOWN
     shown = ", ".join(names[:NAMES_SHOWN]) if more > 1 else ", ".join(names)
     return f"{shown} and {more} more" if more > 1 else shown

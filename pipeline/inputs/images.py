@@ -1,4 +1,4 @@
-"""The still images of the data root: images.csv."""
+"""Still images of the data root, listed in images.csv."""
 
 import os
 from collections import Counter
@@ -14,8 +14,9 @@ from pipeline.inputs.drafts import Draft, Findings, draft_of, name_faults, parse
 class ImageEntry(Row):
     """One line of the user's images.csv; paths are absolute or relative to the data root.
 
-    video_id: the video that the image is a frame of, or a name of its own. fake_type: what made a
-    fake, default "other". original_video_id: video_id of the real image or video before the swap.
+    video_id: the video that the image is a frame of, or a name for the image. fake_type: the tool
+    that made a fake, default "other". original_video_id: video_id of the real image or video before
+    the swap.
     """
 
     path: Name
@@ -30,12 +31,15 @@ class ImageEntry(Row):
 
 
 def list_images(root: Path, videos: Sequence[Draft], findings: Findings) -> list[Draft]:
-    """In the order of images.csv. videos: whose names images may refer to but not take."""
+    """Drafts of all images, in the order of images.csv; faults are added to the findings.
+
+    videos: drafts of the videos, whose names images may refer to but not use as their own.
+    """
     path = root / "images.csv"
     if not path.exists():
         findings.faults.append(
-            f"{path}: not found; create it, with the header line path,label,source alone when"
-            " there are no images (DVC tracks the file)"
+            f"{path}: not found; create it, with only the header line path,label,source if there"
+            " are no images (DVC tracks the file)"
         )
         return []
     entries = parsed(path, ImageEntry, findings)
@@ -54,9 +58,11 @@ def list_images(root: Path, videos: Sequence[Draft], findings: Findings) -> list
 
 
 def _image(where: str, root: Path, entry: ImageEntry, *, shared: bool) -> Draft:
-    """video_id must be an image's own: frames of one video are told apart by their file names.
+    """Draft of one image.
 
-    That video is then kept as original_video_id, so that its frames stay in one split.
+    shared: several images have its video_id, as frames of one video do. The file name then makes
+    the video_id unique, and the video becomes original_video_id, which keeps its frames in one
+    split.
     """
     path = PurePosixPath(entry.path)
     folders = [part for part in path.parent.parts if part not in ("/", "..")]
@@ -82,7 +88,7 @@ def _image(where: str, root: Path, entry: ImageEntry, *, shared: bool) -> Draft:
 def _inherit_identities(
     entries: dict[int, ImageEntry], drafts: dict[int, Draft], videos: Sequence[Draft]
 ) -> None:
-    """A fake of which nothing else is said shows the person of its original."""
+    """Give a fake without identity_id the identity of its original."""
     known = {d.values["video_id"]: d.values["identity_id"] for d in [*videos, *drafts.values()]}
     for number, draft in drafts.items():
         original = draft.values["original_video_id"]
@@ -97,14 +103,14 @@ def _fake_type(entry: ImageEntry) -> FakeType:
 def _entry_faults(where: str, root: Path, entry: ImageEntry) -> list[str]:
     faults = []
     if (_fake_type(entry) == "real") != (entry.label == REAL):
-        expected = "real or nothing" if entry.label == REAL else "what made the fake"
+        expected = "real or an empty cell" if entry.label == REAL else "the tool that made the fake"
         faults.append(
             f"{where}: fake_type: {entry.fake_type!r} contradicts label {entry.label};"
             f" expected {expected}"
         )
     for column, text in (("path", entry.path), ("mask_path", entry.mask_path)):
         if text and not _located(root, text).is_file():
-            faults.append(f"{where}: {column}: {text!r} is no file of {root}")
+            faults.append(f"{where}: {column}: {text!r} is not a file in {root}")
     return faults
 
 
@@ -120,7 +126,7 @@ def _repetitions(path: Path, drafts: dict[int, Draft], column: str) -> list[str]
         value = os.path.normpath(str(draft.values[column]))
         if value in first_row:
             faults.append(
-                f"{path}: row {number}: {column}: {draft.values[column]!r} stands already in row"
+                f"{path}: row {number}: {column}: {draft.values[column]!r} duplicates row"
                 f" {first_row[value]}"
             )
         first_row.setdefault(value, number)

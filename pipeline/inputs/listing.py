@@ -1,4 +1,4 @@
-"""The data root, read into two manifests: one row a video, one row a still image.
+"""Listing the data root in two manifests: one row per video, one row per still image.
 
     <root>/inswapper/original_videos/*.mp4   real videos
     <root>/inswapper/inswapper/*.mp4         INSwapper fakes of them; masks/<stem>.mkv if known
@@ -6,7 +6,7 @@
     <root>/inswapper/identities.csv          optional: video_id,identity_id[,source_identity_id]
     <root>/images.csv                        path,label,source and optional columns (ImageEntry)
 
-Videos in any other folder are left out on purpose.
+Videos in any other folder are ignored deliberately.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from pipeline.runtime.errors import ManifestError
 
 @dataclass(frozen=True)
 class Inputs:
-    """Rows in stable order, and what deserves a word without being an error."""
+    """Rows in a stable order, and non-fatal warnings."""
 
     videos: list[InputRow]
     images: list[InputRow]
@@ -34,8 +34,8 @@ class Inputs:
 def list_inputs(root: Path) -> Inputs:
     """Read the data root; videos by folder and name, images in the order of images.csv.
 
-    Raises ManifestError with every fault, one a line: unknown columns, labels that contradict
-    fake_type, missing or repeated files, names that clash; and when there is no input at all.
+    Raises ManifestError with all faults, one per line: unknown columns, labels that contradict
+    fake_type, missing or repeated files, conflicting names; also when there is no input at all.
     """
     findings = Findings()
     videos = list_videos(root, findings)
@@ -57,7 +57,7 @@ def _raise_faults(findings: Findings) -> None:
 
 def _how_to_start(root: Path) -> str:
     return (
-        f"{root}: holds no input. Put real videos into {root}/inswapper/{ORIGINALS}, INSwapper"
+        f"{root}: contains no input. Put real videos into {root}/inswapper/{ORIGINALS}, INSwapper"
         f" fakes of them into {root}/inswapper/inswapper, UniFace fakes into"
         f" {root}/inswapper/uniface, or list images in {root}/images.csv"
     )
@@ -70,7 +70,10 @@ def _finished(draft: Draft) -> InputRow:
 
 
 def _check_contents(drafts: Sequence[Draft], rows: Sequence[InputRow], findings: Findings) -> None:
-    """The same bytes twice: with two labels a fault, else an image that may reach two splits."""
+    """Report files with the same content: a fault with two labels, a warning with two identities.
+
+    With two identities, copies of one image may reach two splits.
+    """
     first: dict[str, tuple[str, InputRow]] = {}
     for draft, row in zip(drafts, rows, strict=True):
         where, earlier = first.setdefault(row.sha256, (draft.where, row))
@@ -78,12 +81,12 @@ def _check_contents(drafts: Sequence[Draft], rows: Sequence[InputRow], findings:
             continue
         if earlier.label != row.label:
             findings.faults.append(
-                f"{draft.where}: label: {row.label}, but {where} holds the same file as"
+                f"{draft.where}: label: {row.label}, but {where} has the same content with label"
                 f" {earlier.label}"
             )
         elif earlier.identity_id != row.identity_id:
             findings.warnings.append(
-                f"{draft.where}: the same file as {where}, under another identity_id"
+                f"{draft.where}: same content as {where}, but another identity_id"
             )
 
 

@@ -1,4 +1,4 @@
-"""The videos of the data root: their folders, their originals and identities.csv."""
+"""Videos of the data root: their folders, their originals and identities.csv."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,7 @@ from pipeline.inputs.drafts import Draft, Findings, draft_of, listed, name_fault
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 VIDEO_SOURCE = "videos"
-# The folder of all videos in the data root, and that of the real ones in it.
+# Folder of all videos in the data root, and its subfolder of real videos.
 VIDEOS = "inswapper"
 ORIGINALS = "original_videos"
 FAKES: dict[str, FakeType] = {"inswapper": "inswapper", "uniface": "uniface"}
@@ -24,7 +24,10 @@ class IdentityEntry(Row):
 
 
 def list_videos(root: Path, findings: Findings) -> list[Draft]:
-    """Originals by name, then the fakes of each kind by name."""
+    """Drafts of the originals by name, then of the fakes of each kind by name.
+
+    Faults and warnings are added to the findings.
+    """
     folder = root / VIDEOS
     originals = _video_files(folder / ORIGINALS, findings)
     fakes = {name: _video_files(folder / name, findings) for name in FAKES}
@@ -34,7 +37,7 @@ def list_videos(root: Path, findings: Findings) -> list[Draft]:
     for name, files in fakes.items():
         masks = _video_files(folder / name / "masks", findings)
         findings.warnings += [
-            f"{path}: no video of that name in {folder / name}; the mask is left out"
+            f"{path}: no video of that name in {folder / name}; the mask is ignored"
             for stem, path in masks.items()
             if stem not in files
         ]
@@ -48,10 +51,10 @@ def list_videos(root: Path, findings: Findings) -> list[Draft]:
 
 
 def match_original(stem: str, originals: Iterable[str]) -> tuple[str, str]:
-    """The original a fake was made from, and what its name says beyond that.
+    """Find a fake's original by its name.
 
-    A fake is named as its original, or begins with that name and "_"; the longest match counts.
-    Returns (stem of the original, rest), or ("", "") when nothing matches.
+    The name of a fake is that of its original, or begins with it and "_"; the longest match is
+    used. Returns (stem of the original, rest of the fake's name), or ("", "") without a match.
     """
     matches = [name for name in originals if stem == name or stem.startswith(f"{name}_")]
     if not matches:
@@ -61,16 +64,16 @@ def match_original(stem: str, originals: Iterable[str]) -> tuple[str, str]:
 
 
 def _video_files(folder: Path, findings: Findings) -> dict[str, Path]:
-    """The folder's videos by stem, sorted; an absent folder is an empty one."""
+    """Videos of a folder by stem, sorted; a missing folder counts as empty."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name.startswith(".") or path.is_dir():
             continue
         if path.suffix.lower() not in VIDEO_SUFFIXES:
-            findings.warnings.append(f"{path}: left out; videos end with {listed(VIDEO_SUFFIXES)}")
+            findings.warnings.append(f"{path}: ignored; videos end with {listed(VIDEO_SUFFIXES)}")
         elif path.stem in found:
             findings.faults.append(
-                f"{path}: {found[path.stem].name} has the same name but for the ending;"
+                f"{path}: {found[path.stem].name} has the same name except for the suffix;"
                 " rename one of them"
             )
         else:
@@ -86,12 +89,12 @@ def _read_identities(path: Path, known: set[str], findings: Findings) -> dict[st
     for number, entry in rows.items():
         if entry.video_id not in known:
             findings.faults.append(
-                f"{path}: row {number}: video_id: {entry.video_id!r} is no video of {path.parent};"
-                f" expected the name of an original, or inswapper/NAME or uniface/NAME"
+                f"{path}: row {number}: video_id: {entry.video_id!r} is not a video in"
+                f" {path.parent}; expected the name of an original, inswapper/NAME or uniface/NAME"
             )
         elif entry.video_id in entries:
             findings.faults.append(
-                f"{path}: row {number}: video_id: {entry.video_id!r} stands already above"
+                f"{path}: row {number}: video_id: {entry.video_id!r} duplicates an earlier row"
             )
         entries[entry.video_id] = entry
     return entries

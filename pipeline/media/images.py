@@ -1,4 +1,4 @@
-"""Image files: read upright with 8 bits a channel, written as PNG without loss."""
+"""Reading image files upright with 8 bits per channel, and writing lossless PNG."""
 
 from pathlib import Path
 
@@ -9,21 +9,21 @@ from PIL import Image, ImageOps
 from pipeline.core.arrays import ImageU8
 from pipeline.runtime.errors import DecodeError
 
-# By far the fastest level.
+# By far the fastest compression level.
 PNG_LEVEL = 1
-# 16-bit and floating-point images would be clipped silently.
+# Other modes are rejected: 16-bit and floating-point images would be clipped silently.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 def read_image(path: Path) -> ImageU8:
-    """An image file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+    """Read an image file as (H, W, 3) uint8 RGB, rotated by its EXIF orientation.
 
-    Raises DecodeError for anything but an 8-bit image.
+    Raises DecodeError unless it is a readable image with 8 bits per channel.
     """
     try:
         with Image.open(path) as image:
             if image.mode not in EIGHT_BIT_MODES:
-                raise DecodeError(f"{path}: mode {image.mode}; expected 8 bits a channel")
+                raise DecodeError(f"{path}: mode {image.mode}; expected 8 bits per channel")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except DecodeError:
         raise
@@ -32,20 +32,28 @@ def read_image(path: Path) -> ImageU8:
 
 
 def read_mask(path: Path, shape_hw: tuple[int, int]) -> ImageU8:
-    """A paste mask as (H, W) uint8; DecodeError unless it has the image's size."""
+    """Read a paste mask as (H, W) uint8.
+
+    Raises DecodeError when it is not a readable image or its size is not `shape_hw`.
+    """
     try:
         with Image.open(path) as image:
             mask: ImageU8 = np.asarray(image.convert("L"))
     except (OSError, ValueError, SyntaxError) as error:
         raise DecodeError(f"{path}: not a readable mask ({type(error).__name__})") from error
     if mask.shape != shape_hw:
-        raise DecodeError(f"{path}: mask of {mask.shape}, expected {shape_hw} as its image has")
+        raise DecodeError(f"{path}: mask of {mask.shape}, expected {shape_hw} like its image")
     return mask
 
 
-def write_png(path: str | Path, pixels: ImageU8) -> None:
-    """Write (H, W) grey or (H, W, 3) RGB pixels; the folder is made."""
+def encode_png(pixels: ImageU8) -> bytes:
+    """Encode (H, W) grey or (H, W, 3) RGB pixels as PNG."""
     stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    return encoded.tobytes()
+
+
+def write_png(path: str | Path, pixels: ImageU8) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB pixels, creating the parent folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(encoded.tobytes())
+    Path(path).write_bytes(encode_png(pixels))

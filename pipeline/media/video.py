@@ -1,7 +1,7 @@
-"""Reading and writing video with PyAV: one file, one video stream, frames in presentation order.
+"""Reading video with PyAV: one file, one video stream, frames in presentation order.
 
 Only local files in the container formats below are opened, so a playlist, a concat script or an SDP
-description that calls itself .mp4 cannot make the reader follow an address or open a second file.
+description named .mp4 cannot make the reader follow an address or open a second file.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -26,22 +26,22 @@ READ_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg",
 }
 MAX_SIDE_PX = 8192
-# A file that ends before this share of the length it declares counts as truncated.
+# A file that ends before this fraction of its declared length counts as truncated.
 COMPLETE_FRAC = 0.9
-# Decoding threads wait for the frame before theirs and for the caller; with one a core, 12 % of the
-# time is lost (720p and 1080p on 2 cores).
+# Decoding threads wait for the previous frame and for the caller; with one thread per core, 12 % of
+# the time is lost (720p and 1080p on 2 cores).
 THREADS_PER_CORE = 2
-# swscale's fast paths differ between processors; these flags make the same pixels everywhere.
+# swscale's fast paths differ between processors; these flags give the same pixels everywhere.
 # Without full chroma interpolation, accurate rounding darkens every RGB pixel by 2 (measured).
 EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is, as shown: sizes in pixels after rotation.
+    """Properties of a video; sizes in pixels after rotation.
 
-    fps: average frames a second, 0 when not known. duration_s and frame_count: as the file declares
-    them, 0 when it does not.
+    fps: average frames per second, 0 if unknown. duration_s, frame_count: as declared by the file,
+    0 if not declared.
     """
 
     width_px: int
@@ -54,9 +54,9 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A frame as its codec made it, not converted yet. Holding many takes memory.
+    """A decoded frame, not yet converted to RGB or grey pixels.
 
-    index: from 0. timestamp_s: from 0. matrix: the display matrix of the video, empty for none.
+    index, timestamp_s: start at 0. matrix: display matrix of the video, empty if there is none.
     """
 
     index: int
@@ -70,9 +70,10 @@ class DecodedFrame:
         pixel_format: PixelFormat,
         max_side_px: int | None = None,
     ) -> ImageU8:
-        """(H, W, 3) uint8, or (H, W) for "gray"; upright; shrunk until no side is longer.
+        """Upright pixels, (H, W, 3) uint8, or (H, W) for "gray".
 
-        converter: one for all frames of a size, since setting one up takes time.
+        max_side_px: limit on the longer side; larger frames are shrunk by area averaging.
+        converter: reuse one for all frames of a size, because setting one up takes time.
         """
         width, height = self.decoded.width, self.decoded.height
         shrink = min(1.0, (max_side_px or MAX_SIDE_PX) / max(width, height))
@@ -89,9 +90,9 @@ class DecodedFrame:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Open a video and decode its first frame.
+    """Properties of a video, found by opening it and decoding its first frame.
 
-    Raises DecodeError, naming the file, when it is not a video that can be read.
+    Raises DecodeError, naming the file, when it is not a readable video.
     """
     with _opened(path, threads=1) as (container, stream):
         first = next(_decoded(path, container, stream))
@@ -114,14 +115,14 @@ def read_frames(
     max_side_px: int | None = None,
     threads: int = 1,
 ) -> Iterator[tuple[int, float, ImageU8]]:
-    """Decode in order; yield (frame index, timestamp in seconds, pixels) of the frames asked for.
+    """Decode in order; yield (frame index, timestamp in seconds, pixels) of the requested frames.
 
-    indices: only those frames are converted, and reading ends after the last one; None means all.
+    indices: only these frames are converted, and reading stops after the last one; None means all.
     Indices past the end of the video are left out. Timestamps come from the file and start at 0.
-    pixels: (H, W, 3) uint8, or (H, W) for "gray"; rotated as the file says. max_side_px: shrink, by
-    area averaging, until no side is longer. threads: cores for the decoder; speed alone depends
-    on them.
-    Raises DecodeError, naming the file, when it cannot be opened, decoded, or ends too early.
+    pixels: (H, W, 3) uint8, or (H, W) for "gray", rotated by the file's display matrix.
+    max_side_px: limit on the longer side; larger frames are shrunk by area averaging. threads:
+    number of cores for the decoder; affects speed only.
+    Raises DecodeError, naming the file, when it cannot be opened or decoded, or ends too early.
     """
     wanted = None if indices is None else frozenset(indices)
     if wanted is not None and not wanted:
@@ -138,9 +139,9 @@ def read_frames(
 
 
 def decode_frames(path: Path, threads: int = 1) -> Generator[DecodedFrame]:
-    """All frames of a video in presentation order, for whoever converts few of them.
+    """Yield all frames of a video in presentation order, unconverted.
 
-    Raises DecodeError, naming the file, when it cannot be opened, decoded, or ends too early.
+    Raises DecodeError, naming the file, when it cannot be opened or decoded, or ends too early.
     """
     with _opened(path, threads) as (container, stream):
         yield from _decoded(path, container, stream)
@@ -148,9 +149,9 @@ def decode_frames(path: Path, threads: int = 1) -> Generator[DecodedFrame]:
 
 @contextmanager
 def _opened(path: Path, threads: int) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its first moving images; every libav error becomes a DecodeError."""
+    """Open the container and its first video stream; every libav error becomes a DecodeError."""
     try:
-        # An absolute path cannot be taken for an address such as "concat:a|b".
+        # An absolute path cannot be interpreted as an address such as "concat:a|b".
         with av.open(
             str(path.absolute()), options=dict(READ_OPTIONS), metadata_errors="replace"
         ) as container:
@@ -166,13 +167,13 @@ def _first_stream(path: Path, container: InputContainer) -> VideoStream:
     attached = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & attached]
     if not streams:
-        raise DecodeError(f"{path}: holds no video stream")
+        raise DecodeError(f"{path}: contains no video stream")
     context = streams[0].codec_context
-    if context is None:  # whatever PyAV's type hints say
-        raise DecodeError(f"{path}: its codec is not known")
+    if context is None:  # possible, although PyAV's type hints exclude it
+        raise DecodeError(f"{path}: unknown codec")
     if max(context.width, context.height) > MAX_SIDE_PX:
         raise TooLargeError(
-            f"{path}: {context.width}x{context.height} px; at most {MAX_SIDE_PX} px a side are read"
+            f"{path}: {context.width}x{context.height} px; the limit is {MAX_SIDE_PX} px per side"
         )
     return streams[0]
 
@@ -196,28 +197,29 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iter
             index += 1
             end_s = time_s
     if index == 0:
-        raise DecodeError(f"{path}: holds no frame that can be decoded")
+        raise DecodeError(f"{path}: contains no frame that can be decoded")
     _check_complete(path, container, stream, first_s, end_s + period_s)
 
 
 def _check_complete(
     path: Path, container: InputContainer, stream: VideoStream, first_s: float, end_s: float
 ) -> None:
-    """Refuse a video that ends well before the end that its header declares."""
+    """Raise DecodeError for a video that ends well before the end declared in its header."""
     declared_s = _declared_s(container, stream)
     start_s = float((stream.start_time or 0) * (stream.time_base or 0))
-    # Matroska's tag tells the end of the stream, MP4's header its length.
+    # Matroska's tag declares the end of the stream, MP4's header its length.
     declared_end_s = declared_s + (0 if "DURATION" in stream.metadata else start_s)
     if end_s < declared_end_s - (1 - COMPLETE_FRAC) * declared_s:
         raise DecodeError(
-            f"{path}: truncated: ends after {end_s - first_s:.3g} s of {declared_s:.3g} s declared"
+            f"{path}: truncated: ends after {end_s - first_s:.3g} s of the declared"
+            f" {declared_s:.3g} s"
         )
 
 
 def _declared_s(container: InputContainer, stream: VideoStream) -> float:
-    """Length of the video stream as an MP4 or Matroska header tells it; 0 when nothing does.
+    """Length of the video stream declared in an MP4 or Matroska header, 0 if there is none.
 
-    Of other formats libav guesses the length from the bit rate, which proves nothing.
+    For other formats libav estimates the length from the bit rate, which is unreliable.
     """
     if not container.format.name.startswith(("mov", "matroska")):
         return 0.0
@@ -232,10 +234,10 @@ def _declared_s(container: InputContainer, stream: VideoStream) -> float:
 
 
 def _display_matrix(frame: av.VideoFrame) -> bytes:
-    """The display matrix of a video, empty when it has none.
+    """Display matrix of a video, empty if it has none.
 
-    Asked of the first frame alone: `side_data` ties a frame into a reference cycle, and with it on
-    every frame a 1080p clip of 338 frames took 500 MB.
+    Read from the first frame only: `side_data` puts a frame into a reference cycle, and reading it
+    from every frame of a 1080p clip of 338 frames took 500 MB.
     """
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     return b"" if matrix is None else bytes(matrix)

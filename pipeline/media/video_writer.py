@@ -1,4 +1,4 @@
-"""Writing video with PyAV, the same bytes for the same frames."""
+"""Writing video with PyAV, with the same bytes for the same frames."""
 
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -10,9 +10,10 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from pipeline.core.arrays import ImageU8
+from pipeline.core.files import replacing
 from pipeline.media.video import EXACT
 
-# x264's vector code is not exact: one of 16 writes of the same frames had other bytes (AVX-512).
+# x264's vector code is not exact: one of 16 writes of the same frames gave other bytes (AVX-512).
 X264_PARAMS = "cpu-independent=1"
 # H.273 code points: BT.709 primaries, transfer and matrix are all 1.
 BT709 = 1
@@ -23,9 +24,10 @@ def write_video(
 ) -> int:
     """Write (H, W, 3) uint8 frames as H.264 in yuv420p, BT.709, limited range; return their number.
 
-    The container follows the suffix (.mp4, .mkv, .mov). One thread and no metadata: the same frames
-    give the same bytes. crf: x264's quality, 0 (best) to 51.
-    Raises ValueError for no frames, frames of several sizes, or an odd side (4:2:0 has none).
+    The suffix selects the container (.mp4, .mkv, .mov). With one thread and no metadata, the same
+    frames give the same bytes. crf: x264's quality, 0 (best) to 51.
+    Raises ValueError when there are no frames, when sizes differ, or for an odd side, which 4:2:0
+    cannot represent.
     """
 
     def convert(rgb: ImageU8) -> av.VideoFrame:
@@ -45,9 +47,9 @@ def write_video(
 
 
 def write_mask_video(path: Path, masks: Iterable[ImageU8], fps: int | Fraction) -> int:
-    """Write (H, W) uint8 masks without loss as gray FFV1 (.mkv); return their number.
+    """Write (H, W) uint8 masks losslessly as grey FFV1 (.mkv); return their number.
 
-    Raises ValueError for no frames or frames of several sizes.
+    Raises ValueError when there are no frames or sizes differ.
     """
 
     def convert(mask: ImageU8) -> av.VideoFrame:
@@ -65,23 +67,19 @@ def _write(
     options: dict[str, str],
     convert: Callable[[ImageU8], av.VideoFrame],
 ) -> int:
-    """Encode to a temporary sibling, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    """Encode all frames to a file; return their number."""
     container_format = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}.get(path.suffix)
     if container_format is None:
         raise ValueError(f"{path.name}: expected a name that ends with .mp4, .mov or .mkv")
-    try:
-        # bitexact leaves out the writer's version and Matroska's random identifiers.
-        with av.open(
+    # bitexact leaves out the writer's version and Matroska's random identifiers.
+    with (
+        replacing(path) as temporary,
+        av.open(
             str(temporary.absolute()), "w", format=container_format, options={"fflags": "+bitexact"}
-        ) as container:
-            stream: Any = container.add_stream(codec, rate=fps, options=options)
-            count = _encode(path, stream, container, images, pixel_format, convert)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
+        ) as container,
+    ):
+        stream: Any = container.add_stream(codec, rate=fps, options=options)
+        return _encode(path, stream, container, images, pixel_format, convert)
 
 
 def _encode(

@@ -1,10 +1,10 @@
-"""What earlier runs of a stage made, by what they made it from: only what is new is worked on.
+"""Cache of a stage's results from earlier runs, so that a stage processes only new inputs.
 
-An entry is one piece of work (a video's frames, a frame's crops): a sha256, then a zip of its files
-and of a value. Its name is the digest of everything that decides the result, so an entry is never
-out of date, and what is restored are the bytes that would have been made. Entries lie beside DVC's
-own temporary files, are no outputs, and are only ever copied: nothing that is done to an output
-reaches them. Deleting the folder is always safe.
+An entry holds the result of one task (the frames of a video, the crops of a frame): a sha256, then
+a zip of its files and of a JSON value. Its name is the digest of everything that decides the
+result, so an entry is never out of date and restores the bytes that the stage would write. Entries
+are stored next to DVC's temporary files and are not outputs; files are copied to and from them, so
+changing an output does not change an entry. Deleting the folder is always safe.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ SEAL_BYTES = 64
 
 
 def stage_cache_root() -> Path | None:
-    """The folder named by $INSWAPPER_STAGE_CACHE, else the repository's .dvc/tmp/stages.
+    """Folder of all stage caches: $INSWAPPER_STAGE_CACHE, else the repository's .dvc/tmp/stages.
 
-    None when the variable says `off`. `dvc exp run --queue` and `--temp` run in a copy below the
-    repository's .dvc/tmp and so share its entries.
+    None when the variable is `off`. `dvc exp run --queue` and `--temp` run in a copy below the
+    repository's .dvc/tmp and use the repository's entries.
     """
     configured = os.environ.get(VARIABLE, "")
     if configured:
@@ -45,9 +45,10 @@ def stage_cache_root() -> Path | None:
 
 @dataclass(frozen=True)
 class StageCache:
-    """The entries of one stage; can be sent to other processes, which may write at the same time.
+    """Cache entries of one stage. Picklable; several processes may write at the same time.
 
-    folder: None when switched off. recipe: digest of what decides every result of the stage.
+    folder: None when the cache is off. recipe: digest of everything that decides all results of the
+    stage. opened_ns: time of opening; `prune` deletes entries unused since then.
     """
 
     folder: Path | None
@@ -55,13 +56,13 @@ class StageCache:
     opened_ns: int = field(default_factory=time.time_ns)
 
     def key(self, *inputs: Any) -> str:
-        """Name of the entry that is made from these inputs (anything that JSON can hold)."""
+        """Name of the entry for these inputs (any JSON-serialisable values)."""
         return _json_digest([self.recipe, inputs])
 
     def restore(self, key: str, prefix: str) -> Any | None:
         """Write an entry's files to `prefix` + their names and return its value.
 
-        None, and nothing is written, when there is no such entry or it is not whole.
+        Returns None and writes nothing when the entry does not exist or is incomplete.
         """
         if (path := self._path(key)) is None:
             return None
@@ -73,12 +74,12 @@ class StageCache:
                 with ZipFile(stream) as entry:
                     value = _unpack(entry, prefix)
             _mark_used(path)
-        except OSError:  # not there, or another user's
+        except OSError:  # no such entry, or it belongs to another user
             return None
         return value
 
     def store(self, key: str, prefix: str, names: Iterable[str], value: Any) -> None:
-        """Keep a copy of the files `prefix` + name and a value that JSON can hold."""
+        """Store copies of the files `prefix` + name, and a JSON-serialisable value."""
         if (path := self._path(key)) is None:
             return
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".tmp", delete=False) as stream:
@@ -95,12 +96,12 @@ class StageCache:
         Path(stream.name).replace(path)
 
     def prune(self) -> None:
-        """Delete what no run has used since this one began, unfinished entries of dead runs too.
+        """Delete entries not used since this cache was opened, and leftovers of killed runs.
 
-        So the cache is no larger than the outputs of the runs that used it last.
+        This keeps the cache no larger than the outputs of the latest runs.
         """
         for path in self.folder.iterdir() if self.folder else ():
-            with suppress(FileNotFoundError):  # another run prunes as well
+            with suppress(FileNotFoundError):  # another run may prune at the same time
                 if path.stat().st_mtime_ns < self.opened_ns:
                     path.unlink()
 
@@ -109,9 +110,9 @@ class StageCache:
 
 
 def open_cache(root: Path | None, stage: str, recipe: Mapping[str, Any]) -> StageCache:
-    """The cache of one stage. recipe: parameters, code and versions that decide its results.
+    """Open the cache of one stage. recipe: parameters, code and versions that decide its results.
 
-    Raises PipelineError when the folder cannot be made.
+    root: None turns the cache off. Raises PipelineError when the folder cannot be created.
     """
     folder = None if root is None else root / stage
     try:
@@ -119,18 +120,18 @@ def open_cache(root: Path | None, stage: str, recipe: Mapping[str, Any]) -> Stag
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PipelineError(
-            f"{VARIABLE}: {folder}: cannot be made ({error.strerror}); name a folder that can be"
-            f" written, or {OFF!r}"
+            f"{VARIABLE}: {folder}: cannot be created ({error.strerror}); set it to a writable"
+            f" folder, or to {OFF!r}"
         ) from None
-    # An entry's layout is this file's own business.
-    own = content_digest(__file__)
-    return StageCache(folder, _json_digest([own, recipe]))
+    # This module decides the layout of an entry.
+    layout = content_digest(__file__)
+    return StageCache(folder, _json_digest([layout, recipe]))
 
 
 def content_digest(path: str) -> str:
-    """sha256 of a file and its suffix, by which decoders guess the format.
+    """sha256 of a file's content, plus its suffix, from which decoders guess the format.
 
-    Empty for an empty path; a file that cannot be read has no digest but a word of its own.
+    Empty for an empty path, "unreadable" for a file that cannot be read.
     """
     if not path:
         return ""
@@ -142,7 +143,7 @@ def content_digest(path: str) -> str:
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Installed versions; an empty text for what is not installed."""
+    """Installed version of each distribution; an empty string if it is not installed."""
     found = {}
     for name in distributions:
         found[name] = ""
@@ -162,7 +163,7 @@ def _unpack(entry: ZipFile, prefix: str) -> Any:
 
 
 def _mark_used(path: Path) -> None:
-    """Set the time by our own clock, which `prune` compares with; a file server has another."""
+    """Set the modification time by this machine's clock, which may differ from a file server's."""
     now = time.time_ns()
     os.utime(path, ns=(now, now))
 

@@ -1,4 +1,4 @@
-"""What every stage script does around its `main`."""
+"""Command-line behaviour shared by all stage scripts: error reporting and exit codes."""
 
 import errno
 import sys
@@ -19,10 +19,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage; print a `PipelineError` a line a fault, without a traceback, and exit with 2.
+    """Run a stage; on a `PipelineError`, print its faults without a traceback and exit with 2.
 
-    So do files that are absent, shut or do not fit on the disk. Ctrl-C exits with 130. Any other
-    exception is a bug of ours and keeps its traceback.
+    Missing files, permission errors and a full disk also exit with 2. Ctrl-C exits with 130. Any
+    other exception is a bug and keeps its traceback.
     """
     try:
         require_one_opencv()
@@ -41,16 +41,16 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def require_one_opencv() -> None:
-    """OpenCV's packages all own the folder cv2: different versions overwrite parts of each other.
+    """Raise InstallationError when OpenCV packages of different versions are installed.
 
-    Raises InstallationError when several are installed and are not of one version.
+    All of them install into the folder cv2, so different versions overwrite parts of each other.
     """
     opencv = {name: found for name in OPENCV_PACKAGES if (found := _version(name))}
     if len(set(opencv.values())) > 1:
         listed = ", ".join(f"{name} {found}" for name, found in opencv.items())
         raise InstallationError(
-            f"two OpenCVs own one folder: {listed}; expected one version. Uninstall them all, then"
-            " `make setup` in a new .venv"
+            f"conflicting OpenCV packages: {listed}; expected one version. Uninstall all of them,"
+            " then run `make setup` in a new .venv"
         )
 
 
@@ -64,7 +64,7 @@ def _version(package: str) -> str | None:
 def _os_error_line(error: OSError) -> str:
     hint = ""
     if error.errno in DISK_FULL:
-        hint = "; free some and run it again, finished stages are kept"
+        hint = "; free some space and run again, finished stages are kept"
     elif isinstance(error, FileNotFoundError):
-        hint = "; `dvc repro` makes what stages read"
+        hint = "; `dvc repro` creates the files that stages read"
     return f"{error.filename or 'disk'}: {error.strerror}{hint}"

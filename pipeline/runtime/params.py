@@ -1,7 +1,7 @@
-"""params.yaml, read strictly.
+"""Reading and validating params.yaml.
 
-DVC has no types: `dvc exp run -S train.lr=abc` writes the string, `-S +train.nope=1` adds a key. So
-the whole file is validated by every stage, and all faults are reported at once, one a line.
+DVC does not check types: `dvc exp run -S train.lr=abc` writes the string, `-S +train.nope=1` adds a
+key. Therefore every stage validates the whole file and reports all faults at once, one per line.
 """
 
 import re
@@ -57,7 +57,7 @@ class Params(StrictModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2 floats and without silent duplicate keys."""
+    """SafeLoader with YAML 1.2 booleans and floats that rejects duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -67,7 +67,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise ParamsError(f"{at}: expected a name as key, got {key!r}")
             if key in seen:
-                raise ParamsError(f"{at}: key {key!r} is given twice")
+                raise ParamsError(f"{at}: duplicate key {key!r}")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -91,9 +91,14 @@ _Loader.add_implicit_resolver(
 def load_params(path: Path = PARAMS_PATH) -> Params:
     """Read and validate params.yaml.
 
-    Raises ParamsError with one line a fault: `params.yaml: train.lr: Input should be a valid number
-    (got 'abc')`.
+    Raises ParamsError with one line per fault: `params.yaml: train.lr: Input should be a valid
+    number (got 'abc')`.
     """
+    return validated(read_sections(path), path)
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, values unchecked. Raises ParamsError naming the file."""
     try:
         with path.open(encoding="utf-8") as stream:
             loader = _Loader(stream)
@@ -110,8 +115,13 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: expected a mapping of sections, got {type(raw).__name__}")
+    return raw
+
+
+def validated(sections: dict[str, Any], path: Path) -> Params:
+    """Parameters from sections. path: named in errors. Raises ParamsError as `load_params` does."""
     try:
-        params = Params.model_validate(raw)
+        params = Params.model_validate(sections)
     except ValidationError as error:
         raise ParamsError("\n".join(validation_lines(path, error))) from None
     if faults := _contradictions(params):
@@ -120,30 +130,30 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
 
 
 def _contradictions(params: Params) -> list[str]:
-    """What no section can see alone, as `key: message`."""
+    """Contradictions between sections, as `key: message`."""
     faults = []
     crop_faces, scales = params.crop_faces, params.preprocess.scales
     if crop_faces.context_scale < scales[-1]:
         faults.append(
-            "crop_faces.context_scale: the context crop must hold the largest of"
-            f" preprocess.scales, {scales[-1]:g} (got {crop_faces.context_scale:g})"
+            "crop_faces.context_scale: must be at least the largest of preprocess.scales,"
+            f" {scales[-1]:g} (got {crop_faces.context_scale:g})"
         )
     known = [*(f"{scale:g}x" for scale in scales), "aligned"]
     if unknown := [view for view in params.model.views if view not in known]:
-        faults.append(f"model.views: {unknown[0]!r} is none of {', '.join(known)}")
+        faults.append(f"model.views: {unknown[0]!r} is not one of {', '.join(known)}")
     if crop_faces.detector in ("mediapipe", "yolo_face") and not crop_faces.model_file:
-        faults.append(f"crop_faces.model_file: {crop_faces.detector} needs the path of its model")
+        faults.append(f"crop_faces.model_file: {crop_faces.detector} requires the path of a model")
     if params.model.weights == "file" and not params.model.weights_file:
         faults.append("model.weights_file: expected a path, because model.weights is file")
     return faults
 
 
 def validation_lines(path: Path | str, error: ValidationError) -> list[str]:
-    """One line a fault: `file: key.path: message (got value)`."""
+    """One line per fault: `file: key.path: message (got value)`."""
     lines = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"]) or "(top level)"
-        # A rule of ours ("value_error") tells the values itself.
+        # The project's own rules ("value_error") already print the values.
         quiet = fault["type"] in ("missing", "value_error")
         got = "" if quiet else f" (got {fault['input']!r:.80})"
         lines.append(f"{path}: {key}: {fault['msg'].removeprefix('Value error, ')}{got}")

@@ -1,10 +1,10 @@
-"""A `map` over the rows of a stage on Ray Data: an actor pool, in which each row may fail alone.
+"""A `map` over the tasks of a stage on a Ray Data actor pool, in which one task fails by itself.
 
-A row is pickled Python that names files, never their pixels; workers write the files themselves, so
-all nodes of a cluster need the repository, its data and the stage cache under the same path on
-shared storage, the same Python environment and, for the same bytes, the same kind of processor.
-`local` starts a Ray of its own on this machine, on loopback alone; other addresses are of a cluster
-that runs already, from one of its machines.
+A task is pickled Python that names files and contains no pixels. Workers write the files
+themselves, so all nodes of a cluster need the repository, its data and the stage cache under the
+same path on shared storage, the same Python environment and, for identical bytes, the same kind of
+processor. `local` starts a private Ray on this machine, on loopback only; any other address is that
+of a running cluster, used from one of its machines.
 """
 
 import logging
@@ -27,15 +27,15 @@ from pipeline.runtime.errors import InstallationError, PipelineError
 from pipeline.runtime.workers import Result, Task, WorkerMap
 
 LOCAL = "local"
-# Rows and results are some kB each; what does not fit is spilled to the disk.
+# Rows and results take a few kB each; Ray spills what does not fit to disk.
 OBJECT_STORE_BYTES = 150 * 2**20
 LISTENER_TIMEOUT_S = 10
-# A worker that is killed is replaced, and its row tried again this often.
+# Number of times the row of a killed worker is retried on a new worker.
 RETRIES = 2
-# Read by pipeline.runtime.packages and pipeline.faces; workers of another cluster lack them.
+# Read by pipeline.runtime.packages and pipeline.faces; workers of a running cluster lack them.
 PASSED_ON = ("INSWAPPER_CACHE", "INSWAPPER_PACKAGE_DIR", "INSWAPPER_PACKS")
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-# Ray runs its workers at nice 15: beside anything else on the machine they hardly get a turn.
+# Ray runs its workers at nice 15, at which they get little CPU time next to other processes.
 FULL_PRIORITY = {"RAY_worker_niceness": "0"}
 
 
@@ -43,12 +43,12 @@ FULL_PRIORITY = {"RAY_worker_niceness": "0"}
 def ray_map(
     address: str, workers: int, lost: Callable[[Task], Result]
 ) -> Iterator[WorkerMap[Task, Result]]:
-    """A `map` on the Ray of this address, or on the one this process is connected to already.
+    """Yield a `map` on the Ray at this address, or on the one this process is already connected to.
 
-    workers: processes of a `local` Ray; a cluster gets one for each of its processors. lost: the
-    result of a task whose worker died each time. What a function raises is raised here.
-    Raises InstallationError without Ray; PipelineError when it cannot be reached or its workers
-    cannot start.
+    workers: number of processes of a `local` Ray; a cluster uses one per processor. lost: gives the
+    result of a task whose worker died on every attempt. Exceptions of the mapped function are
+    re-raised here. Raises InstallationError when Ray is not installed, PipelineError when it cannot
+    be reached or its workers cannot start.
     """
     with connected(address, workers):
         yield partial(_map, lost)
@@ -56,7 +56,7 @@ def ray_map(
 
 @contextmanager
 def connected(address: str, workers: int) -> Iterator[None]:
-    """Connection to a Ray, for one run or several; an open one is used and left open."""
+    """Connect to a Ray for one or several maps; an open connection is reused and stays open."""
     for name, value in (QUIET | FULL_PRIORITY | (_private() if address == LOCAL else {})).items():
         os.environ.setdefault(name, value)
     ray = _imported()
@@ -64,7 +64,7 @@ def connected(address: str, workers: int) -> Iterator[None]:
         yield
         return
     _require_listener(address)
-    mine = {"num_cpus": workers, "object_store_memory": OBJECT_STORE_BYTES}
+    local_options = {"num_cpus": workers, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(
             address,
@@ -72,7 +72,7 @@ def connected(address: str, workers: int) -> Iterator[None]:
             include_dashboard=False if address == LOCAL else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **(mine if address == LOCAL else {}),
+            **(local_options if address == LOCAL else {}),
         )
     except (ConnectionError, ValueError) as error:
         raise PipelineError(f"RAY_ADDRESS: {address!r}: cannot be reached ({error})") from None
@@ -83,7 +83,7 @@ def connected(address: str, workers: int) -> Iterator[None]:
 
 
 def _require_listener(address: str) -> None:
-    """Raise PipelineError at once where nothing listens at host:port; Ray tries for minutes."""
+    """Raise PipelineError at once if nothing listens at host:port; Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         return
@@ -94,10 +94,10 @@ def _require_listener(address: str) -> None:
 
 
 def _private() -> dict[str, str]:
-    """Nobody else may give work to a Ray of our own.
+    """Environment that keeps other users from submitting work to a private Ray.
 
-    Ray would write the token that it asks for into the home folder. Its name for the other variable
-    hides what it does: 0 keeps a node on loopback.
+    The token is set here because Ray would otherwise write one into the home folder. The second
+    variable, despite its name, keeps a node on loopback when it is 0.
     """
     return {
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -116,7 +116,7 @@ def _imported() -> Any:
 
 
 def _worker_environment() -> dict[str, str]:
-    """Workers import this very package, wherever their cluster was started."""
+    """Environment in which workers import this package, wherever their cluster was started."""
     code = str(Path(__file__).resolve().parents[2])
     paths = [code, *filter(None, [os.environ.get("PYTHONPATH")])]
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -136,7 +136,7 @@ def _map(
 
 
 def _rows(function: Callable[[Task], Any], tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
-    """The numbers and pickled results of the tasks that were done, as they get done."""
+    """Numbers and pickled results of the tasks, in the order in which they finish."""
     if not tasks:
         return
     from ray.data import DataContext
@@ -145,7 +145,7 @@ def _rows(function: Callable[[Task], Any], tasks: Sequence[Task]) -> Iterator[di
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # Only rows whose worker died: _Worker returns all that is raised.
+    # Only rows whose worker died raise an error here: _Worker returns every exception.
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
@@ -154,12 +154,15 @@ def _rows(function: Callable[[Task], Any], tasks: Sequence[Task]) -> Iterator[di
     except RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise PipelineError(
-            f"RAY_ADDRESS: Ray gave up ({reason}); all nodes need this environment and {Path.cwd()}"
+            f"RAY_ADDRESS: Ray failed ({reason}); all nodes need this environment and {Path.cwd()}"
         ) from error
 
 
 def _dataset(function: Callable[[Task], Any], tasks: Sequence[Task]) -> Any:
-    """One row a block and one block at a time an actor: a row that kills takes no other with it."""
+    """Dataset with one row per block and one block per actor at a time.
+
+    A row that kills its worker then affects no other row.
+    """
     from ray.data import ActorPoolStrategy
     from ray.util.annotations import RayDeprecationWarning
 
@@ -167,7 +170,7 @@ def _dataset(function: Callable[[Task], Any], tasks: Sequence[Task]) -> Any:
     rows = [{"number": n, "task": pickle.dumps(task)} for n, task in enumerate(tasks)]
     actors = min(len(rows), int(ray.cluster_resources().get("CPU", 1)))
     with warnings.catch_warnings():
-        # Ray 2.64 takes max_task_retries away, whose default is to try for ever.
+        # Ray 2.64 removes max_task_retries, whose default is to retry forever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         return ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Worker,
@@ -179,7 +182,7 @@ def _dataset(function: Callable[[Task], Any], tasks: Sequence[Task]) -> Any:
 
 
 class _Worker:
-    """An actor: one process, in which what the function keeps (a detector) lasts."""
+    """Actor: one process, in which the function's cached objects (a detector) persist."""
 
     def __init__(self, function: Callable[[Any], Any], folder: str) -> None:
         os.chdir(folder)

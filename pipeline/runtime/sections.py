@@ -1,4 +1,4 @@
-"""The sections of params.yaml: keys, types and ranges."""
+"""Sections of params.yaml: keys, types and ranges."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ Crf = Annotated[int, Field(ge=0, le=51)]
 
 
 class StrictModel(BaseModel):
-    """A frozen section of params.yaml; unknown keys and other types are refused."""
+    """Frozen base of the sections of params.yaml and detector.json; strict about keys and types."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -95,7 +95,7 @@ class SplitGroupsParams(StrictModel):
     def _leaves_training(self) -> "SplitGroupsParams":
         if self.val_frac + self.test_frac >= 1:
             raise ValueError(
-                "val_frac + test_frac must stay below 1, or nothing is left to train on"
+                "val_frac + test_frac must be below 1, or no groups remain for training"
             )
         return self
 
@@ -141,7 +141,7 @@ class PseudoSwapParams(StrictModel):
         _require_ordered(self, "low_pass_min_px", "low_pass_max_px")
         _require_ordered(self, "square_min_px", "square_max_px")
         if self.hull_frac + self.box_frac > 1:
-            raise ValueError("hull_frac + box_frac must not exceed 1; the rest are squares")
+            raise ValueError("hull_frac + box_frac must not exceed 1; the remainder are squares")
         return self
 
 
@@ -168,12 +168,12 @@ class AugmentParams(StrictModel):
         _require_ordered(self, "jpeg_min", "jpeg_max")
         _require_ordered(self, "x264_crf_min", "x264_crf_max")
         if self.x264_frac + self.jpeg_frac > 1:
-            raise ValueError("x264_frac + jpeg_frac must not exceed 1; the rest is not compressed")
+            raise ValueError("x264_frac + jpeg_frac must not exceed 1; the rest is uncompressed")
         return self
 
 
 class SeamParams(StrictModel):
-    """The boosted trees on numbers along the seam."""
+    """Section `seam`: the boosted trees on seam features."""
 
     pairs: Count
     seeds: Annotated[list[Seed], Field(min_length=1)]

@@ -1,6 +1,6 @@
-"""Who works on the rows of a stage: this process, several of this machine, or a Ray cluster.
+"""Maps over the tasks of a stage: in this process, in local processes, or on a Ray cluster.
 
-Who it was changes speed and never results: they come in the order of their tasks.
+The choice affects speed, never results, which keep the order of their tasks.
 """
 
 import os
@@ -22,9 +22,9 @@ ResultT = TypeVar("ResultT")
 def map_in_processes(
     function: Callable[[ItemT], ResultT], items: Sequence[ItemT], workers: int, chunksize: int = 1
 ) -> list[ResultT]:
-    """The results in the order of the items, from at most `workers` processes.
+    """Results in the order of the items, computed by at most `workers` processes.
 
-    One worker or one item needs no other process. chunksize: items that are sent together.
+    One worker or one item runs in this process. chunksize: number of items sent together.
     """
     count = min(workers, len(items))
     if count <= 1:
@@ -34,9 +34,10 @@ def map_in_processes(
 
 
 def process_pool(count: int) -> ProcessPoolExecutor:
-    """Processes with OpenCV on one thread each.
+    """Pool of `count` processes, each with OpenCV on one thread.
 
-    Spawned: a forked one would inherit locks that threads of OpenCV, libav or ONNX Runtime hold.
+    They are spawned: a forked process would inherit locks held by threads of OpenCV, libav or ONNX
+    Runtime.
     """
     return ProcessPoolExecutor(count, get_context("spawn"), cv2.setNumThreads, (1,))
 
@@ -50,11 +51,11 @@ WorkerMap = Callable[[Callable[[Task], Result], Sequence[Task]], Iterable[Result
 def worker_map(
     workers: int, ray_address: str, lost: Callable[[Task], Result]
 ) -> Iterator[WorkerMap[Task, Result]]:
-    """A `map` over picklable tasks that keeps their order.
+    """Yield a `map` over picklable tasks that keeps their order.
 
-    workers: processes (1 or less: this one). ray_address: `local`, `auto` or an address to work on
-    Ray instead (pipeline.runtime.ray_map), empty without. lost: the result of a task that Ray gave
-    up, since its worker died each time; without Ray a worker that dies ends the run.
+    workers: number of processes (1 or less: this process). ray_address: `local`, `auto` or an
+    address to use Ray instead (pipeline.runtime.ray_map), empty for no Ray. lost: gives the result
+    of a task whose worker died on every attempt on Ray; without Ray, a dying worker ends the run.
     """
     if ray_address:
         from pipeline.runtime.ray_map import ray_map
@@ -69,9 +70,10 @@ def worker_map(
 
 
 def worker_count(variable: str = "INSWAPPER_WORKERS") -> int:
-    """Processes to use: the environment variable, else the cores this process may run on (>= 1).
+    """Number of processes, >= 1: the environment variable, else the cores available to this one.
 
-    It changes speed and never results, which is why it is not in params.yaml.
+    It is not in params.yaml because it affects speed, never results. Raises PipelineError when the
+    variable is not a positive integer.
     """
     value = os.environ.get(variable, "")
     if not value:
@@ -82,5 +84,5 @@ def worker_count(variable: str = "INSWAPPER_WORKERS") -> int:
 
 
 def ray_address() -> str:
-    """Where Ray spreads the work of a stage, by Ray's own variable; empty: without Ray."""
+    """Address of the Ray that runs a stage, from Ray's own variable; empty for no Ray."""
     return os.environ.get("RAY_ADDRESS", "")

@@ -1,4 +1,4 @@
-"""What the seam's numbers say, in a form that people can read and a page can draw."""
+"""Seam statistics in decibels, for people to read and for a page to plot."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,17 +9,17 @@ from pipeline.core.arrays import FloatArray
 from pipeline.seam.rings import BAND_SIGMAS, BANDS, RING_EDGES, VIEW_SQUARE_PX, band_levels
 from pipeline.views.paste import SQUARE_PX
 
-# Levels are half natural logarithms of energy.
+# Levels are half natural logarithms of energy; this converts them to decibels.
 DECIBEL: Final = 20 / np.log(10)
 
 
 @dataclass(frozen=True, eq=False)
 class SeamEvidence:
-    """Texture inside and outside the paste square, the finest band first.
+    """Texture inside and outside the paste square, finest band first.
 
-    scale_px: (bands,) typical half-width of the band's detail, in pixels of INSwapper's 128-px
-    face. inside_db, outside_db: (bands,) energy; profile_db: (bands, rings), from the middle of the
-    square outwards. NaN where the image ends. A paste lacks the finest bands inside.
+    scale_px: (bands,) typical half-width of a band's detail, in pixels of INSwapper's 128-px face.
+    inside_db, outside_db: (bands,) energy. profile_db: (bands, rings) energy, from the middle of
+    the square outwards. NaN outside the image. A paste lacks the finest bands inside the square.
     """
 
     scale_px: FloatArray
@@ -29,11 +29,11 @@ class SeamEvidence:
 
     @property
     def drop_db(self) -> FloatArray:
-        """(bands,) how much weaker the texture is inside than outside."""
+        """(bands,) energy outside minus energy inside; larger means weaker texture inside."""
         return self.outside_db - self.inside_db
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; null where unknown. ring_edges: in half sides of the paste square."""
+        """JSON-ready dict, None where unknown. ring_edges: in half sides of the paste square."""
         return {
             "ring_edges": list(RING_EDGES),
             "bands": [
@@ -50,8 +50,8 @@ class SeamEvidence:
 
 
 def seam_evidence(statistics: FloatArray) -> SeamEvidence:
-    """The evidence in one face's ring statistics (pipeline.seam.rings.ring_statistics)."""
-    levels = band_levels(statistics[None], "power")
+    """Evidence of one face from its ring statistics (pipeline.seam.rings.ring_statistics)."""
+    levels = band_levels(statistics[None], "power")  # of one face: (1, maps, ...)
     edges = np.maximum(BAND_SIGMAS, 0.5)
     in_face = SQUARE_PX / VIEW_SQUARE_PX
     return SeamEvidence(

@@ -1,9 +1,9 @@
-"""A seam in numbers: texture ring by ring, relative to what lies outside the paste square.
+"""Seam features: texture of each ring relative to the texture outside the paste square.
 
-All are differences of logarithms - inside minus outside, ring minus ring, band minus band - so that
-gain, contrast and overall softness cancel. Absolute levels inside the face are left out on purpose:
-they make a smoothness detector, which calls every soft photo a swap. The one exception is the
-sharpness of the surroundings, which says how large a difference could be at all.
+All features are differences of logarithms (inside minus outside, ring minus ring, band minus band),
+so that gain, contrast and overall softness cancel. Absolute levels inside the face are deliberately
+left out: they make a smoothness detector, which flags every soft photo as a swap. The only
+exception is the sharpness of the surroundings, which limits how large a difference can be.
 """
 
 from typing import Final
@@ -26,7 +26,7 @@ from pipeline.seam.rings import (
 )
 
 _COARSEST: Final = BANDS - 1
-# Each map against a coarser one: bands against neighbours, both round trips against the third.
+# Each map is compared with a coarser one: bands with the next band, both round trips with band 2.
 _FINER: Final = (0, 1, 2, 3, BANDS, BANDS + 1)
 _COARSER: Final = (1, 2, 3, 4, 2, 2)
 _TILTED: Final = (0, 1, 2, 3, 4, BANDS, BANDS + 1)
@@ -36,7 +36,7 @@ _DIFFERENCES: Final = (
     *(f"{name}_tilt" for name in _MAP_NAMES),
     *(f"slope{i}" for i in range(len(_FINER))),
 )
-# Curvature of each scale, mixed curvature against that along the sides, and against coarser ones.
+# Curvature at each scale, mixed curvature minus that along the sides, each scale minus the next.
 _CURVED: Final = (
     *(f"{way}{i}" for i in range(len(CURVATURE_SIGMAS)) for way in ("along", "mixed")),
     *(f"turn{i}" for i in range(len(CURVATURE_SIGMAS))),
@@ -44,8 +44,8 @@ _CURVED: Final = (
 )
 _QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 _SUMMARY: Final = (*(f"q{round(100 * q)}" for q in _QUANTILES), "mean", "spread", "weighted")
-# The band whose energy outside says how much a sector has to tell.
-_WEIGHING_BAND: Final = 3
+# The band whose energy outside the square weights a sector.
+_WEIGHTING_BAND: Final = 3
 _PROFILE: Final = slice(2, 9)
 _STEPS: Final = slice(4, 12)
 
@@ -53,22 +53,23 @@ _STEPS: Final = slice(4, 12)
 def seam_features(statistics: FloatArray) -> FloatArray:
     """(n, 2 * ALL_MAPS + 1, RINGS, SECTORS) ring statistics -> (n, k) float32, NaN where unknown.
 
-    Columns are named by `feature_names`.
+    `feature_names` gives the names of the k columns.
     """
     parts = [part for kind in KINDS for part in _parts(band_levels(statistics, kind))]
     return np.concatenate([*parts, _context(statistics)], axis=1).astype(np.float32)
 
 
-def outside_detail(numbers: FloatArray) -> FloatArray:
-    """(n,) detail of the surroundings finer than 128-px texture, against their coarsest band.
+def outside_detail(features: FloatArray) -> FloatArray:
+    """(n,) detail of the surroundings finer than 128-px texture, relative to their coarsest band.
 
-    Half a natural logarithm of energy; NaN where there are no surroundings.
+    features: (n, k) of `seam_features`. The result is half a natural logarithm of energy, larger
+    for sharper surroundings; NaN where there are none.
     """
-    return numbers[:, feature_names().index("power_outside_1_0")]
+    return features[:, feature_names().index("power_outside_1_0")]
 
 
 def feature_names() -> list[str]:
-    """The names of `seam_features`' columns."""
+    """Names of the columns of `seam_features`."""
     rows = {
         "ring": (_MAP_NAMES, range(2, 9)),
         "tilt": (_DIFFERENCES[MAPS:], range(2, 9)),
@@ -89,30 +90,31 @@ def feature_names() -> list[str]:
 
 
 def _parts(levels: Levels) -> list[FloatArray64]:
-    """The numbers of one kind, part by part in the order of `feature_names`."""
-    profile, outside = levels.ring[:, :, _PROFILE], levels.outside[:, :, None]
-    tilt = _tilt(profile) - _tilt(outside)
-    slope = _slope(profile) - _slope(outside)
+    """Features of one kind in parts, in the order of `feature_names`; each part is (n, columns)."""
+    profile = levels.ring[:, :, _PROFILE]  # (n, MAPS, 7)
+    outside = levels.outside[:, :, None]  # (n, MAPS, 1)
+    tilt = _tilt(profile) - _tilt(outside)  # (n, MAPS, 7)
+    slope = _slope(profile) - _slope(outside)  # (n, 6, 7)
     sides = _ordered(_differences(levels.side_inside - levels.side_outside))
     parts = [
         profile - outside,
-        np.concatenate([tilt, slope], axis=1),
-        _differences(levels.inside - levels.outside),
-        sides,
-        np.diff(levels.ring[:, :, _STEPS], axis=2),
+        np.concatenate([tilt, slope], axis=1),  # (n, MAPS + 6, 7)
+        _differences(levels.inside - levels.outside),  # (n, 2 * MAPS + 6)
+        sides,  # (n, 2 * MAPS + 6, 3)
+        np.diff(levels.ring[:, :, _STEPS], axis=2),  # (n, MAPS, 7)
         np.concatenate([_tilt(levels.outside)[:, _TILTED], _slope(levels.outside)], axis=1),
-        _sectors(levels),
+        _sectors(levels),  # (n, 2 * MAPS + 6 + 13, 8)
     ]
     return [part.reshape(len(part), -1) for part in parts]
 
 
 def _tilt(levels: FloatArray64) -> FloatArray64:
-    """Every map against the coarsest band: what is left of sharpness, whatever the contrast."""
+    """(n, MAPS, ...): each map minus the coarsest band, which removes contrast from sharpness."""
     return levels - levels[:, _COARSEST : _COARSEST + 1]
 
 
 def _slope(levels: FloatArray64) -> FloatArray64:
-    """(n, MAPS, ...) -> (n, 6, ...): each map against a coarser one."""
+    """(n, MAPS, ...) -> (n, 6, ...): maps minus a coarser map."""
     return levels[:, _FINER] - levels[:, _COARSER]
 
 
@@ -122,24 +124,24 @@ def _differences(difference: FloatArray64) -> FloatArray64:
 
 
 def _sectors(levels: Levels) -> FloatArray64:
-    """How the sectors along the seam differ, inside to outside: (n, k, 8).
+    """Distribution over the sectors of the differences inside minus outside: (n, k, 8).
 
-    A paste weakens every sector; a sharp collar or a soft background only some.
+    A paste weakens every sector; a sharp collar or a soft background weakens only some.
     """
-    drop = levels.sector_inside - levels.sector_outside
+    drop = levels.sector_inside - levels.sector_outside  # (n, ALL_MAPS, SECTORS)
     differences = np.concatenate([_differences(drop[:, :MAPS]), _curved(drop[:, MAPS:])], axis=1)
-    energy = np.exp(2 * levels.sector_outside[:, _WEIGHING_BAND])
+    energy = np.exp(2 * levels.sector_outside[:, _WEIGHTING_BAND])  # (n, SECTORS)
     return np.stack([_summary(*face) for face in zip(differences, energy, strict=True)])
 
 
 def _curved(drop: FloatArray64) -> FloatArray64:
-    """(n, CURVATURES, sectors) -> (n, 13, sectors): plain, mixed to along, fine to coarse."""
-    turn = drop[:, 1::2] - drop[:, ::2]
+    """(n, CURVATURES, sectors) -> (n, 13, sectors): plain, mixed minus along, fine minus coarse."""
+    turn = drop[:, 1::2] - drop[:, ::2]  # (n, 3, sectors)
     return np.concatenate([drop, turn, drop[:, :-2] - drop[:, 2:]], axis=1)
 
 
 def _summary(by_sector: FloatArray64, weights: FloatArray64) -> FloatArray64:
-    """(k, sectors) of one face -> (k, 8), over the sectors that are known."""
+    """(k, sectors) of one face -> (k, 8): the _SUMMARY of the known sectors."""
     known = np.isfinite(by_sector).all(axis=0)
     if not known.any():
         return np.full((len(by_sector), len(_SUMMARY)), np.nan)
@@ -150,7 +152,7 @@ def _summary(by_sector: FloatArray64, weights: FloatArray64) -> FloatArray64:
 
 
 def _ordered(by_side: FloatArray64) -> FloatArray64:
-    """(n, k, sides) -> (n, k, 3): least, middle and greatest of the sides that are known."""
+    """(n, k, sides) -> (n, k, 3): minimum, lower median and maximum of the known sides."""
     known = np.isfinite(by_side).sum(axis=2)
     ascending = np.sort(by_side, axis=2)  # NaN last
     last = np.maximum(known - 1, 0)
@@ -160,7 +162,7 @@ def _ordered(by_side: FloatArray64) -> FloatArray64:
 
 
 def _context(statistics: FloatArray) -> FloatArray64:
-    """How much of the surroundings is there, and on how many sides: (n, 2)."""
-    outside = np.asarray(statistics, np.float64)[:, -1, OUTSIDE].sum(axis=1)
+    """(n, 2): fraction of the surroundings inside the image, and number of sides that have some."""
+    outside = np.asarray(statistics, np.float64)[:, -1, OUTSIDE].sum(axis=1)  # (n, SECTORS)
     sides = outside.reshape(len(outside), SIDES, SECTORS_PER_SIDE).sum(axis=2) > MIN_CELLS
     return np.stack([outside.sum(axis=1) / OUTSIDE_CELLS, sides.sum(axis=1)], axis=1)

@@ -1,4 +1,4 @@
-"""Boosted trees as plain arrays: grown with scikit-learn, read with numpy alone."""
+"""Boosted trees as plain arrays: fitted with scikit-learn, evaluated with numpy alone."""
 
 import io
 import zipfile
@@ -12,7 +12,7 @@ from pipeline.runtime.errors import BundleError
 
 
 def read_trees(path: Path) -> "TreeEnsemble":
-    """Raises BundleError naming the file when it is missing or no ensemble of trees."""
+    """Read an ensemble of trees; raises BundleError naming a file that is missing or invalid."""
     try:
         return TreeEnsemble.from_bytes(path.read_bytes(), str(path))
     except OSError as error:
@@ -23,9 +23,10 @@ def read_trees(path: Path) -> "TreeEnsemble":
 class TreeEnsemble:
     """All trees in one table of nodes; a leaf points to itself.
 
-    feature, left, right: (nodes,) int32. threshold, value: (nodes,) float64; a number at or below
-    the threshold goes left. missing_left: (nodes,) bool, where NaN goes. roots: (trees,) int32.
-    depth: most steps from a root to a leaf. baseline: what is added to the sum of the leaves.
+    feature, left, right: (nodes,) int32. threshold, value: (nodes,) float64; a feature at or below
+    the threshold goes left. missing_left: (nodes,) bool, True if NaN goes left. roots: (trees,)
+    int32. depth: maximum number of steps from a root to a leaf. baseline: added to the sum of the
+    leaves.
     """
 
     feature: NDArray[np.int32]
@@ -38,26 +39,26 @@ class TreeEnsemble:
     depth: int
     baseline: float
 
-    def logits(self, numbers: ArrayLike) -> NDArray[np.float64]:
-        """(n, k) numbers, NaN where unknown -> (n,) sums of the leaves that they lead to."""
-        values = np.asarray(numbers, np.float64)
-        rows = np.arange(len(values))[:, None]
-        node = np.broadcast_to(self.roots, (len(values), len(self.roots)))
+    def logits(self, features: ArrayLike) -> NDArray[np.float64]:
+        """(n, k) features, NaN where unknown -> (n,) sums of the leaves they reach."""
+        values = np.asarray(features, np.float64)
+        rows = np.arange(len(values))[:, None]  # (n, 1)
+        node = np.broadcast_to(self.roots, (len(values), len(self.roots)))  # (n, trees)
         for _ in range(self.depth):
-            x = values[rows, self.feature[node]]
+            x = values[rows, self.feature[node]]  # (n, trees)
             goes_left = np.where(np.isnan(x), self.missing_left[node], x <= self.threshold[node])
             node = np.where(goes_left, self.left[node], self.right[node])
         return self.baseline + np.asarray(self.value[node].sum(axis=1))
 
     def to_bytes(self) -> bytes:
-        """As an uncompressed .npz, the same bytes each time."""
+        """Uncompressed .npz, always the same bytes for the same trees."""
         stream = io.BytesIO()
         np.savez(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
         return stream.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes, label: str) -> "TreeEnsemble":
-        """Read `to_bytes`; raises BundleError naming `label` when it is anything else."""
+        """Inverse of `to_bytes`; raises BundleError naming `label` for any other content."""
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 found = {field.name: arrays[field.name] for field in fields(cls)}
@@ -69,7 +70,7 @@ class TreeEnsemble:
         return trees
 
     def _require_sound(self, label: str) -> None:
-        """Nodes within the table and finite leaves, or an answer could be anything."""
+        """Raise BundleError for nodes outside the table or leaves that are not finite."""
         nodes = len(self.value)
         columns = (self.feature, self.threshold, self.left, self.right, self.missing_left)
         links = np.concatenate([self.left, self.right, self.roots])

@@ -1,4 +1,4 @@
-"""Does a crop show a paste boundary? Told by the mask, by the original, or by the keypoints."""
+"""Label for whether a crop shows a paste boundary, from the mask, the original or the keypoints."""
 
 from typing import Final
 
@@ -19,21 +19,21 @@ from pipeline.views.paste import (
 
 _SMOOTHING_PX: Final = 3
 
-# Grey levels: what rounding to 8 bits leaves after smoothing, and some reserve.
+# Grey levels: rounding noise of 8 bits after smoothing, plus a margin.
 _NOISE_FLOOR: Final = 0.05
 
-# Standard deviation of seam_contrast_sigma's ratio between two encodings of one frame: of 74 frames
-# at CRF 20 and 26, 95 % lay below 1.46.
+# Standard deviation of seam_contrast_sigma's ratio between two encodings of one frame: for 95 % of
+# 74 frames at CRF 20 and 26 the ratio was below 1.46.
 _RATIO_SPREAD: Final = 0.2
 
 
 def seam_contrast_sigma(fake_rgb: ImageU8, real_rgb: ImageU8, alpha: FloatArray) -> float:
-    """How far the seam stands out of the noise that encoding put between a fake and its real twin.
+    """Contrast of the seam, in standard deviations above the encoding noise; 0 without a seam.
 
-    fake_rgb, real_rgb: (H, W, 3) uint8, the same frame with and without the swap. alpha: (H, W).
-    The ratio of the smoothed RMS difference along the seam to that around the paste is 1 when the
-    two differ by encoding alone; returned is how many of its standard deviations it lies above 1.
-    0 when there is no seam. Raises ValueError when the shapes differ.
+    fake_rgb, real_rgb: (H, W, 3) uint8, the same frame with and without the swap. alpha: (H, W)
+    paste mask. The ratio of the smoothed RMS difference along the seam to that around the paste is
+    1 when the two frames differ by encoding alone; the result is (ratio - 1) in units of its
+    standard deviation. Raises ValueError when the shapes differ.
     """
     if fake_rgb.shape != real_rgb.shape or fake_rgb.shape[:2] != alpha.shape:
         raise ValueError(f"shapes differ: {fake_rgb.shape}, {real_rgb.shape}, alpha {alpha.shape}")
@@ -54,17 +54,17 @@ def seam_contrast_sigma(fake_rgb: ImageU8, real_rgb: ImageU8, alpha: FloatArray)
 
 
 def difference_alpha(fake_rgb: ImageU8, real_rgb: ImageU8) -> FloatArray:
-    """Paste mask guessed from the difference of a fake and its real twin, whatever its outline.
+    """Paste mask of any outline, estimated from the difference between a fake and its original.
 
     Returns (H, W) float32 in [0, 1], all 0 when the two do not differ beyond noise. The noise is
-    taken from the outermost tenth of the frame, where a face is not expected. Measured on pastes
-    encoded at CRF 20: half of the guesses overlap the true mask by an IoU of 0.79 and more.
+    measured in the outermost tenth of the frame, where no face is expected. For pastes encoded at
+    CRF 20, half of the estimates have an IoU of 0.79 or more with the true mask.
     """
     power = _smooth_power(fake_rgb, real_rgb)
     height, width = power.shape
     rim = np.ones(power.shape, dtype=bool)
     rim[height // 10 : height - height // 10, width // 10 : width - width // 10] = False
-    # The median, as a large paste reaches into the rim; it is about 0.45 of the mean.
+    # The median, because a large paste reaches into the rim; it is about 0.45 of the mean.
     noise = max(float(np.sqrt(np.median(power[rim]) / 0.45)), _NOISE_FLOOR)
     changed = (power > np.square(4 * noise)).astype(np.uint8)
     closing = max(3, min(height, width) // 20)
@@ -90,55 +90,56 @@ def boundary_label(
     min_seam_frac: float,
     min_sigma: float,
 ) -> tuple[int, BoundarySource]:
-    """Does a crop show a paste boundary, and how is that known?
+    """Label of a crop for a visible paste boundary, and the source of that label.
 
-    fake_rgb: (H, W, 3) frame. crop_square: left, top, side in its pixels. alpha: the paste mask of
-    our own swap. real_rgb: the frame before the swap. keypoints: (5, 2), for INSwapper only.
-    Returns 1 when at least `min_seam_frac` of the seam lies in the crop and, where the twin is
-    known, stands at least `min_sigma` out of the encoding noise; else 0; -1 when nothing is known.
-    The source is the best there is: exact, paired, geometric, none. Real frames are 0.
+    fake_rgb: (H, W, 3) frame. crop_square: left, top, side in its pixels. alpha: (H, W) known paste
+    mask. real_rgb: the frame before the swap. keypoints: (5, 2), used for INSwapper only.
+    The label is 1 when at least `min_seam_frac` of the seam lies in the crop and, if the original
+    is known, its contrast is at least `min_sigma` above the encoding noise; otherwise 0; -1 when no
+    mask can be determined. Real frames are 0. The source is the best available: exact, paired,
+    geometric or none.
     """
     if label == REAL:
         return REAL, "exact"
-    twin = real_rgb if real_rgb is not None and real_rgb.shape == fake_rgb.shape else None
-    mask, source = _best_mask(fake_rgb, alpha, twin, keypoints if is_inswapper else None)
+    original = real_rgb if real_rgb is not None and real_rgb.shape == fake_rgb.shape else None
+    mask, source = _best_mask(fake_rgb, alpha, original, keypoints if is_inswapper else None)
     if mask is None:
         return UNKNOWN, "none"
     if seam_fraction(mask, *crop_square) < min_seam_frac:
         return REAL, source
-    if twin is not None and seam_contrast_sigma(fake_rgb, twin, mask) < min_sigma:
+    if original is not None and seam_contrast_sigma(fake_rgb, original, mask) < min_sigma:
         return REAL, source
     return FAKE, source
 
 
 def _best_mask(
-    rgb: ImageU8, alpha: FloatArray | None, twin: ImageU8 | None, keypoints: FloatArray | None
+    rgb: ImageU8, alpha: FloatArray | None, original: ImageU8 | None, keypoints: FloatArray | None
 ) -> tuple[FloatArray | None, BoundarySource]:
     if alpha is not None:
         return alpha, "exact"
     if keypoints is not None:
         shape_hw = (rgb.shape[0], rgb.shape[1])
         square = paste_alpha(arcface_square(keypoints), SQUARE_PX, shape_hw)
-        return square, "geometric" if twin is None else "paired"
-    if twin is not None:
-        return difference_alpha(rgb, twin), "paired"
+        return square, "geometric" if original is None else "paired"
+    if original is not None:
+        return difference_alpha(rgb, original), "paired"
     return None, "none"
 
 
 def _smooth_power(first: ImageU8, second: ImageU8) -> FloatArray:
-    """Squared smoothed difference in brightness, grey levels: (H, W, 3) x 2 -> (H, W).
+    """Squared smoothed brightness difference, in grey levels squared: (H, W, 3) x 2 -> (H, W).
 
-    Smoothing lowers the encoder's noise more than a difference that has the same sign all along.
+    Smoothing reduces encoding noise more than a difference of constant sign.
     """
-    bright, twin = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in (first, second))
-    difference = cv2.subtract(bright, twin, dtype=cv2.CV_32F)
+    grey, other_grey = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in (first, second))
+    difference = cv2.subtract(grey, other_grey, dtype=cv2.CV_32F)
     width = 4 * _SMOOTHING_PX + 1
     smooth = cv2.GaussianBlur(difference, (width, width), _SMOOTHING_PX)
     return np.square(np.asarray(smooth, np.float32))
 
 
 def _surroundings(alpha: FloatArray) -> Rect | None:
-    """The paste's rectangle, grown by a quarter of its size on each side, within the frame."""
+    """Rectangle of the paste, enlarged by a quarter of its size per side, within the frame."""
     rows = np.flatnonzero(alpha.any(axis=1))
     columns = np.flatnonzero(alpha.any(axis=0))
     if not rows.size:

@@ -1,7 +1,7 @@
-"""Where INSwapper's paste lies: its square, its mask, its seam, and what can be said about a crop.
+"""Geometry of INSwapper's paste: its square, its mask, its seam and the seam's part in a crop.
 
-INSwapper aligns a face to a 128-px template, redraws it and pastes the square back with an eroded
-and blurred mask. All of it follows from the five keypoints; only the contrast needs an image.
+INSwapper aligns a face to a 128-px template, generates the swapped face and pastes the square back
+with an eroded and blurred mask. All of this geometry follows from the five keypoints.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import FloatArray
+from pipeline.runtime.errors import DetectorError
 
 Matrix = NDArray[np.float64]
 T = TypeVar("T", np.uint8, np.float32)
@@ -54,12 +55,23 @@ class Rect:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
+def require_keypoints(keypoints: FloatArray | None) -> FloatArray:
+    """The (5, 2) keypoints of a face. Raises DetectorError where its detector gave none."""
+    if keypoints is None:
+        raise DetectorError(
+            "the face detector gave no keypoints, which swap detection needs: choose another"
+            " crop_faces.detector (to train) or INSWAPPER_FACE_DETECTOR (to serve), or a model with"
+            " five landmarks"
+        )
+    return keypoints
+
+
 def arcface_square(keypoints: FloatArray, size: int = SQUARE_PX) -> Matrix:
-    """Similarity that moves a frame's keypoints onto the template of a square of `size` pixels.
+    """Similarity that maps a frame's keypoints to the template of a square of `size` pixels.
 
     keypoints: (5, 2) pixels of the frame: eyes, nose, mouth corners. Returns (2, 3), frame ->
     square, optimal in the least-squares sense (Umeyama 1991), without reflection.
-    Raises ValueError when the keypoints are not (5, 2) finite numbers or all lie on one spot.
+    Raises ValueError when the keypoints are not (5, 2) finite numbers or all coincide.
     """
     points = np.asarray(keypoints, dtype=np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
@@ -70,21 +82,22 @@ def arcface_square(keypoints: FloatArray, size: int = SQUARE_PX) -> Matrix:
     target_z = (target - target_centre) @ [1, 1j]
     spread = float(np.vdot(source_z, source_z).real)
     if spread < 1e-9:
-        raise ValueError("the five keypoints lie on one spot")
-    turn = complex(np.vdot(source_z, target_z)) / spread
-    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+        raise ValueError(f"the five keypoints coincide at {points[0].tolist()}")
+    # Scale and rotation as one complex factor.
+    factor = complex(np.vdot(source_z, target_z)) / spread
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
     return np.column_stack([linear, target_centre - linear @ centre])
 
 
 def square_px(matrix: Matrix, size: int = SQUARE_PX) -> float:
-    """Side, in frame pixels, of the square that `matrix` (frame -> square) cuts out."""
+    """Side in frame pixels of the square that `matrix` (frame -> square) maps to `size` pixels."""
     return float(size / np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
 def square_rect(
     matrix: Matrix, size: int, shape_hw: tuple[int, int], margin: int = 4
 ) -> Rect | None:
-    """Smallest rectangle of the frame around the square and `margin` pixels; None if outside."""
+    """Smallest rectangle of the frame around the square plus `margin` pixels; None if outside."""
     corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], dtype=np.float64) - 0.5
     inverse = cv2.invertAffineTransform(matrix)
     points = corners @ inverse[:, :2].T + inverse[:, 2]
@@ -111,10 +124,10 @@ def paste_alpha(matrix: Matrix, size: int, shape_hw: tuple[int, int]) -> FloatAr
 def paste_alpha_patch(
     matrix: Matrix, size: int, shape_hw: tuple[int, int]
 ) -> tuple[FloatArray, Rect | None]:
-    """As `paste_alpha`, but only the rectangle in which it is not 0, and that rectangle.
+    """`paste_alpha` within the rectangle where it is not 0, and that rectangle (None if empty).
 
-    The patch may exceed 1 by a rounding error; INSwapper's own does, and it darkens some pixels by
-    one grey level.
+    The patch may exceed 1 by a rounding error, as INSwapper's own mask does, which darkens some
+    pixels by one grey level.
     """
     rect = square_rect(matrix, size, shape_hw)
     if rect is None:
@@ -125,10 +138,10 @@ def paste_alpha_patch(
 
 
 def warp_back(square: NDArray[T], matrix: Matrix, rect: Rect) -> NDArray[T]:
-    """Warp a (size, size[, C]) square into the frame with a black border; returns `rect` of it.
+    """Warp a (size, size[, C]) square into the frame with a black border; return its part `rect`.
 
-    The warp starts at the frame's origin: OpenCV rounds coordinates to 1/32 px, so that a warp that
-    starts at the rectangle differs from INSwapper's by up to 8 grey levels.
+    The warp starts at the frame's origin: OpenCV rounds coordinates to 1/32 px, so a warp starting
+    at the rectangle would differ from INSwapper's by up to 8 grey levels.
     """
     inverse = cv2.invertAffineTransform(matrix)
     warped = cv2.warpAffine(square, inverse, (rect.right, rect.bottom), borderValue=0.0)
@@ -136,7 +149,7 @@ def warp_back(square: NDArray[T], matrix: Matrix, rect: Rect) -> NDArray[T]:
 
 
 def soften_edge(mask: FloatArray) -> FloatArray:
-    """Erode and blur a 0-or-255 mask as INSwapper does, in proportion to the mask's own size."""
+    """Erode and blur a 0-or-255 mask (H, W) as INSwapper does, in proportion to the mask's size."""
     rows = np.flatnonzero((mask == 255).any(axis=1))
     columns = np.flatnonzero((mask == 255).any(axis=0))
     if not rows.size:
@@ -149,14 +162,14 @@ def soften_edge(mask: FloatArray) -> FloatArray:
 
 
 def seam_map(alpha: FloatArray) -> FloatArray:
-    """4 a (1 - a): 1 where paste and image are mixed half and half, 0 where only one is."""
+    """4 a (1 - a): 1 where paste and image are mixed equally, 0 where only one of them is."""
     return np.float32(4) * alpha * (np.float32(1) - alpha)
 
 
 def seam_fraction(alpha: FloatArray, left: int, top: int, side: int) -> float:
-    """Share of the seam that lies inside a square crop of the frame; 0 when there is no seam.
+    """Fraction of the seam inside a square crop of the frame; 0 without a seam.
 
-    alpha: (H, W) in [0, 1]. left, top, side: whole pixels; the square may leave the frame.
+    alpha: (H, W) in [0, 1]. left, top, side: whole pixels; the square may extend beyond the frame.
     """
     energy = seam_map(alpha)
     total = float(energy.sum(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""Which exported bundle is used, and with which of its models."""
+"""Selection and loading of the exported bundle and of one of its models."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ EXPORT = Path("data/export")
 
 
 def find_bundle(chosen: Path | None) -> Path:
-    """The bundle's folder: the chosen one, else data/release, else data/export.
+    """Folder of the bundle: the chosen one, else data/release, else data/export.
 
-    chosen: a bundle's folder or the detector.json in it (--model, or INSWAPPER_MODEL_PATH).
-    Raises BundleError when the chosen one is no bundle; an unusable choice never falls back.
+    chosen: a bundle's folder or its detector.json (--model or INSWAPPER_MODEL_PATH).
+    Raises BundleError if `chosen` is not a bundle; there is no fallback in that case.
     """
     if chosen is not None:
         folder = chosen.parent if chosen.name == SPEC_FILE else chosen
@@ -29,12 +29,12 @@ def find_bundle(chosen: Path | None) -> Path:
             return folder
     raise BundleError(
         "no detector bundle: INSWAPPER_MODEL_PATH (or --model) is not set, and neither"
-        f" {RELEASE} nor {EXPORT} holds a {SPEC_FILE}. Run `make repro` to train and export one"
+        f" {RELEASE} nor {EXPORT} contains a {SPEC_FILE}. Run `make repro` to train and export one"
     )
 
 
 def open_bundle(settings: Settings, threads: int, chosen: Path | None = None) -> Bundle:
-    """Find, load and verify the bundle. threads: of one inference. Raises BundleError."""
+    """Find, load and verify the bundle. threads: number per inference. Raises BundleError."""
     folder = find_bundle(chosen or settings.model_path)
     return load_bundle(folder, threads, _precision(folder, settings))
 

@@ -1,15 +1,15 @@
-"""Untrusted image files, decoded to 8-bit RGB with the header read first.
+"""Decoding of untrusted image files to 8-bit RGB; the header is checked first.
 
-What is done with unusual images:
+Unusual images are handled as follows:
 
-- EXIF orientation 1 to 8 is applied; a damaged EXIF block counts as upright.
-- Transparent pixels are laid over white, as a viewer would show them.
-- Of an animated or many-paged file the first image is examined, with a warning. The further
-  images of a phone's multi-image JPEG (depth, gain map) are left alone without one.
+- EXIF orientation 1 to 8 is applied; an image with a damaged EXIF block counts as upright.
+- Transparent pixels are composited onto white, as viewers show them.
+- Only the first image of an animated or multi-page file is examined, with a warning. The extra
+  images of a phone's multi-image JPEG (depth, gain map) are ignored without a warning.
 - 16-bit samples keep their upper 8 bits. 32-bit and floating-point samples are refused.
 - Grey becomes three equal channels. CMYK is converted without its colour profile, with a warning.
-- Colour profiles are not applied: training reads images without them, too.
-- A truncated file is refused: the missing part would be grey, and its border an artefact.
+- Colour profiles are not applied, because training does not apply them either.
+- A truncated file is refused: its missing part would be grey, and the border an artefact.
 """
 
 from dataclasses import dataclass
@@ -22,22 +22,26 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.core.arrays import ImageU8
 from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatError
-from serve.sizes import MOST_PIXELS, VARIABLE, check_size
+from serve.sizes import MOST_PIXELS, PIXELS_VARIABLE, check_size
 
-# Pillow would also try formats that start other programs (EPS) or that nobody sends.
+# Pillow would also try formats that start other programs (EPS) or that are hardly used.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 EXIF_ORIENTATION = 274
 
-# The bound below is tighter and is checked before anything is decoded. But Pillow makes room for
-# the first frame of a GIF when it reads the header: 4 GB in the worst case, unless it refuses what
-# has more than twice this many pixels. (From this on it would warn.)
+# check_size below is stricter and runs before anything is decoded. But Pillow allocates the first
+# frame of a GIF while it reads the header, which takes 4 GB in the worst case, unless the image
+# has more than twice this many pixels and is refused. (Above this number Pillow would warn.)
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
 filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """rgb: (H, W, 3) uint8, upright. file_format: Pillow's name. warnings: what was left out."""
+    """A decoded image.
+
+    rgb: (H, W, 3) uint8, upright. file_format: Pillow's name. orientation: EXIF value that was
+    applied, 1 to 8. warnings: lossy steps of the decoding.
+    """
 
     rgb: ImageU8
     file_format: str
@@ -46,7 +50,7 @@ class DecodedImage:
 
 
 def is_image(source: Path | BinaryIO) -> bool:
-    """Whether the content starts like an image of a known format; never decodes pixels."""
+    """Whether the content starts like an image of a known format; no pixels are decoded."""
     try:
         _open_header(source).close()
     except UnknownFormatError:
@@ -57,9 +61,9 @@ def is_image(source: Path | BinaryIO) -> bool:
 
 
 def decode_image(source: Path | BinaryIO, max_pixels: int) -> DecodedImage:
-    """Decode an image of at most `max_pixels` (width times height; serve.sizes has the sides).
+    """Decode an image of at most `max_pixels` (width times height; serve.sizes bounds the sides).
 
-    Raises UnknownFormatError, TooLargeError or DecodeError; no message repeats the file's content.
+    Raises UnknownFormatError, TooLargeError or DecodeError; no message quotes the file's content.
     """
     with _open_header(source) as image:
         check_size("image", *image.size, max_pixels)
@@ -67,7 +71,7 @@ def decode_image(source: Path | BinaryIO, max_pixels: int) -> DecodedImage:
             return _decode(image)
         except DecodeError:
             raise
-        except Exception as error:  # decoders of hostile data raise nearly every class there is
+        except Exception as error:  # hostile data makes decoders raise almost any class
             raise DecodeError(f"damaged or truncated {image.format} image") from error
 
 
@@ -76,7 +80,7 @@ def _open_header(source: Path | BinaryIO) -> Image.Image:
         return Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
         raise TooLargeError(
-            f"image of more than {MOST_PIXELS} px, which {VARIABLE} cannot exceed"
+            f"image of more than {MOST_PIXELS} px, the largest allowed {PIXELS_VARIABLE}"
         ) from None
     except UnidentifiedImageError:
         raise UnknownFormatError(f"not an image ({', '.join(FORMATS)})") from None
@@ -84,26 +88,26 @@ def _open_header(source: Path | BinaryIO) -> Image.Image:
         raise DecodeError("no such file") from None
     except PermissionError:
         raise DecodeError("no permission to read this file") from None
-    except Exception as error:  # as above: a hostile header
+    except Exception as error:  # as above, for a hostile header
         raise DecodeError("damaged image header") from error
 
 
 def _decode(image: Image.Image) -> DecodedImage:
     warnings = []
     if image.format != "MPO" and getattr(image, "is_animated", False):
-        warnings.append("only the first image of an animated or many-paged file was examined")
+        warnings.append("only the first image of an animated or multi-page file was examined")
     image.load()
     orientation = _orientation(image)
     if image.mode == "CMYK":
         warnings.append("CMYK was converted without its colour profile")
     if image.has_transparency_data:
-        warnings.append("transparent pixels were laid over white")
+        warnings.append("transparent pixels were composited onto white")
     rgb = _upright(_to_rgb(image), orientation)
     return DecodedImage(np.ascontiguousarray(rgb), str(image.format), orientation, tuple(warnings))
 
 
 def _to_rgb(image: Image.Image) -> ImageU8:
-    """Any supported mode -> (H, W, 3) uint8."""
+    """Convert any supported mode to (H, W, 3) uint8."""
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
@@ -117,7 +121,7 @@ def _to_rgb(image: Image.Image) -> ImageU8:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation in 1..8. Read after load(): Pillow turns TIFF and AVIF itself."""
+    """EXIF orientation in 1..8. Read after load(), since Pillow itself rotates TIFF and AVIF."""
     try:
         value = image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # a damaged EXIF block is no reason to refuse the image
@@ -126,7 +130,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(rgb: ImageU8, orientation: int) -> ImageU8:
-    """Undo an EXIF orientation: 2 to 8 name the row and column that hold the image's top left."""
+    """Undo an EXIF orientation; 2 to 8 say at which row and column the image's top left is."""
     if orientation in (5, 6, 7, 8):
         rgb = rgb.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

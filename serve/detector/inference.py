@@ -1,4 +1,4 @@
-"""From a decoded image to a verdict: faces, crops, bundle, decision; the worst face counts."""
+"""From a decoded image to a verdict: find faces, score them, decide; the worst face counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,32 +9,31 @@ from typing import Any
 import numpy as np
 
 from pipeline.bundle.load import Bundle, FaceFinder
-from pipeline.bundle.session import SEAM_HEAD
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.decision.decide import DecisionSpec, FaceDecision, decide, worst_face
-from pipeline.decision.fusion import DETAIL, SEAM, sigmoid
+from pipeline.decision.evidence import FaceEvidence
+from pipeline.decision.fusion import sigmoid
+from pipeline.decision.scorer import FaceScorer
 from pipeline.decision.thresholds import Verdict
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
-from pipeline.runtime.errors import DetectorError
 from pipeline.seam.evidence import SeamEvidence, seam_evidence
-from pipeline.seam.features import outside_detail, seam_features
-from pipeline.seam.rings import ring_statistics
-from pipeline.views.cut import cut_views, seam_view, surroundings_of, view_names
+from pipeline.views.cut import seam_view
+from pipeline.views.face_image import FaceImage
 from serve.detector.bundles import open_bundle
 from serve.detector.verdicts import ImageVerdict
 from serve.settings import Settings
 
-# Smaller faces are not even mentioned; between this and the bundle's min_face_px a face is
-# reported as undecided.
+# Smaller faces are not reported. Faces between this size and the bundle's min_face_px are reported
+# as undecided.
 MIN_FOUND_PX = 20
 SAMPLE_ROOT = "data/sample"
 
 
 @dataclass(frozen=True, eq=False)
 class FaceResult:
-    """A found face and what was decided about it. seam_map: (32, 32) float32 in [0, 1], over the
-    view that shows the whole seam; evidence: texture along it."""
+    """A detected face and the decision about it. seam_map: (32, 32) float32 in [0, 1], over the
+    view that shows the whole seam; evidence: texture along the seam."""
 
     face: Face
     decision: FaceDecision
@@ -69,7 +68,7 @@ class FaceResult:
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """faces: largest first. score: of the face that the verdict comes from, None without a face."""
+    """faces: largest first. score: that of the face with the verdict, None without faces."""
 
     verdict: ImageVerdict
     score: float | None
@@ -79,9 +78,9 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class SwapDetector:
-    """A verified bundle, a face detector and the decision in force; safe to share by threads.
+    """A verified bundle, a face detector and the active decision; threads can share it.
 
-    warnings: what holds for every answer of this bundle with these settings.
+    warnings: those of every answer by this bundle with these settings.
     """
 
     bundle: Bundle
@@ -91,12 +90,17 @@ class SwapDetector:
     warnings: tuple[str, ...] = ()
 
     @cached_property
+    def scorer(self) -> FaceScorer:
+        """The bundle's network and seam trees."""
+        return FaceScorer(self.bundle.predict, self.bundle.spec.preprocess, self.bundle.trees)
+
+    @cached_property
     def seam_view(self) -> int:
         """Index of the view whose seam map is shown."""
         return seam_view(self.bundle.spec.preprocess)
 
     def with_threshold(self, threshold: float | None) -> "SwapDetector":
-        """The same detector that calls fake from `threshold` on; None means the bundle's own.
+        """A copy that flags faces fake from `threshold` on; None for the bundle's own threshold.
 
         Raises ValueError outside [0, 1].
         """
@@ -106,7 +110,7 @@ class SwapDetector:
         return replace(self, decision=decision)
 
     def score_image(self, rgb: ImageU8) -> ImageResult:
-        """rgb: (H, W, 3) uint8, upright -> the image's verdict, that of its worst face."""
+        """Score an upright (H, W, 3) uint8 image; its verdict is that of its worst face."""
         finder = self.bundle.spec.face_finder
         faces = find_faces(
             self.face_detector,
@@ -118,43 +122,31 @@ class SwapDetector:
         warnings = []
         if len(faces) > self.max_faces:
             warnings.append(f"only the {self.max_faces} largest faces were examined")
-        return judged(self.score_faces(rgb, faces[: self.max_faces]), warnings)
+        return image_result(self.score_faces(rgb, faces[: self.max_faces]), warnings)
 
     def score_faces(self, rgb: ImageU8, faces: Sequence[Face]) -> list[FaceResult]:
-        """Judge given faces of an image, in their order; DetectorError if one has no keypoints."""
+        """Score given faces of an image, in their order. Raises DetectorError without keypoints."""
         if not faces:
             return []
-        preprocess = self.bundle.spec.preprocess
-        views = np.concatenate(
-            [cut_views(preprocess, rgb, face.box_xyxy, _keypoints(face)) for face in faces]
-        )
-        logits = self.bundle.predict(preprocess.to_input(views))
-        count = len(view_names(preprocess))
-        return [
-            self._score_face(
-                rgb, face, {h: values[k * count : (k + 1) * count] for h, values in logits.items()}
-            )
-            for k, face in enumerate(faces)
-        ]
+        images = [FaceImage(rgb, face.box_xyxy, face.keypoints) for face in faces]
+        evidence = self.scorer.of_images(images, visuals=True)
+        return [self._face_result(face, evidence[index]) for index, face in enumerate(faces)]
 
-    def _score_face(self, rgb: ImageU8, face: Face, logits: dict[str, FloatArray]) -> FaceResult:
-        statistics = ring_statistics(rgb, _keypoints(face))
-        numbers = seam_features(statistics[None])
-        found = {SEAM: self.bundle.trees.logits(numbers)[0], DETAIL: outside_detail(numbers)[0]}
-        decision = decide(
-            {**logits, **found},
-            self.decision,
-            face_px=face.size_px,
-            surroundings=surroundings_of(face.box_xyxy, face.keypoints, *rgb.shape[:2]),
+    def _face_result(self, face: Face, evidence: FaceEvidence) -> FaceResult:
+        assert evidence.seam_map is not None  # kept with visuals=True
+        assert evidence.rings is not None
+        return FaceResult(
+            face,
+            decide(evidence, self.decision, face_px=face.size_px),
+            sigmoid(evidence.seam_map[self.seam_view]).astype(np.float32),
+            seam_evidence(evidence.rings),
         )
-        seam_map = sigmoid(logits[SEAM_HEAD][self.seam_view]).astype(np.float32)
-        return FaceResult(face, decision, seam_map, seam_evidence(statistics))
 
 
 def load_swap_detector(
     settings: Settings, threads: int, chosen_bundle: Path | None = None
 ) -> SwapDetector:
-    """Load and verify everything that a verdict needs. threads: of one inference.
+    """Load and verify everything that a verdict needs. threads: number for one inference.
 
     Raises BundleError, DetectorError or PackageError.
     """
@@ -176,11 +168,11 @@ def load_swap_detector(
     return detector.with_threshold(settings.threshold)
 
 
-def judged(faces: Sequence[FaceResult], warnings: Sequence[str] = ()) -> ImageResult:
+def image_result(faces: Sequence[FaceResult], warnings: Sequence[str] = ()) -> ImageResult:
     """The verdict of an image from its faces.
 
-    Small faces in the background stay out of it as long as another face could be judged; otherwise
-    every image of a crowd would be undecided.
+    Small faces in the background are ignored if a larger face was scored; otherwise every image of
+    a crowd would be undecided.
     """
     if not faces:
         return ImageResult("no_face", None, warnings=tuple(warnings))
@@ -188,13 +180,13 @@ def judged(faces: Sequence[FaceResult], warnings: Sequence[str] = ()) -> ImageRe
     counted = large or faces
     notes = list(warnings)
     if len(counted) < len(faces):
-        notes.append(f"faces too small to judge: {len(faces) - len(counted)} of {len(faces)}")
+        notes.append(f"faces too small to score: {len(faces) - len(counted)} of {len(faces)}")
     worst = worst_face(f.decision for f in counted)
     return ImageResult(worst.verdict, worst.score, tuple(faces), tuple(notes))
 
 
 def standing_warnings(bundle: Bundle, settings: Settings) -> tuple[str, ...]:
-    """What every answer must say about the bundle and the settings."""
+    """Warnings that every answer repeats about the bundle and the settings."""
     warnings = []
     if bundle.spec.provenance.trained_on == SAMPLE_ROOT:
         warnings.append(
@@ -218,15 +210,6 @@ def _same_finder(wanted: FaceFinder, detector: str, pack: str) -> bool:
 
 def _finder_name(detector: str, pack: str) -> str:
     return f"{detector} ({pack})" if detector == "insightface" else detector
-
-
-def _keypoints(face: Face) -> FloatArray:
-    if face.keypoints is None:
-        raise DetectorError(
-            "the face detector gave no keypoints, which the detector of swaps needs; choose another"
-            " INSWAPPER_FACE_DETECTOR or a model with five landmarks"
-        )
-    return face.keypoints
 
 
 def _rounded(values: Any, digits: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""One inference at a time with all cores, a bounded queue before it, and a deadline."""
+"""Bounded queue that runs one inference at a time on all cores, with a deadline."""
 
 import asyncio
 import time
@@ -12,14 +12,15 @@ from serve.problems import Problem
 
 Result = TypeVar("Result")
 
-# Decoded images are large, so only as many are held as keep the thread busy.
-DECODED_AT_ONCE = 2
-RETRY_AFTER_S = 1
+# Decoded images are large: keep only as many in memory as the thread needs to stay busy.
+MAX_DECODED = 2
+# Shorter than serve.problems.RETRY_AFTER_S: images leave the queue within about a second.
+QUEUE_RETRY_AFTER_S = 1
 
 
 @dataclass(frozen=True)
 class Timed(Generic[Result]):
-    """A result, and how long it waited and was worked on, in milliseconds."""
+    """A result with its waiting and computing times in milliseconds."""
 
     value: Result
     queue_ms: float
@@ -27,11 +28,11 @@ class Timed(Generic[Result]):
 
 
 class InferenceQueue:
-    """The queue of one worker process.
+    """Inference queue of one worker process. inside: images queued or being processed.
 
-    A request holds a slot from `slot()` while it is queued and processed; within it, `run` does the
-    inference. Batching would not raise throughput on a CPU, and two inferences at the same time
-    only slow each other down.
+    A request occupies a `slot()` while it is queued and processed; inside the slot, `run` does the
+    inference. Batching does not raise throughput on a CPU, and two simultaneous inferences only
+    slow each other down.
     """
 
     def __init__(self, queue_length: int, deadline_s: float) -> None:
@@ -39,18 +40,18 @@ class InferenceQueue:
         self.inside = 0
         self._queue_length = queue_length
         self._deadline_s = deadline_s
-        self._decoded = asyncio.Semaphore(DECODED_AT_ONCE)
+        self._decoded = asyncio.Semaphore(MAX_DECODED)
 
     def refuse_if_full(self) -> None:
-        """Raise the 503 problem when every place is taken."""
+        """Raise Problem 503 if the queue is full."""
         if self.inside >= self._queue_length:
-            raise _busy("every place in the queue is taken")
+            raise _busy("the inference queue is full")
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """A slot in the queue and the right to hold a decoded image.
+        """Occupy a slot in the queue, which allows one decoded image in memory.
 
-        Raises the 503 problem when the queue is full or the deadline passes.
+        Raises Problem 503 when the queue is full or the deadline passes.
         """
         self.refuse_if_full()
         self.inside += 1
@@ -64,9 +65,9 @@ class InferenceQueue:
             self.inside -= 1
 
     async def run(self, work: Callable[[], Result]) -> Timed[Result]:
-        """Do the work in the queue's thread.
+        """Run the work in the queue's thread.
 
-        Raises the 503 problem when the deadline passes; work that has not begun is dropped then.
+        Raises Problem 503 when the deadline passes; work that has not begun is dropped.
         """
         submitted = time.perf_counter()
 
@@ -83,12 +84,12 @@ class InferenceQueue:
         try:
             return await asyncio.wait_for(awaitable, self._deadline_s)
         except TimeoutError:
-            raise _busy(f"no turn came within {self._deadline_s:g} s") from None
+            raise _busy(f"timed out after {self._deadline_s:g} s in the queue") from None
 
     def close(self) -> None:
-        """Let the running inference end and drop those that wait."""
+        """Finish the running inference and drop the queued ones."""
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _busy(detail: str) -> Problem:
-    return Problem(503, detail, retry_after_s=RETRY_AFTER_S)
+    return Problem(503, detail, retry_after_s=QUEUE_RETRY_AFTER_S)

@@ -1,4 +1,4 @@
-"""What a worker process holds: the detector in force, and how it is exchanged."""
+"""Active detector of a worker process: loading, reload, rollback and threshold changes."""
 
 import json
 import logging
@@ -19,14 +19,16 @@ from pipeline.faces.detector import Face
 from pipeline.runtime.errors import PipelineError, SettingsError
 from pipeline.views.paste import SQUARE_PX, TEMPLATE
 from serve.detector.inference import SwapDetector, load_swap_detector
-from serve.problems import Problem
+from serve.problems import RETRY_AFTER_S, Problem
 from serve.settings import Settings
 
+LOG = logging.getLogger("inswapper.serve")
+STATE_FILE_VARIABLE = "INSWAPPER_STATE_FILE"
 MARGIN_PX = 64
 
 
 def warm_up(detector: SwapDetector) -> None:
-    """Look for faces in a drawn image, and judge one that is said to be in its middle.
+    """Detect faces in a synthetic image, then score a face given at its centre.
 
     Raises BundleError or DetectorError when a part does not work.
     """
@@ -37,11 +39,8 @@ def warm_up(detector: SwapDetector) -> None:
     detector.score_faces(rgb, [Face(box, keypoints, 1.0)])
 
 
-VARIABLE = "INSWAPPER_STATE_FILE"
-
-
 class SavedThreshold(BaseModel):
-    """The file's content. threshold: null when the administrator has set none."""
+    """Content of the state file. threshold: null when the administrator has set none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -49,28 +48,35 @@ class SavedThreshold(BaseModel):
 
 
 def read_saved_threshold(path: Path | None) -> float | None:
-    """The kept threshold; None without a file. Raises SettingsError for a broken one."""
+    """The saved threshold; None without a file. Raises SettingsError for an invalid file."""
     if path is None:
         return None
     if not path.parent.is_dir():
-        raise SettingsError(f"{VARIABLE}: {path.parent}: no such folder")
+        raise SettingsError(f"{STATE_FILE_VARIABLE}: {path.parent}: no such folder")
     try:
         return SavedThreshold.model_validate_json(path.read_bytes()).threshold
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SettingsError(f"{VARIABLE}: {path}: cannot be read ({error.strerror})") from None
+        raise SettingsError(
+            f"{STATE_FILE_VARIABLE}: {path}: cannot be read ({error.strerror})"
+        ) from None
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "content"
         raise SettingsError(
-            f'{VARIABLE}: {path}: {where}: {fault["msg"]}; expected {{"threshold": 0.5}} or null;'
-            " remove the file to start without"
+            f"{STATE_FILE_VARIABLE}: {path}: {where}: {fault['msg']};"
+            ' expected {"threshold": 0.5} or {"threshold": null};'
+            " remove the file to start without a saved threshold"
         ) from None
 
 
-def keep(path: Path, threshold: float | None) -> None:
-    """Write beside the file, then rename: a crash leaves the old content. Raises OSError."""
+def save_threshold(path: Path, threshold: float | None) -> None:
+    """Write the state file durably. Raises OSError.
+
+    The content is written to a temporary sibling, flushed to disk and renamed, so a crash leaves
+    the old content.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
@@ -83,14 +89,12 @@ def keep(path: Path, threshold: float | None) -> None:
         raise
 
 
-LOG = logging.getLogger("inswapper.serve")
-RETRY_AFTER_S = 10
-
-
 @dataclass(frozen=True)
 class ActiveDetector:
-    """One consistent set; a request keeps the one it started with. threshold_source: who set the
-    limit for "fake": bundle, setting or admin."""
+    """A detector and its threshold; a request uses the one it started with to its end.
+
+    threshold_source: origin of the threshold for "fake": bundle, setting or admin.
+    """
 
     detector: SwapDetector
     threshold_source: str
@@ -98,17 +102,18 @@ class ActiveDetector:
 
 @dataclass(frozen=True)
 class Change:
-    """What was in force before an administrator's order, None without a detector, and after."""
+    """Active detector before (None if there was none) and after an admin request."""
 
     before: ActiveDetector | None
     after: ActiveDetector
 
 
 class ServiceState:
-    """Exchanged by one reference, so that no request ever sees half of two detectors.
+    """Holds the active detector, which is replaced by one assignment.
 
-    Several worker processes do not see each other's changes: run one. draining: SIGTERM has come.
-    Raises SettingsError for a broken state file.
+    No request can see a mixture of two detectors. Worker processes do not see each other's
+    changes, so run only one. fault: reason why no detector is loaded. draining: True after SIGTERM.
+    Raises SettingsError for an invalid state file.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -122,25 +127,25 @@ class ServiceState:
 
     @property
     def active(self) -> ActiveDetector:
-        """Raises the 503 problem while there is no detector."""
+        """The active detector. Raises Problem 503 while there is none."""
         if self._active is None:
             raise Problem(503, "no detector is loaded; see /ready", retry_after_s=RETRY_AFTER_S)
         return self._active
 
     @property
     def loaded(self) -> ActiveDetector | None:
-        """As `active`, but None while there is no detector."""
+        """The active detector, or None while there is none."""
         return self._active
 
     @property
     def faults(self) -> list[str]:
-        """Why no further requests should be sent here; empty when all is well."""
+        """Reasons why the service is not ready; empty when it is ready."""
         if self.draining:
             return ["draining"]
         return [] if self._active is not None else self.fault.splitlines()
 
     def start(self) -> None:
-        """Load the detector; a failure is kept for /ready, since an administrator can mend it."""
+        """Load the detector. A failure is reported by /ready: an administrator can fix it."""
         try:
             self._load()
         except PipelineError as error:
@@ -148,9 +153,9 @@ class ServiceState:
             LOG.error("not ready: %s", error)
 
     def reload(self) -> Change:
-        """Load and verify the bundle again, then exchange it; on any failure the old one serves on.
+        """Load and verify the bundle from disk and make it active; on failure nothing changes.
 
-        Raises the problems 409, when a change is under way, and 422.
+        Raises Problem 409 while another change is in progress, and 422 for an unusable bundle.
         """
         with self._change():
             before = self._active
@@ -162,31 +167,34 @@ class ServiceState:
             return Change(before, after)
 
     def roll_back(self) -> Change:
-        """Put back what the last reload replaced. Raises the problem 409, also without such."""
+        """Restore the bundle that the last reload replaced.
+
+        Raises Problem 409 if there is none or while another change is in progress.
+        """
         with self._change():
             if self._previous is None:
-                raise Problem(409, "no bundle to go back to: none was replaced, or it is back")
-            before, after = self._active, self._put(self._previous)
+                raise Problem(409, "no previous bundle to restore")
+            before, after = self._active, self._activate(self._previous)
             self._previous = None
             return Change(before, after)
 
     def set_threshold(self, threshold: float | None) -> Change:
-        """From now on call fake from `threshold` on; None goes back to the setting or the bundle.
+        """Flag faces as fake at or above `threshold`; None resets to the setting or the bundle.
 
-        Raises the problems 409, and 503 when there is no detector or it cannot be kept; the old one
-        holds then.
+        Raises Problem 409 while another change is in progress, and 503 when no detector is loaded
+        or the threshold cannot be saved; the old threshold then stays active.
         """
         with self._change():
             before = self.active
             if self.settings.state_file is not None:
                 save_or_refuse(self.settings.state_file, threshold)
             self._admin_threshold = threshold
-            return Change(before, self._put(before.detector))
+            return Change(before, self._activate(before.detector))
 
     @contextmanager
     def _change(self) -> Iterator[None]:
         if not self._changing.acquire(blocking=False):
-            raise Problem(409, "another change is under way", retry_after_s=RETRY_AFTER_S)
+            raise Problem(409, "another change is in progress", retry_after_s=RETRY_AFTER_S)
         try:
             yield
         finally:
@@ -196,12 +204,12 @@ class ServiceState:
         threads = self.settings.threads or cpu_count()
         detector = load_swap_detector(self.settings, threads)
         warm_up(detector)
-        loaded = self._put(detector)
+        loaded = self._activate(detector)
         bundle = loaded.detector.bundle
-        LOG.info("bundle %s %s in force", bundle.spec.version, bundle.sha256[:12])
+        LOG.info("active bundle: %s %s", bundle.spec.version, bundle.sha256[:12])
         return loaded
 
-    def _put(self, detector: SwapDetector) -> ActiveDetector:
+    def _activate(self, detector: SwapDetector) -> ActiveDetector:
         threshold, source = None, "bundle"
         if self._admin_threshold is not None:
             threshold, source = self._admin_threshold, "admin"
@@ -212,9 +220,9 @@ class ServiceState:
 
 
 def save_or_refuse(path: Path, threshold: float | None) -> None:
-    """Write the state file. Raises the problem 503 when that fails; the old content stays."""
+    """Write the state file. Raises Problem 503 on failure; the old content then stays."""
     try:
-        keep(path, threshold)
+        save_threshold(path, threshold)
     except OSError as error:
-        detail = f"INSWAPPER_STATE_FILE cannot be written ({error.strerror}); nothing was changed"
+        detail = f"{STATE_FILE_VARIABLE} cannot be written ({error.strerror}); nothing was changed"
         raise Problem(503, detail, retry_after_s=RETRY_AFTER_S) from error

@@ -1,4 +1,4 @@
-"""The verdict of several judgements together, and which verdict is the more alarming."""
+"""Verdict and mean score of several faces or frames, and the ranking of verdicts."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,23 +7,23 @@ from pipeline.decision.fusion import fuse_frames
 from pipeline.decision.thresholds import VERDICTS, Thresholds, Verdict, verdict
 
 ImageVerdict = Literal["real", "suspicious", "fake", "undecided", "no_face"]
-Judgement = tuple[ImageVerdict, float]
+ScoredVerdict = tuple[ImageVerdict, float]
 
 
-def alarm(found: ImageVerdict) -> int:
+def alarm(name: ImageVerdict) -> int:
     """Rank of a verdict, higher = more alarming."""
-    return ("no_face", *VERDICTS).index(found)
+    return ("no_face", *VERDICTS).index(name)
 
 
-def counted(judgements: Sequence[Judgement]) -> list[float]:
-    """The scores that count: undecided ones only where there are no others."""
-    decided = [score for found, score in judgements if found != "undecided"]
-    return decided or [score for _, score in judgements]
+def counted(scored: Sequence[ScoredVerdict]) -> list[float]:
+    """Scores that enter the mean: undecided ones only if there are no others."""
+    decided = [score for name, score in scored if name != "undecided"]
+    return decided or [score for _, score in scored]
 
 
-def mean_verdict(judgements: Sequence[Judgement], thresholds: Thresholds) -> tuple[Verdict, float]:
+def mean_verdict(scored: Sequence[ScoredVerdict], thresholds: Thresholds) -> tuple[Verdict, float]:
     """Verdict and mean score of one or more (verdict, score in [0, 1])."""
-    score = fuse_frames(counted(judgements))
-    if all(found == "undecided" for found, _ in judgements):
+    score = fuse_frames(counted(scored))
+    if all(name == "undecided" for name, _ in scored):
         return "undecided", score
     return verdict(score, thresholds), score

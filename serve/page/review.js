@@ -1,27 +1,27 @@
-// The review page: files go to the service one after the other, each becomes a card.
-// One module without a build. All text enters by textContent: file names and answers are never markup.
+// Review page: sends files to the service one at a time and shows the result of each on a card.
+// One module, no build step. Text is set with textContent, so file names and responses are never markup.
 
-// ---------------------------------------------------------------- words
+// ---------------------------------------------------------------- texts
 
 const VERDICTS = {
   fake: { word: "Fake", sentence: "Looks like an INSwapper swap" },
-  suspicious: { word: "Suspicious", sentence: "Could be a swap: look closer" },
+  suspicious: { word: "Suspicious", sentence: "Possibly an INSwapper swap" },
   real: { word: "Real", sentence: "No INSwapper swap found" },
-  undecided: { word: "Undecided", sentence: "Cannot be told from this" },
+  undecided: { word: "Undecided", sentence: "Not enough evidence to decide" },
   no_face: { word: "No face", sentence: "No face was found" },
 };
 
 const REASONS = {
-  face_too_small: "The face is too small to judge: a swap leaves nothing to find at this size. A larger copy of the original helps; enlarging this one does not.",
-  too_soft: "The image is too soft (blurred, strongly compressed or enlarged): a seam would be gone, so nothing is claimed. Look for a sharper original.",
-  no_surroundings: "The face fills the image: the seam of a swap would lie outside it. It is held to limits of its own, and a mere doubt counts as undecided. A version with more around the head helps.",
+  face_too_small: "The face is too small to decide, because a swap leaves no visible trace at this size. Use a larger version of the original; enlarging this one does not help.",
+  too_soft: "The image is too soft to decide (blurred, strongly compressed or enlarged), because no seam would remain visible. Use a sharper version of the original.",
+  no_surroundings: "The face fills the image, so the seam of a swap would be outside it. Separate thresholds apply, and a suspicious score counts as undecided. Use a version that shows more around the head.",
 };
 
 const HEADS = {
   real_fake: "Network: real or fake",
   inswapper: "Network: INSwapper",
   boundary: "Network: paste boundary",
-  seam: "Trees along the seam",
+  seam: "Trees on seam features",
   quality_pristine: "Image quality: pristine",
   quality_moderate: "Image quality: moderate",
   quality_heavy: "Image quality: heavily degraded",
@@ -29,28 +29,28 @@ const HEADS = {
 
 const FAILURES = {
   0: "The service did not answer",
-  400: "The upload arrived damaged",
-  404: "The service does not know this job any more",
-  408: "The upload came too slowly",
-  413: "This file is beyond a limit of the service",
-  415: "This is no image or video that the service reads",
+  400: "The upload was damaged",
+  404: "This job no longer exists",
+  408: "The upload was too slow",
+  413: "This file exceeds a limit of the service",
+  415: "This file is not a supported image or video",
   422: "This file cannot be read",
-  429: "Too many requests in a short time",
-  500: "The service failed",
-  503: "The service cannot take this now",
+  429: "Too many requests",
+  500: "Internal error of the service",
+  503: "The service is busy or not ready",
 };
 
 const STAGES = {
-  queued: "Waiting for its turn",
-  scenes: "Looking for cuts",
-  frames: "Judging frames",
-  finished: "Fetching the answer",
+  queued: "Waiting in the queue",
+  scenes: "Detecting scenes",
+  frames: "Scoring frames",
+  finished: "Fetching the result",
 };
 
 const VIDEO_NAMES = /\.(3gp|asf|avi|flv|m2ts|m4v|mkv|mov|mp4|mpe?g|mts|ogv|webm|wmv)$/i;
 
 const number = (value, digits = 3) => (value === null ? "–" : value.toFixed(digits));
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (fraction) => `${Math.round(100 * fraction)} %`;
 const count = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
 const clock = (seconds) =>
   `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(2).padStart(5, "0")}`;
@@ -79,7 +79,7 @@ const button = (text, onClick, attributes = {}) =>
   el("button", { type: "button", click: onClick, ...attributes }, text);
 const byId = (id) => document.getElementById(id);
 
-/** An SVG that is drawn again whenever its width changes, so that its text keeps its size. */
+/** An SVG that is redrawn whenever its width changes, so that its text is not scaled. */
 function drawing(attributes, height, draw) {
   const node = svg("svg", { height, ...attributes });
   const redraw = () => {
@@ -92,7 +92,7 @@ function drawing(attributes, height, draw) {
 
 const text = (x, y, content, className = "") => svg("text", { x, y, class: className }, content);
 
-/** The verdict's shape around (x, y), the same on images, in tables and on the timeline. */
+/** Path of the verdict's shape around (x, y); used on images, in tables and on the timeline. */
 function outline(verdict, x, y, r) {
   const at = (...points) => `M${points.map(([dx, dy]) => `${x + r * dx} ${y + r * dy}`).join("L")}Z`;
   if (verdict === "fake") return at([0, -1.1], [1.1, 0.9], [-1.1, 0.9]);
@@ -112,7 +112,7 @@ function table(caption, columns, rows, { tall = false } = {}) {
   const body = rows.map(({ cells, current = false }) =>
     el("tr", { "aria-current": current && "true" },
       ...cells.map((cell, k) => el("td", { class: columns[k][1] ?? "" }, ...[cell].flat()))));
-  // What scrolls must be reachable by keyboard, and then needs a name.
+  // A scrollable element must be focusable for the keyboard, and a focusable one needs a name.
   return el("div", {}, el("p", { class: "caption", "aria-hidden": "true" }, caption),
     el("div", { class: tall ? "scroll tall" : "scroll", tabindex: "0", role: "group", "aria-label": caption },
       el("table", { "aria-label": caption }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body))));
@@ -126,12 +126,12 @@ async function copyText(content, control) {
     await navigator.clipboard.writeText(content);
     control.textContent = "Copied";
   } catch {
-    // No clipboard without HTTPS: let the browser's older way try.
+    // The clipboard API needs HTTPS; fall back to execCommand.
     const area = el("textarea", { class: "unseen", "aria-hidden": "true" });
     area.value = content;
     document.body.append(area);
     area.select();
-    control.textContent = document.execCommand("copy") ? "Copied" : "Copying is not allowed here";
+    control.textContent = document.execCommand("copy") ? "Copied" : "Copying failed";
     area.remove();
     control.focus();
   }
@@ -139,7 +139,7 @@ async function copyText(content, control) {
   setTimeout(() => { control.textContent = before; }, 2000);
 }
 
-// ---------------------------------------------------------------- talking with the service
+// ---------------------------------------------------------------- requests to the service
 
 class Failure extends Error {
   constructor(status, problem = {}, retryAfter = null) {
@@ -150,19 +150,19 @@ class Failure extends Error {
     this.waitSeconds = Number.parseInt(retryAfter ?? "", 10) || 0;
   }
 
-  get mayPass() {
+  get canRetry() {
     return ![400, 413, 415, 422].includes(this.status);
   }
 }
 
 const cancelled = () => new DOMException("cancelled", "AbortError");
 
-/** Send a file; fetch() tells nothing of an upload's progress, XMLHttpRequest does. */
+/** Upload a file with XMLHttpRequest, because fetch() reports no upload progress. */
 function upload(path, file, { headers = {}, signal, onSent }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const form = new FormData();
-    // Not under its own name: the service has no use for it.
+    // The service does not need the file's own name.
     form.append("file", file, "upload");
     let sent = 0;
     request.open("POST", path);
@@ -180,7 +180,7 @@ function upload(path, file, { headers = {}, signal, onSent }) {
     };
     request.onerror = () => reject(new Failure(0, {
       detail: sent && sent < file.size
-        ? `The connection broke after ${bytes(sent)} of ${bytes(file.size)}. The file may be larger than the service takes.`
+        ? `The connection closed after ${bytes(sent)} of ${bytes(file.size)}. The file may exceed the service's size limit.`
         : "The connection failed, or the file could not be read.",
     }));
     request.onabort = () => reject(cancelled());
@@ -201,12 +201,12 @@ async function fetchJob(id, signal) {
   return body;
 }
 
-/** Forget a job: it is cancelled if it runs, and its answer is not kept any longer. */
-const forgetJob = (id) => fetch(`jobs/${id}`, { method: "DELETE", keepalive: true }).catch(() => {});
+/** Delete a job and its result; an unfinished job is cancelled. */
+const deleteJob = (id) => fetch(`jobs/${id}`, { method: "DELETE", keepalive: true }).catch(() => {});
 const unfinished = (job) => job.status === "queued" || job.status === "running";
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-/** Resolves when the job has ended or its events cannot be had; progress goes to onJob. */
+/** Resolves when the job has finished or the event stream fails; onJob receives its progress. */
 function followEvents(id, signal, onJob) {
   return new Promise((resolve, reject) => {
     const events = new EventSource(`jobs/${id}/events`);
@@ -221,7 +221,7 @@ function followEvents(id, signal, onJob) {
 async function finishedJob(id, signal, onJob) {
   await followEvents(id, signal, onJob);
   let job = await fetchJob(id, signal);
-  while (unfinished(job)) { // The events broke off: ask instead.
+  while (unfinished(job)) { // The event stream failed: poll instead.
     onJob(job);
     await pause(1000);
     job = await fetchJob(id, signal);
@@ -232,16 +232,16 @@ async function finishedJob(id, signal, onJob) {
 }
 
 async function scoreImage(file, signal, report) {
-  const onSent = (share) => report(share < 1 ? "Sending" : "Judging", share < 1 ? share : null);
+  const onSent = (fraction) => report(fraction < 1 ? "Uploading" : "Scoring", fraction < 1 ? fraction : null);
   return upload("detect?heatmap=true", file, { signal, onSent });
 }
 
-async function judgeVideo(file, signal, report) {
-  const onSent = (share) => report(share < 1 ? "Sending" : "Waiting for the service", share < 1 ? share : null);
+async function scoreVideo(file, signal, report) {
+  const onSent = (fraction) => report(fraction < 1 ? "Uploading" : "Waiting for the service", fraction < 1 ? fraction : null);
   const headers = { Prefer: "respond-async" };
   const answer = await upload("detect/video?heatmap=true", file, { headers, signal, onSent });
   if (!answer.job_id) return answer;
-  const leave = () => forgetJob(answer.job_id);
+  const leave = () => deleteJob(answer.job_id);
   addEventListener("pagehide", leave);
   try {
     return await finishedJob(answer.job_id, signal, (job) => report(stageWords(job), job.progress));
@@ -264,30 +264,30 @@ const MARKS = {
   real: { fill: "#0a6b48", ink: "#ffffff", width: 2, dash: [] },
   undecided: { fill: "#475467", ink: "#ffffff", width: 2.5, dash: [2, 5] },
 };
-// Like OpenCV's inferno; the surer of a paste seam, the stronger the colour.
+// Approximates OpenCV's inferno; a stronger colour means a more certain paste seam.
 const INFERNO = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 const SEAM_STRENGTH = 0.75;
-// Below it the network holds "no seam" to be likelier at every point of the map.
-const SEAM_SURE = 0.5;
+// If all values are below this, "no seam" is more likely at every point of the map.
+const SEAM_LIKELY = 0.5;
 
-/** stretch: what every value is divided by, 1 for the map as it is. */
+/** Canvas with the colours of a seam map. Values are divided by `stretch`, 1 for the unchanged map. */
 function seamTile({ side, values }, stretch) {
   const canvas = new OffscreenCanvas(side, side);
   const context = canvas.getContext("2d");
   const image = context.createImageData(side, side);
   values.forEach((value, k) => {
-    const share = Math.min(value / stretch, 1);
-    const place = Math.min(share, 0.999) * (INFERNO.length - 1);
-    const low = INFERNO[Math.floor(place)];
-    const high = INFERNO[Math.floor(place) + 1];
-    low.forEach((c, i) => { image.data[4 * k + i] = c + (place % 1) * (high[i] - c); });
-    image.data[4 * k + 3] = 255 * SEAM_STRENGTH * share;
+    const strength = Math.min(value / stretch, 1);
+    const position = Math.min(strength, 0.999) * (INFERNO.length - 1);
+    const low = INFERNO[Math.floor(position)];
+    const high = INFERNO[Math.floor(position) + 1];
+    low.forEach((c, i) => { image.data[4 * k + i] = c + (position % 1) * (high[i] - c); });
+    image.data[4 * k + 3] = 255 * SEAM_STRENGTH * strength;
   });
   context.putImageData(image, 0, 0);
   return canvas;
 }
 
-/** Lay a seam map where its corners lie: the view is turned with the face. */
+/** Draw a seam map at its corners; it is rotated with the face. */
 function drawSeam(context, seamMap, stretch) {
   const [[x, y], [rightX, rightY], , [downX, downY]] = seamMap.corners;
   context.save();
@@ -308,7 +308,7 @@ function boxPath(verdict, x, y, w, h) {
     path.rect(x, y, w, h);
     return path;
   }
-  const arm = Math.min(w, h) / 4; // Corners alone: a calm mark, and another shape than a box.
+  const arm = Math.min(w, h) / 4; // Only corners: less prominent, and distinguishable from a box.
   for (const [cx, cy, dx, dy] of [[x, y, 1, 1], [x + w, y, -1, 1], [x + w, y + h, -1, -1], [x, y + h, 1, -1]]) {
     path.moveTo(cx + dx * arm, cy);
     path.lineTo(cx, cy);
@@ -350,7 +350,7 @@ function drawLabel(context, face, k, mark, box, size) {
   context.fillText(label, x + 23, y + 12);
 }
 
-/** Size a canvas in CSS pixels and give its context in that unit. */
+/** Set a canvas's size in CSS pixels and return its context, scaled to that unit. */
 function sized(canvas, width, height) {
   const ratio = devicePixelRatio || 1;
   canvas.width = Math.round(width * ratio);
@@ -362,7 +362,7 @@ function sized(canvas, width, height) {
   return context;
 }
 
-/** Maps first, then boxes, the selected face last and so on top. */
+/** Draw maps first, then boxes, with the selected face last, on top of the others. */
 function drawFaces(context, faces, { scale, selected, showSeam, stretchSeam, size }) {
   if (showSeam) {
     context.save();
@@ -381,8 +381,8 @@ const inWords = (faces) =>
 const mapsOf = (faces) => faces.map((face) => face.seam_map).filter(Boolean);
 const strongest = (maps) => Math.max(...maps.flatMap((map) => map.values));
 
-/** The switches of the seam maps. state gets showSeam and stretchSeam; `describe` tells how strong
- * the maps of some faces are, since a stretched faint map looks like a strong one. */
+/** Controls of the seam maps, which set state.showSeam and state.stretchSeam. `describe` shows the
+ * maximum of the maps, because a stretched weak map looks like a strong one. */
 function seamControls(state, onChange) {
   const words = el("p", { class: "quiet" });
   const check = (label, change) => {
@@ -391,21 +391,21 @@ function seamControls(state, onChange) {
   };
   const more = el("div", { hidden: true },
     el("p", { class: "scale" }, "no seam", el("span", { "aria-hidden": "true" }), "seam"), words,
-    check("Stretch the colours to the strongest point", (on) => { state.stretchSeam = on; }));
+    check("Stretch the colours to the maximum", (on) => { state.stretchSeam = on; }));
   const node = el("div", {}, check("Show the seam map over the faces", (on) => { state.showSeam = on; more.hidden = !on; }), more);
   const describe = (faces) => {
     const maps = mapsOf(faces);
-    const most = maps.length ? strongest(maps) : 0;
-    words.textContent = `Strongest point: ${number(most)} of 1. ` + (most < SEAM_SURE
-      ? "The map is sure of a seam nowhere; the verdict rests on the other parts of the detector. Faint colours mean little, stretched ones too."
-      : "The map is for looking at; the verdict does not depend on it.");
+    const maximum = maps.length ? strongest(maps) : 0;
+    words.textContent = `Maximum: ${number(maximum)} of 1. ` + (maximum < SEAM_LIKELY
+      ? "The map shows no likely seam, and weak colours mean little, even when stretched. "
+      : "") + "The map is an illustration; the verdict does not depend on it.";
   };
   return { node, describe };
 }
 
-// ---------------------------------------------------------------- one face in numbers
+// ---------------------------------------------------------------- details of one face
 
-/** Limits a face was held to. */
+/** Thresholds that apply to a face. */
 const limitsOf = (face, answer) =>
   (face.reasons.includes("no_surroundings") ? answer.threshold.tight : answer.threshold);
 
@@ -435,21 +435,21 @@ function meter(score, limits) {
 }
 
 function possibleWords(possible) {
-  if (possible.length === 2) return "Neither real nor fake can be ruled out at the detector's confidence.";
-  if (possible.length === 0) return "Neither label fits well: a face unlike those the detector was calibrated on.";
-  return `Only “${possible[0]}” remains possible at the detector's confidence.`;
+  if (possible.length === 2) return "Neither “real” nor “fake” can be ruled out at the detector's confidence level.";
+  if (possible.length === 0) return "Neither label fits well; the face differs from those used to calibrate the detector.";
+  return `Only “${possible[0]}” is possible at the detector's confidence level.`;
 }
 
 function seamChart(evidence) {
   const bands = evidence.bands;
   const known = bands.flatMap((band) => [band.inside_db, band.outside_db]).filter((v) => v !== null);
-  if (!known.length) return el("p", { class: "quiet" }, "The image shows too little around the face for it.");
+  if (!known.length) return el("p", { class: "quiet" }, "The image shows too little around the face to measure this.");
   const low = Math.floor(Math.min(...known) / 5) * 5;
   const high = Math.max(low + 5, Math.ceil(Math.max(...known) / 5) * 5);
   const label = bands.map((b, k) =>
     `band ${k + 1}: inside ${number(b.inside_db, 1)}, outside ${number(b.outside_db, 1)} decibels`).join("; ");
   const height = 26 * bands.length + 30;
-  return drawing({ class: "chart", role: "img", "aria-label": `Texture by fineness. ${label}` }, height, (width) => {
+  return drawing({ class: "chart", role: "img", "aria-label": `Texture by scale. ${label}` }, height, (width) => {
     const x = (db) => 62 + (db - low) / (high - low) * (width - 148);
     const ticks = [];
     for (let db = low; db <= high; db += 5) ticks.push(db);
@@ -464,33 +464,37 @@ function seamChart(evidence) {
   }).node;
 }
 
+/** Inside minus outside in decibels, with its sign. */
+function differenceOf({ drop_db: drop }) {
+  return drop === null ? "–" : `${drop > 0 ? "−" : drop < 0 ? "+" : ""}${number(Math.abs(drop), 1)}`;
+}
+
 function seamRow(band, k, y, x, width) {
-  const { inside_db: inside, outside_db: outside, drop_db: drop } = band;
+  const { inside_db: inside, outside_db: outside } = band;
   const both = inside !== null && outside !== null;
-  const change = both ? `${drop > 0 ? "−" : drop < 0 ? "+" : ""}${number(Math.abs(drop), 1)}` : "";
   return [
     text(0, y + 4, `${number(band.scale_px, 1)} px`, "quiet"),
     both && svg("line", { class: "gap", x1: x(inside), x2: x(outside), y1: y, y2: y }),
     outside !== null && svg("rect", { class: "outside", x: x(outside) - 4.5, y: y - 4.5, width: 9, height: 9 }),
     inside !== null && svg("circle", { class: "inside", cx: x(inside), cy: y, r: 5 }),
-    text(width - 2, y + 4, change, k < 2 ? "end strong" : "end"),
+    text(width - 2, y + 4, both ? differenceOf(band) : "", k < 2 ? "end strong" : "end"),
   ];
 }
 
 function seamSection(evidence) {
   const rows = evidence.bands.map((b) => ({
-    cells: [number(b.scale_px, 2), number(b.inside_db, 1), number(b.outside_db, 1), number(b.drop_db, 1)],
+    cells: [number(b.scale_px, 2), number(b.inside_db, 1), number(b.outside_db, 1), differenceOf(b)],
   }));
-  const columns = [["Fineness (px)", "number"], ["Inside (dB)", "number"], ["Outside (dB)", "number"], ["Weaker inside by", "number"]];
+  const columns = [["Scale (px)", "number"], ["Inside", "number"], ["Outside", "number"], ["Difference", "number"]];
   return [
     el("h4", {}, "Texture along the seam"),
-    el("p", { class: "quiet" }, "INSwapper pastes a coarse 128-pixel square. A swap lacks the finest texture (top rows) inside the square, where its surroundings have it; a soft photograph lacks it on both sides."),
+    el("p", { class: "quiet" }, "INSwapper pastes a low-resolution square of 128 pixels. In a swap the finest texture (top rows) is weaker inside the square than outside; in a soft photograph it is weak on both sides."),
     el("p", { class: "legend" },
       el("span", {}, svg("svg", { viewBox: "0 0 14 14", "aria-hidden": "true" }, svg("circle", { class: "inside", cx: 7, cy: 7, r: 5 })), "inside the square"),
       el("span", {}, svg("svg", { viewBox: "0 0 14 14", "aria-hidden": "true" }, svg("rect", { class: "outside", x: 2.5, y: 2.5, width: 9, height: 9 })), "outside"),
-      el("span", {}, "right: inside minus outside")),
+      el("span", {}, "right: difference, inside minus outside")),
     seamChart(evidence),
-    el("details", {}, el("summary", {}, "The same as a table"), table("Texture along the seam", columns, rows)),
+    el("details", {}, el("summary", {}, "Show as a table"), table("Texture along the seam in decibels", columns, rows)),
   ];
 }
 
@@ -501,30 +505,30 @@ function facePanel(face, k, answer) {
   return el("div", { class: "face", role: "group", "aria-label": `Face ${k + 1}` },
     el("div", { class: "head" }, el("h3", {}, `Face ${k + 1}`), badge(face.verdict), el("span", {}, `Score ${number(face.score)}`)),
     meter(face.score, limits),
-    el("p", { class: "quiet" }, `Compared with: ${limitWords(limits)}.`),
+    el("p", { class: "quiet" }, `Thresholds: ${limitWords(limits)}.`),
     face.reasons.map((reason) => el("p", { class: "note" }, REASONS[reason] ?? reason)),
     el("p", {}, possibleWords(face.possible)),
     seamSection(face.seam_evidence),
-    el("details", {}, el("summary", {}, "What each part of the detector says"), el("dl", { class: "facts" }, ...heads.flat())));
+    el("details", {}, el("summary", {}, "Scores of the detector's parts"), el("dl", { class: "facts" }, ...heads.flat())));
 }
 
 const facePx = ({ box_xyxy: [left, top, right, bottom] }) => Math.round(Math.max(right - left, bottom - top));
 
 function faceTable(faces, answer, selected, onSelect) {
-  const columns = [["Face"], ["Verdict"], ["Score", "number"], ["Compared with"], ["Size", "number"], ["Surroundings", "number"], ["Not ruled out"], ["Limits of the judgement", "long"]];
+  const columns = [["Face"], ["Verdict"], ["Score", "number"], ["Thresholds"], ["Size", "number"], ["Surroundings", "number"], ["Possible labels"], ["Limitations", "long"]];
   const rows = faces.map((face, k) => ({
     current: k === selected,
     cells: [
       button(`Face ${k + 1}`, () => onSelect(k, true), { "aria-pressed": `${k === selected}` }),
       badge(face.verdict), number(face.score), limitWords(limitsOf(face, answer)),
-      `${facePx(face)} px`, percent(face.surroundings), face.possible.join(", ") || "neither",
+      `${facePx(face)} px`, percent(face.surroundings), face.possible.join(", ") || "none",
       face.reasons.map((reason) => reason.replaceAll("_", " ")).join(", ") || "–",
     ],
   }));
   return table(count(faces.length, "face"), columns, rows);
 }
 
-/** Table and panel of some faces; `show` exchanges them and puts the focus back where it was. */
+/** Table and detail panel of faces; `show` replaces their content and can restore the focus. */
 function facesView(answer, onSelect) {
   const list = el("div");
   const panel = el("div");
@@ -536,7 +540,7 @@ function facesView(answer, onSelect) {
   return { list, panel, show };
 }
 
-// What the image's verdict rests on: the highest score among the faces that share its verdict.
+// Index of the decisive face: the highest score among the faces with the image's verdict.
 function decisive(faces, verdict) {
   const score = (k) => (faces[k].verdict === verdict ? 1 : 0) + faces[k].score;
   return faces.reduce((best, _, k) => (score(k) > score(best) ? k : best), 0);
@@ -558,20 +562,20 @@ const warningNotes = (warnings) => warnings.map((warning) =>
 
 function answerFacts(answer, more) {
   const { model, threshold } = answer;
-  const sources = { bundle: "the detector's own", setting: "set by the operator", admin: "changed by an administrator" };
+  const sources = { bundle: "the detector's default", setting: "set by the operator", admin: "changed by an administrator" };
   const facts = [
     ...more,
     ["Thresholds", `${limitWords(threshold)} (${sources[threshold.source] ?? threshold.source})`],
     ["Detector", `${model.name}, version ${model.version}, ${model.precision}`],
-    ["Fingerprint", el("code", {}, model.sha256)],
+    ["SHA-256", el("code", {}, model.sha256)],
     ["Time", `${Math.round(answer.timing_ms.total)} ms`],
     ["Request", el("code", {}, answer.request_id)],
   ];
-  return el("details", {}, el("summary", {}, "About this answer"),
+  return el("details", {}, el("summary", {}, "About this result"),
     el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
 }
 
-/** Not larger than a screen shows: thirty photographs of a camera would take gigabytes. */
+/** Bitmap no larger than a screen; thirty full-size camera photographs would take gigabytes. */
 function bitmapOf(file, width, height) {
   const longer = width > height ? "resizeWidth" : "resizeHeight";
   const options = Math.max(width, height) > SHOWN_PX ? { [longer]: SHOWN_PX, resizeQuality: "high" } : {};
@@ -609,15 +613,15 @@ async function imageView(file, answer) {
   return [
     el("div", { class: "split" },
       el("div", {}, stage,
-        image ? null : el("p", { class: "quiet" }, "This browser cannot show this format; the boxes are where the faces lie."),
+        image ? null : el("p", { class: "quiet" }, "This browser cannot display this format; the boxes show the positions of the faces."),
         mapsOf(answer.faces).length ? seam.node : null),
       el("div", {}, headline(answer, `Score ${number(answer.score)}${answer.faces.length > 1 ? " (the worst face counts)" : ""}`), warningNotes(answer.warnings), faces.panel)),
     faces.list,
-    answerFacts(answer, [["Image", `${width} × ${height} px, ${answer.image.format}${answer.image.orientation > 1 ? `, turned as its EXIF orientation ${answer.image.orientation} says` : ""}`]]),
+    answerFacts(answer, [["Image", `${width} × ${height} px, ${answer.image.format}${answer.image.orientation > 1 ? `, EXIF orientation ${answer.image.orientation} applied` : ""}`]]),
   ];
 }
 
-/** The smallest face at a point, so that one in front of a larger one can be chosen. */
+/** Index of the smallest face at a point, so that one in front of a larger one can be selected; or -1. */
 function faceAt(faces, x, y) {
   const hits = faces.map((face, k) => [facePx(face), k, face.box_xyxy])
     .filter(([, , [left, top, right, bottom]]) => x >= left && x <= right && y >= top && y <= bottom);
@@ -626,7 +630,7 @@ function faceAt(faces, x, y) {
 
 // ---------------------------------------------------------------- videos
 
-/** Seconds of any frame, between and beyond the sampled ones. */
+/** Converts any frame index to seconds, by interpolation between the sampled frames. */
 function timeScale(frames) {
   const first = frames[0];
   const last = frames.at(-1);
@@ -638,8 +642,8 @@ function timeScale(frames) {
     if (after === before || before.frame_index > index || after.frame_index < index) {
       return Math.max(0, before.timestamp_s + step * (index - before.frame_index));
     }
-    const share = (index - before.frame_index) / (after.frame_index - before.frame_index);
-    return before.timestamp_s + share * (after.timestamp_s - before.timestamp_s);
+    const fraction = (index - before.frame_index) / (after.frame_index - before.frame_index);
+    return before.timestamp_s + fraction * (after.timestamp_s - before.timestamp_s);
   };
   return { at, step };
 }
@@ -688,7 +692,7 @@ function nearest(items, distance) {
   return items.reduce((best, item, k) => (distance(item) < distance(items[best]) ? k : best), 0);
 }
 
-/** Which frame a key leads to: one on, the ends, or the scene before or after; null for others. */
+/** Index of the frame that a key selects: next, previous, ends, next or previous scene; else null. */
 function keyTarget(key, frames, k) {
   const last = frames.length - 1;
   const scene = frames[k].scene;
@@ -708,7 +712,7 @@ function plane({ fake, suspicious }, left, right, y) {
   const zone = (from, to, name) =>
     svg("rect", { class: `zone ${name}`, x: left, width: right - left, y: y(to), height: y(from) - y(to) });
   const limit = (score) => svg("line", { class: "limit", x1: left, x2: right, y1: y(score), y2: y(score) });
-  // The two labels lie on the same side of their lines as the zones they name, where there is room.
+  // A threshold's label is left out where it would overlap another label.
   return [
     zone(fake, 1, "fake"), zone(suspicious, fake, "suspicious"), limit(fake), limit(suspicious),
     text(left - 5, y(1) + 9, "1", "quiet end"), text(left - 5, y(0), "0", "quiet end"),
@@ -740,7 +744,8 @@ function timeTicks(end, x) {
   const ticks = [];
   for (let t = 0; t <= end + 1e-9; t += step) {
     const words = step < 1 ? clock(t).slice(0, -1) : clock(t).slice(0, -3);
-    ticks.push(text(x(t), bottom, words, t === 0 ? "quiet" : "quiet middle"));
+    const anchor = t === 0 ? "" : x(end) - x(t) < 10 ? "end" : "middle";
+    ticks.push(text(x(t), bottom, words, `quiet ${anchor}`));
   }
   return ticks;
 }
@@ -761,9 +766,9 @@ function frameCursor(frame, playhead, x, y) {
   ];
 }
 
-/** The local file in a <video>, with the boxes of the sampled frame that is on screen. */
+/** The local file in a <video>, with the boxes of the sampled frame that is displayed. */
 function player(file, answer, times, state, onPlayed) {
-  const video = el("video", { controls: true, playsinline: true, preload: "auto", "aria-label": "The video, with the found faces marked" });
+  const video = el("video", { controls: true, playsinline: true, preload: "auto", "aria-label": "The video, with the detected faces marked" });
   video.muted = true;
   video.src = URL.createObjectURL(file);
   const over = el("canvas", { class: "over", "aria-hidden": "true" });
@@ -781,11 +786,11 @@ function player(file, answer, times, state, onPlayed) {
   for (const name of ["loadeddata", "seeked", "timeupdate", "pause"]) video.addEventListener(name, paint);
   video.addEventListener("timeupdate", () => { if (!video.paused) onPlayed(video.currentTime); });
   video.addEventListener("error", () => node.replaceChildren(
-    el("p", { class: "missing" }, "This browser cannot play this video. Times, scores and tables hold all the same.")));
+    el("p", { class: "missing" }, "This browser cannot play this video. Times, scores and tables are still valid.")));
   new ResizeObserver(paint).observe(video);
   const seek = (seconds) => {
     video.pause();
-    video.currentTime = seconds + times.step / 4; // Inside the frame, not on the border to the one before.
+    video.currentTime = seconds + times.step / 4; // Inside the frame, not on its boundary with the previous one.
   };
   return { node, seek, paint };
 }
@@ -798,8 +803,8 @@ function tracksTable(answer, onShow) {
     button(`Show ${k + 1}`, () => onShow(highestOf(track, answer))),
     `${track.scene + 1}`, badge(track.verdict), number(track.score), number(track.highest), `${track.faces.length}`] }));
   return [
-    table("Faces followed within a scene, most alarming first", columns, rows, { tall: true }),
-    el("p", { class: "quiet" }, "Followed by where they are in the image; nobody is recognised."),
+    table("Faces tracked within a scene, most alarming first", columns, rows, { tall: true }),
+    el("p", { class: "quiet" }, "Faces are tracked by their position in the image, without face recognition."),
   ];
 }
 
@@ -807,7 +812,7 @@ const highestOf = (track, answer) => track.faces.reduce((best, at) =>
   (answer.frames[at.frame].faces[at.face].score > answer.frames[best.frame].faces[best.face].score ? at : best));
 
 function scenesTable(answer, times) {
-  const columns = [["Scene", "number"], ["From"], ["To"], ["Verdict"], ["Mean score", "number"], ["Remark"]];
+  const columns = [["Scene", "number"], ["From"], ["To"], ["Verdict"], ["Mean score", "number"], ["Note"]];
   const rows = answer.scenes.map((scene, k) => ({ cells: [
     `${k + 1}`, clock(times.at(scene.start_frame)), clock(times.at(scene.stop_frame)), badge(scene.verdict),
     number(scene.score), k === answer.highest_scene ? "highest" : "–"] }));
@@ -859,7 +864,7 @@ function videoView(file, answer) {
   return [
     headline(answer, answer.score === null ? "" : videoWords(answer)), ...warningNotes(answer.warnings),
     el("div", {}, el("h4", {}, "Score over time"), timelineLegend(), line.node,
-      el("p", { class: "quiet" }, "Click or use the arrow keys to go from frame to frame, Page Up and Page Down from scene to scene.")),
+      el("p", { class: "quiet" }, "Click, or use the arrow keys to move by frame and Page Up and Page Down to move by scene.")),
     el("div", { class: "split" }, el("div", {}, screen.node, caption, isMapped ? seam.node : null), el("div", {}, faces.panel)),
     faces.list, ...(tracksTable(answer, show) ?? []), framesTable(answer, show), scenesTable(answer, times),
     answerFacts(answer, []),
@@ -898,7 +903,7 @@ class Card {
   wait() {
     this.verdict = null;
     this.abort = new AbortController();
-    this.body.replaceChildren(el("p", { class: "quiet" }, "Waiting for the files before it"));
+    this.body.replaceChildren(el("p", { class: "quiet" }, "Waiting for previous files"));
     this.controls.replaceChildren(button("Remove", () => this.remove(), { "aria-label": `Remove ${this.name}` }));
     waiting.push(this);
     work();
@@ -908,8 +913,8 @@ class Card {
     if (!cards.has(this)) return;
     this.showProgress();
     try {
-      const judge = isVideo(this.file) ? judgeVideo : scoreImage;
-      this.answer = await judge(this.file, this.abort.signal, (words, share) => this.report(words, share));
+      const score = isVideo(this.file) ? scoreVideo : scoreImage;
+      this.answer = await score(this.file, this.abort.signal, (words, fraction) => this.report(words, fraction));
       await this.showAnswer();
     } catch (error) {
       if (error.name === "AbortError") this.showCancelled();
@@ -922,19 +927,19 @@ class Card {
 
   showProgress() {
     this.progress = el("progress", { max: "1", "aria-label": `Progress of ${this.name}` });
-    this.words = el("p", {}, "Sending");
+    this.words = el("p", {}, "Uploading");
     this.body.replaceChildren(el("div", { class: "working" }, this.words, this.progress));
     this.controls.replaceChildren(button("Cancel", () => this.abort.abort(), { "aria-label": `Cancel ${this.name}` }));
-    announce(`Judging ${this.name}`);
+    announce(`Scoring ${this.name}`);
   }
 
-  /** share: 0 to 1, null where it is not known. */
-  report(words, share) {
+  /** fraction: progress from 0 to 1, null if it is unknown. */
+  report(words, fraction) {
     const stage = words.split(":")[0];
     if (this.words.textContent.split(":")[0] !== stage) announce(`${this.name}: ${stage}`);
     this.words.textContent = words;
-    if (share === null) this.progress.removeAttribute("value");
-    else this.progress.value = share;
+    if (fraction === null) this.progress.removeAttribute("value");
+    else this.progress.value = fraction;
   }
 
   async showAnswer() {
@@ -951,21 +956,21 @@ class Card {
   showFailure(failure) {
     this.verdict = "failed";
     this.body.replaceChildren(el("div", { class: "note error" }, el("h4", {}, failure.title),
-      failure.message ? el("p", {}, `The service says: ${failure.message}`) : null,
+      failure.message ? el("p", {}, `Message: ${failure.message}`) : null,
       failure.requestId ? el("p", { class: "quiet" }, "Request ", el("code", {}, failure.requestId)) : null));
-    this.controls.replaceChildren(failure.mayPass ? this.retryButton(failure.waitSeconds) : "", this.removeButton());
+    this.controls.replaceChildren(failure.canRetry ? this.retryButton(failure.waitSeconds) : "", this.removeButton());
     byId("alarm").textContent = `${this.name}: ${failure.title}. ${failure.message}`;
-    if (failure.mayPass) askService();
+    if (failure.canRetry) checkService();
   }
 
   showCancelled() {
     this.verdict = "cancelled";
-    this.body.replaceChildren(el("p", { class: "quiet" }, "Cancelled; the service has forgotten the file."));
+    this.body.replaceChildren(el("p", { class: "quiet" }, "Cancelled. The service has deleted the file."));
     this.controls.replaceChildren(this.retryButton(0), this.removeButton());
     announce(`${this.name}: cancelled`);
   }
 
-  /** Shut for as long as the service asked for. */
+  /** Button that is disabled for as long as the service's Retry-After. */
   retryButton(seconds) {
     const again = button("Try again", () => this.wait(), { "aria-label": `Try ${this.name} again` });
     const countDown = (left) => {
@@ -998,14 +1003,14 @@ function tally() {
   const parts = Object.keys(VERDICTS).filter(of).map((verdict) => `${of(verdict)} ${VERDICTS[verdict].word.toLowerCase()}`);
   if (of("failed")) parts.push(`${of("failed")} failed`);
   if (of("cancelled")) parts.push(`${of("cancelled")} cancelled`);
-  if (of(null)) parts.push(`${of(null)} to do`);
+  if (of(null)) parts.push(`${of(null)} pending`);
   byId("tally").textContent = cards.size ? `${count(cards.size, "file")}: ${parts.join(", ")}` : "None yet";
   byId("clear").hidden = cards.size < 2;
 }
 
 // ---------------------------------------------------------------- intake
 
-/** The newest batch comes first, in the order in which its files were given. */
+/** Add cards for new files: the newest batch first, its files in the order given. */
 function take(files) {
   const batch = [...files].map((file) => new Card(file));
   byId("cards").prepend(...batch.map((card) => card.node));
@@ -1017,7 +1022,7 @@ const drop = byId("drop");
 chooser.addEventListener("change", () => { take(chooser.files); chooser.value = ""; });
 byId("clear").addEventListener("click", () => { for (const card of [...cards]) card.remove(); });
 
-// The whole window takes files: one that misses the field would otherwise replace this page.
+// The whole window accepts files; otherwise a file dropped next to the field would replace this page.
 addEventListener("dragover", (event) => {
   event.preventDefault();
   drop.classList.add("over");
@@ -1030,7 +1035,7 @@ addEventListener("drop", (event) => {
 });
 addEventListener("paste", (event) => { if (event.clipboardData.files.length) take(event.clipboardData.files); });
 
-async function askService() {
+async function checkService() {
   const line = byId("service");
   const say = (className, words) => { line.className = `service ${className}`; line.textContent = words; };
   try {
@@ -1039,8 +1044,8 @@ async function askService() {
     if (response.ok) say("ready", "Service ready");
     else say("faulty", `Service not ready: ${body.detail}`);
   } catch {
-    say("faulty", "The service does not answer");
+    say("faulty", "Service not reachable");
   }
 }
 
-askService();
+checkService();

@@ -1,4 +1,4 @@
-"""POST /admin/reload-model and /admin/threshold: shut while INSWAPPER_ADMIN_TOKEN is unset."""
+"""POST /admin/reload-model and /admin/threshold; disabled while INSWAPPER_ADMIN_TOKEN is unset."""
 
 import hmac
 import logging
@@ -18,13 +18,13 @@ SCHEME = "bearer"
 
 
 def require_admin(request: Request) -> None:
-    """Raises the problems 403, when no token is set, and 401."""
+    """Check the bearer token. Raises Problem 403 when the service has none, and 401."""
     token = app_state(request).service.settings.admin_token
     if token is None:
         raise Problem(403, "INSWAPPER_ADMIN_TOKEN is not set on this service")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     expected = token.get_secret_value().encode()
-    # In constant time: the answer's delay must not tell how much of a guess was right.
+    # Constant time, so that the delay does not reveal how much of a guess was correct.
     same = hmac.compare_digest(given.strip().encode(), expected)
     if scheme.lower() != SCHEME or not same:
         raise Problem(401, "expected the header Authorization: Bearer TOKEN")
@@ -43,10 +43,10 @@ def reload_model(
     request: Request,
     state: AppStateDep,
     rollback: Annotated[
-        bool, Query(description="Put back what the last reload replaced, from memory.")
+        bool, Query(description="Restore from memory the bundle that the last reload replaced.")
     ] = False,
 ) -> AdminAnswer:
-    """Verify the bundle on disk and exchange it; on any failure the old one goes on serving."""
+    """Verify the bundle on disk and make it active; on any failure the old one stays active."""
     what = "rollback" if rollback else "reload"
     try:
         change = state.service.roll_back() if rollback else state.service.reload()
@@ -56,13 +56,13 @@ def reload_model(
         raise
     state.metrics.reloads.labels(what, "done").inc()
     audit(request, what, old=_bundle_of(change.before), new=_bundle_of(change.after))
-    # A restart reads what is on disk.
+    # A restart loads the bundle on disk, not the restored one.
     return _answer(state, change, persisted=not rollback)
 
 
 @router.post("/threshold", responses=documented(400, 408, 503))
 def set_threshold(request: Request, order: ThresholdOrder, state: AppStateDep) -> AdminAnswer:
-    """Change from which score a face is called fake; null takes that back."""
+    """Set the score at or above which a face is flagged fake; null resets it."""
     change = state.service.set_threshold(order.threshold)
     audit(request, "threshold", old=_limit_of(change.before), new=_limit_of(change.after))
     return _answer(state, change)
@@ -70,14 +70,14 @@ def set_threshold(request: Request, order: ThresholdOrder, state: AppStateDep) -
 
 def _answer(state: AppState, change: Change, *, persisted: bool = True) -> AdminAnswer:
     after = change.after
-    kept = after.threshold_source != "admin" or state.service.settings.state_file is not None
+    is_saved = after.threshold_source != "admin" or state.service.settings.state_file is not None
     return AdminAnswer(
-        threshold=threshold_of(after), model=model_of(after), persisted=persisted and kept
+        threshold=threshold_of(after), model=model_of(after), persisted=persisted and is_saved
     )
 
 
 def audit(request: Request, what: str, **fields: Any) -> None:
-    """Who holds the token did that; there is one token, so no name is known."""
+    """Log an admin change. There is only one token, so no user name is known."""
     event(AUDIT, logging.WARNING, "audit", what=what, **fields, request_id=request_id_of(request))
 
 

@@ -1,4 +1,4 @@
-"""POST /detect and /detect/batch."""
+"""Routes POST /detect and /detect/batch."""
 
 import asyncio
 import time
@@ -36,7 +36,10 @@ router = APIRouter(
 async def detect(
     request: Request, response: Response, state: AppStateDep, heatmap: Heatmap = False
 ) -> DetectAnswer:
-    """Judge the faces of one image; the worst face counts. No face is an answer, not an error."""
+    """Score the faces of one image; the verdict is that of its worst face.
+
+    An image without a face gets the verdict `no_face`, not an error.
+    """
     active = state.service.active
     state.inference_queue.refuse_if_full()
     async with uploaded(request, FILE, max_files=1) as (stream,):
@@ -58,7 +61,7 @@ async def detect(
 async def detect_batch(
     request: Request, response: Response, state: AppStateDep, heatmap: Heatmap = False
 ) -> BatchAnswer:
-    """Judge several images, each by itself; 422 when none of them can be used."""
+    """Score several images independently; 422 if none of them can be used."""
     started = time.perf_counter()
     active = state.service.active
     state.inference_queue.refuse_if_full()
@@ -82,14 +85,14 @@ async def detect_batch(
 
 
 def server_timing(timing_ms: Mapping[str, float]) -> str:
-    """The header's value of durations in milliseconds."""
+    """Value of the Server-Timing header from durations in milliseconds."""
     return ", ".join(f"{name};dur={duration:.2f}" for name, duration in timing_ms.items())
 
 
 async def score_upload(
     state: AppState, active: ActiveDetector, stream: BinaryIO, heatmap: bool
 ) -> ImageAnswer:
-    """Decode an image, then score it when its turn comes. Raises DecodeError or the problem 503."""
+    """Queue, decode and score an image. Raises DecodeError or Problem 503."""
     started = time.perf_counter()
     async with state.inference_queue.slot():
         entered = time.perf_counter()

@@ -1,13 +1,13 @@
-"""GET /: the review page, and its script and style sheet. Static files, no template, no other host.
+"""Route GET / for the review page, its script and its style sheet: static files, one host.
 
-The style sheet is a file of its own because `style-src 'self'` then needs no hash that would have
-to be kept in step with the page.
+The style sheet is a separate file because an inline one would need a hash in `style-src`, which
+would have to be updated with every change of the page.
 """
 
 from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
 
-FILES = {
+PAGE_FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/review.js": ("review.js", "text/javascript; charset=utf-8"),
     "/review.css": ("review.css", "text/css; charset=utf-8"),
@@ -17,7 +17,7 @@ POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        # The icon is a data: address; images and videos are the user's own files as blob:.
+        # The icon is a data: URL; images and videos are the user's own files as blob: URLs.
         "img-src 'self' blob: data:",
         "media-src blob:",
         "connect-src 'self'",
@@ -34,7 +34,7 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
-    # Asked again each time, answered 304: after an update no page runs with an old script.
+    # Browsers revalidate each time and get 304, so that an updated page never runs an old script.
     "cache-control": "no-cache",
 }
 
@@ -46,9 +46,9 @@ _folder = StaticFiles(packages=[("serve", "page")])
 @router.api_route("/review.js", methods=["GET", "HEAD"])
 @router.api_route("/review.css", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
-    """One of FILES, or 304 when the browser has it."""
-    name, media_type = FILES[request.scope["route"].path]
+    """One of PAGE_FILES, or 304 if the browser has it cached."""
+    name, media_type = PAGE_FILES[request.scope["route"].path]
     response = await _folder.get_response(name, request.scope)
-    # The machine's own table of types may call a script text/plain, which nosniff would refuse.
+    # The operating system may map .js to text/plain, which browsers refuse with nosniff.
     response.headers.update({**HEADERS, "content-type": media_type})
     return response

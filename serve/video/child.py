@@ -1,10 +1,10 @@
-"""Reads one video in a process of its own, which may crash, hang or be killed by itself.
+"""Child process that reads one video, so that a crash or hang does not affect the service.
 
-Started by serve.video.reader as `python -m serve.video.child ORDER`. ORDER is JSON: `fd`, the open
-video; `memory_mb` and `cpu_s`; `limits` as of VideoLimits; `sampling` as of Sampling, or null when
-only the length is asked for. Answers on standard output, each a line of JSON: `length_s`, or
-`read_frac` while the scenes are sought, then `plan`, then each `frame`, its line followed by its
-pixels (height x width x 3 bytes of RGB), then `end`; or `error` with its `detail` at any time.
+serve.video.reader starts it as `python -m serve.video.child ORDER`. ORDER is JSON: `fd`, the open
+video; `memory_mb` and `cpu_s`; `limits`, the fields of VideoLimits; `sampling`, the fields of
+Sampling, or null to get only the length. The process writes lines of JSON to standard output:
+`length_s`; or `read_frac` during scene detection, then `plan`, then each `frame`, followed by its
+pixels (height x width x 3 bytes of RGB), then `end`; or, at any time, `error` with its `detail`.
 """
 
 import errno
@@ -27,12 +27,12 @@ from serve.video.files import VideoLimits, probed
 MEMORY = "memory"
 ERRORS = {"too_large": TooLargeError, "unusable": DecodeError}
 PROGRESS_EVERY_S = 0.5
-# An allocation that fails leaves less than its own size: a frame of 8K has 50 MB.
+# When an allocation fails, less than its size is left; a frame of 8K takes 50 MB.
 SPARE_MB = 64
 
 
-class Answer:
-    """The parent's end of the pipe. Nothing else in this process may write to it."""
+class Output:
+    """The pipe to the parent process. Everything else written to stdout goes to stderr."""
 
     def __init__(self) -> None:
         self._out: BinaryIO = os.fdopen(os.dup(1), "wb")
@@ -46,43 +46,43 @@ class Answer:
 
 def main() -> None:
     order = json.loads(sys.argv[1])
-    answer = Answer()
+    output = Output()
     path = Path(f"/dev/fd/{order['fd']}")
     try:
-        read(answer, path, order)
+        read(output, path, order)
     except Exception as error:
         if _out_of_memory(error, order["memory_mb"]):
-            answer.send(error=MEMORY, detail="")
+            output.send(error=MEMORY, detail="")
         elif isinstance(error, DecodeError):
             kind = "too_large" if isinstance(error, TooLargeError) else "unusable"
-            answer.send(error=kind, detail=str(error).removeprefix(f"{path}: "))
+            output.send(error=kind, detail=str(error).removeprefix(f"{path}: "))
         else:
             raise
 
 
-def read(answer: Answer, path: Path, order: dict[str, Any]) -> None:
-    """Do what the order says. Raises DecodeError, or whatever a starved library raises."""
+def read(output: Output, path: Path, order: dict[str, Any]) -> None:
+    """Process the order. Raises DecodeError, or any error of a library that is out of memory."""
     limits = VideoLimits(**order["limits"])
     if order["sampling"] is None:
         restrict(order["memory_mb"], order["cpu_s"])
-        answer.send(length_s=probed(path, limits).duration_s)
+        output.send(length_s=probed(path, limits).duration_s)
         return
-    # Only here, because it takes as long again as the start of this process.
+    # Imported only here, because it doubles the start-up time of this process.
     from serve.video.sampling import Sampling, plan_samples, sampled_frames
 
     restrict(order["memory_mb"], order["cpu_s"])
-    with progress_of(answer, path):
+    with progress_of(output, path):
         plan = plan_samples(path, Sampling(**order["sampling"]))
-    answer.send(plan=asdict(plan))
+    output.send(plan=asdict(plan))
     for index, timestamp_s, rgb in sampled_frames(path, plan.picks, limits):
         height, width = rgb.shape[:2]
         facts = {"frame": index, "timestamp_s": timestamp_s, "height": height, "width": width}
-        answer.send(np.ascontiguousarray(rgb).data.cast("B"), **facts)
-    answer.send(end=True)
+        output.send(np.ascontiguousarray(rgb).data.cast("B"), **facts)
+    output.send(end=True)
 
 
 def restrict(memory_mb: int, cpu_s: int) -> None:
-    """From here on: bounded address space and processor time, no file written, no core dump."""
+    """Limit address space and CPU time of this process, and forbid file writes and core dumps."""
     limits = {
         resource.RLIMIT_AS: memory_mb * 1_000_000,
         resource.RLIMIT_CPU: cpu_s,
@@ -92,34 +92,34 @@ def restrict(memory_mb: int, cpu_s: int) -> None:
     for name, value in limits.items():
         hard = resource.getrlimit(name)[1]
         tighter = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        # Reaching the soft limit of CPU time says why; at the hard one the kernel only kills.
+        # At the soft limit of CPU time the kernel sends SIGXCPU, at the hard one only SIGKILL.
         resource.setrlimit(name, (tighter, hard if name == resource.RLIMIT_CPU else tighter))
 
 
 @contextmanager
-def progress_of(answer: Answer, path: Path) -> Iterator[None]:
-    """Meanwhile tell how much of the file was read; this process ends when nobody listens."""
+def progress_of(output: Output, path: Path) -> Iterator[None]:
+    """Report the fraction of the file read while the block runs; exit if the parent is gone."""
     done = threading.Event()
     size = max(1, path.stat().st_size)
 
-    def tell() -> None:
+    def report() -> None:
         while not done.wait(PROGRESS_EVERY_S):
             try:
-                answer.send(read_frac=round(min(1.0, _position(path) / size), 3))
+                output.send(read_frac=round(min(1.0, _position(path) / size), 3))
             except OSError:
                 os._exit(1)
 
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
     try:
         yield
     finally:
         done.set()
-        teller.join()
+        reporter.join()
 
 
 def _position(path: Path) -> int:
-    """How far libav, which opened the file for itself, is in it; 0 where the system cannot tell."""
+    """Read position of libav's own descriptor of the file; 0 on systems without /proc."""
     target = path.stat().st_ino
     positions = [0]
     for entry in Path("/proc/self/fd").glob("*"):
@@ -132,17 +132,20 @@ def _position(path: Path) -> int:
 
 
 def _out_of_memory(error: BaseException, memory_mb: int) -> bool:
-    """Decoders call it invalid data when they get no memory, so what was used tells more."""
+    """Whether the memory limit caused the error.
+
+    The peak usage is checked too: decoders that get no memory often report invalid data.
+    """
     causes = (error, error.__cause__)
-    starved = any(
+    is_memory_error = any(
         isinstance(cause, MemoryError) or getattr(cause, "errno", None) == errno.ENOMEM
         for cause in causes
     )
-    return starved or _peak_bytes() > (memory_mb - SPARE_MB) * 1_000_000
+    return is_memory_error or _peak_bytes() > (memory_mb - SPARE_MB) * 1_000_000
 
 
 def _peak_bytes() -> int:
-    """The largest address space this process has had; 0 where the system cannot tell."""
+    """Peak address space of this process; 0 on systems without /proc."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmPeak:")), 0)

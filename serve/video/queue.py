@@ -1,4 +1,4 @@
-"""One video at a time: a child process reads it, the inference lane judges its frames."""
+"""Video queue: one video at a time is read by a child process and scored frame by frame."""
 
 import asyncio
 
@@ -6,49 +6,50 @@ from serve.detector.inference import SwapDetector
 from serve.detector.inference_queue import InferenceQueue
 from serve.problems import RETRY_AFTER_S, Problem
 from serve.settings import Settings
-from serve.video.progress import Report, frames_progress, scenes_progress
+from serve.video.progress import OnProgress, frames_progress, scenes_progress
 from serve.video.reader import ReadFrame, VideoReader
 from serve.video.sampling import SamplePlan
 from serve.video.videos import FrameResult, VideoResult, sampling_of, summary
 
 
 class VideoQueue:
-    """Videos wait for their turn in the order in which they came.
+    """Processes videos in the order in which they arrive.
 
-    A frame is asked for when the one before it was judged, so that at most one video frame stands
-    before any image in the inference_queue, and few of them are in memory.
+    A frame is requested only after the previous one was scored. At most one video frame is
+    therefore ahead of an image in the inference queue, and few frames are in memory.
     """
 
     def __init__(self, settings: Settings, inference_queue: InferenceQueue) -> None:
         self._settings = settings
         self._queue = inference_queue
         self._reader = VideoReader.of(settings)
-        self._turn = asyncio.Lock()
+        self._processing = asyncio.Lock()
         self._probing = asyncio.Lock()
 
     async def length_s(self, fd: int) -> float:
-        """Length that the header tells, 0 if it does not; soon, even while a video is judged.
+        """Length stated in the video's header, 0 if there is none.
 
-        Raises DecodeError, TooLargeError, or the 503 problem when the deadline passes.
+        Does not wait for the video being processed. Raises DecodeError, TooLargeError, or Problem
+        503 when the deadline passes.
         """
         deadline_s = self._settings.deadline_s
         try:
             async with asyncio.timeout(deadline_s), self._probing:
                 return await self._reader.length_s(fd)
         except TimeoutError:
-            detail = f"the video could not be looked at within {deadline_s:g} s"
+            detail = f"the video's header could not be read within {deadline_s:g} s"
             raise Problem(503, detail, retry_after_s=RETRY_AFTER_S) from None
 
-    async def judge(self, detector: SwapDetector, fd: int, report: Report) -> VideoResult:
-        """Judge the video that is open as `fd` when its turn comes.
+    async def score(self, detector: SwapDetector, fd: int, report: OnProgress) -> VideoResult:
+        """Wait in the queue, then score the video that is open as `fd`.
 
-        Cancelling ends the child process. Raises DecodeError or TooLargeError.
+        Cancelling kills the child process. Raises DecodeError or TooLargeError.
         """
-        async with self._turn:
+        async with self._processing:
             report(scenes_progress(0.0))
-            return await self._judge(detector, fd, report)
+            return await self._score(detector, fd, report)
 
-    async def _judge(self, detector: SwapDetector, fd: int, report: Report) -> VideoResult:
+    async def _score(self, detector: SwapDetector, fd: int, report: OnProgress) -> VideoResult:
         plan = SamplePlan((), (), 0)
         frames: list[FrameResult] = []
         sampling = sampling_of(detector.bundle.spec.sampling, self._settings)

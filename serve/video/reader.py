@@ -1,4 +1,4 @@
-"""Videos read by a child process with limits, so that no upload can harm the service."""
+"""Reading of videos in a child process with resource limits, which protect the service."""
 
 import asyncio
 import json
@@ -24,15 +24,15 @@ from serve.video.sampling import SamplePlan, Sampling
 
 CHILD = "serve.video.child"
 ROOT = Path(__file__).resolve().parents[2]
-# At most twice this is read ahead of what is asked for, so a slow lane slows the child down.
+# At most twice this is buffered, so that the child waits while the inference queue is busy.
 READ_AHEAD_BYTES = 1 << 20
-# One thread each: their stacks and arenas count against the address space.
+# Stacks and arenas of further threads would count against the address space.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(frozen=True, eq=False)
 class ReadFrame:
-    """A sampled frame: rgb is (H, W, 3) uint8, upright."""
+    """A sampled frame. index: position in the video. rgb: (H, W, 3) uint8, upright."""
 
     index: int
     timestamp_s: float
@@ -44,7 +44,10 @@ Message = float | SamplePlan | ReadFrame
 
 @dataclass(frozen=True)
 class VideoReader:
-    """limits: of the video. memory_mb, cpu_s, timeout_s: of the process that reads it."""
+    """Starts child processes that read videos.
+
+    limits: limits of the video. memory_mb, cpu_s, timeout_s: limits of the child process.
+    """
 
     limits: VideoLimits
     memory_mb: int
@@ -61,7 +64,7 @@ class VideoReader:
         )
 
     async def length_s(self, fd: int) -> float:
-        """Length of the video that is open as `fd`, 0 if its header does not tell.
+        """Length of the video that is open as `fd`, 0 if its header states none.
 
         Raises DecodeError or TooLargeError, as `read` does.
         """
@@ -70,10 +73,11 @@ class VideoReader:
 
     @asynccontextmanager
     async def read(self, fd: int, sampling: Sampling) -> AsyncIterator[AsyncIterator[Message]]:
-        """Within: how much of the file was searched (0..1), the plan, then its frames in order.
+        """Context with the messages of the child process, which is killed at its end.
 
-        However the context is left, the process is gone afterwards. Raises DecodeError for a video
-        that cannot be read or crashes its reader, TooLargeError for one that takes too much.
+        Messages are the searched fraction of the file (0..1), the plan, then its frames in order.
+        Raises DecodeError for a video that cannot be read or crashes the child, TooLargeError for
+        one that exceeds a limit.
         """
         async with (
             self._child(fd, sampling) as process,
@@ -92,7 +96,7 @@ class VideoReader:
 
     async def _frame(self, process: Process, header: dict[str, Any]) -> ReadFrame:
         height, width = int(header["height"]), int(header["width"])
-        # Again, since the child may have been taken over.
+        # Checked again here, because an exploited decoder may control the child.
         self.limits.check_size(width, height)
         assert process.stdout is not None
         try:
@@ -115,14 +119,14 @@ class VideoReader:
         return header
 
     async def _fail(self, process: Process) -> NoReturn:
-        """Say why the process ended before its time."""
+        """Raise the error for a process that ended early."""
         code = await process.wait()
         if code == -signal.SIGXCPU:
             raise TooLargeError(
-                f"reading the video takes more than {self.cpu_s} s of processor time"
+                f"reading the video takes more than {self.cpu_s} s of CPU time"
                 " (INSWAPPER_VIDEO_CPU_S)"
             )
-        raise DecodeError(f"the process that read the video failed ({_ending(code)})")
+        raise DecodeError(f"the process that reads the video failed ({_ending(code)})")
 
     def _too_much_memory(self) -> str:
         return (
@@ -145,7 +149,7 @@ class VideoReader:
             env=_environment(),
             limit=READ_AHEAD_BYTES,
             pass_fds=(fd,),
-            start_new_session=True,  # Ctrl-C is for the service alone
+            start_new_session=True,  # Ctrl-C should reach only the service
             stdin=DEVNULL,
             stdout=PIPE,
         )
@@ -154,19 +158,20 @@ class VideoReader:
                 yield process
         except TimeoutError:
             raise TooLargeError(
-                f"the video was not judged within {self.timeout_s:g} s (INSWAPPER_VIDEO_TIMEOUT_S)"
+                f"the video was not processed within {self.timeout_s:g} s"
+                " (INSWAPPER_VIDEO_TIMEOUT_S)"
             ) from None
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
-            # Reads what is left, too: a full pipe would keep the process from being waited for.
+            # Also drains the pipe: a full one would block waiting for the process.
             await process.communicate()
 
 
 def _environment() -> dict[str, str]:
-    """Without our settings: who takes over a decoder shall find no token."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return kept | ONE_THREAD
+    """Environment without the service's settings, to hide the token from an exploited decoder."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return inherited | ONE_THREAD
 
 
 def _plan(scenes: list[dict[str, int]], picks: list[list[int]], wanted: int) -> SamplePlan:

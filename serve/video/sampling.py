@@ -1,4 +1,4 @@
-"""Which frames of a video are examined, and their pixels."""
+"""Selection of the frames of a video to score, and decoding of their pixels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from pipeline.frames.scenes import Scene, detect_scenes, sample_indices
 from pipeline.media.video import read_frames
 from serve.video.files import VideoLimits
 
-Picks = tuple[tuple[int, int], ...]
+FramePicks = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """As training took frames from videos; max_frames: most frames of one video."""
+    """Sampling parameters of training. max_frames: maximum number of frames of one video."""
 
     frames_per_scene: int
     scene_threshold: float
@@ -27,10 +27,13 @@ class Sampling:
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """picks: (frame index, position of its scene) in ascending order. wanted: before thinning."""
+    """Frames to score.
+
+    picks: (frame index, index of its scene), ascending. wanted: number of picks before thinning.
+    """
 
     scenes: tuple[Scene, ...]
-    picks: Picks
+    picks: FramePicks
     wanted: int
 
     @property
@@ -41,9 +44,9 @@ class SamplePlan:
 
 
 def plan_samples(path: Path, sampling: Sampling, threads: int = 1) -> SamplePlan:
-    """Look through a video for its scenes and choose frames of each. Raises DecodeError.
+    """Detect the scenes of a video and choose frames of each. Raises DecodeError.
 
-    Scenes shorter than min_scene_s are passed over, unless the video has no other.
+    Scenes shorter than min_scene_s are skipped, unless the video has no others.
     """
     find = partial(detect_scenes, path, sampling.scene_threshold, threads=threads)
     scenes = find(min_scene_s=sampling.min_scene_s) or find(min_scene_s=0.0)
@@ -56,11 +59,11 @@ def plan_samples(path: Path, sampling: Sampling, threads: int = 1) -> SamplePlan
 
 
 def sampled_frames(
-    path: Path, picks: Picks, limits: VideoLimits, threads: int = 1
+    path: Path, picks: FramePicks, limits: VideoLimits, threads: int = 1
 ) -> Iterator[tuple[int, float, ImageU8]]:
     """(frame index, timestamp in seconds, rgb) of each pick. Raises DecodeError or TooLargeError.
 
-    The limits hold for each frame: what a header says of length and size need not be true.
+    The limits are checked for each frame, because the header's length and size may be wrong.
     """
     for index, timestamp_s, rgb in read_frames(path, [i for i, _ in picks], threads=threads):
         limits.check_length(timestamp_s)
@@ -68,8 +71,8 @@ def sampled_frames(
         yield index, timestamp_s, rgb
 
 
-def _thinned(samples: Sequence[tuple[int, int]], most: int) -> Picks:
-    """At most `most` of the samples, evenly spread."""
+def _thinned(samples: Sequence[tuple[int, int]], most: int) -> FramePicks:
+    """At most `most` of the samples, evenly spaced."""
     if len(samples) <= most:
         return tuple(samples)
     positions = np.linspace(0, len(samples) - 1, most).round().astype(int)

@@ -1,7 +1,7 @@
-"""Faces followed through a scene by the overlap of their boxes; nobody is recognised.
+"""Tracking of faces through a scene by the overlap of their boxes, without face recognition.
 
-No embedding of a face is computed: a track says "the same place", which within a scene is nearly
-always the same person, and says nothing across scenes.
+No face embedding is computed. A track means "the same position", which within a scene is nearly
+always the same person; tracks of different scenes are unrelated.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from pipeline.decision.thresholds import Thresholds, Verdict
 from serve.detector.inference import ImageResult
 from serve.detector.verdicts import alarm, counted, mean_verdict
 
-# Samples lie far apart (a sixth of a scene), so a face has moved; heads side by side do not overlap
-# at all. SORT (Bewley et al. 2016) follows people from frame to frame with the same limit.
+# Samples are far apart (a sixth of a scene), so a face may have moved; boxes of adjacent heads do
+# not overlap at all. SORT (Bewley et al. 2016) uses the same limit to track people.
 MIN_IOU = 0.3
 
-# (position of the frame, position of the face in it)
+# (index of the frame, index of the face in it)
 Sighting = tuple[int, int]
 
 
@@ -27,7 +27,7 @@ Sighting = tuple[int, int]
 class Track:
     """One face through consecutive sampled frames of a scene. track: number in order of appearance.
 
-    score: mean over its counted faces, highest: the highest of these.
+    score: mean over its counted faces. highest: maximum over them.
     """
 
     track: int
@@ -52,30 +52,27 @@ class Track:
 def tracks_of(
     images: Sequence[ImageResult], scenes: Sequence[int], thresholds: Thresholds
 ) -> tuple[Track, ...]:
-    """The tracks of sampled frames in their order, the most alarming first.
-
-    scenes: the scene of each frame.
-    """
+    """Tracks through the sampled frames, the most alarming first. scenes: scene of each frame."""
     boxes = [np.array([f.face.box_xyxy for f in p.faces]).reshape(-1, 4) for p in images]
     tracks = []
     for number, sightings in enumerate(follow(boxes, scenes)):
         faces = [images[frame].faces[face] for frame, face in sightings]
-        judgements = [(face.verdict, face.score) for face in faces]
-        decision, score = mean_verdict(judgements, thresholds)
+        scored = [(face.verdict, face.score) for face in faces]
+        decision, score = mean_verdict(scored, thresholds)
         scene = scenes[sightings[0][0]]
-        highest = max(counted(judgements))
+        highest = max(counted(scored))
         tracks.append(Track(number, scene, decision, score, highest, tuple(sightings)))
     return tuple(sorted(tracks, key=lambda t: (-alarm(t.verdict), -t.score, t.track)))
 
 
 def follow(boxes: Sequence[NDArray[Any]], scenes: Sequence[int]) -> list[list[Sighting]]:
-    """Chains of faces in order of appearance; every face is in exactly one.
+    """Chains of faces in order of appearance; every face is in exactly one chain.
 
-    boxes: (n, 4) of each frame, left, top, right, bottom. scenes: the scene of each frame. A chain
-    ends with its scene and where a frame shows nothing that overlaps.
+    boxes: (n, 4) per frame: left, top, right, bottom. scenes: scene of each frame. A chain ends at
+    the end of its scene, or before a frame without an overlapping face.
     """
     chains: list[list[Sighting]] = []
-    # Chain of each face of the frame before.
+    # Chain of each face of the previous frame.
     before: dict[int, list[Sighting]] = {}
     for frame, faces in enumerate(boxes):
         same_scene = frame > 0 and scenes[frame] == scenes[frame - 1]
@@ -94,7 +91,7 @@ def follow(boxes: Sequence[NDArray[Any]], scenes: Sequence[int]) -> list[list[Si
 
 
 def link(before: ArrayLike, after: ArrayLike) -> dict[int, int]:
-    """Position in `after` -> position in `before`, one to one, the best overlap first."""
+    """Match boxes one to one, best overlap first: index in `after` -> index in `before`."""
     overlap = box_iou(before, after)
     pairs: dict[int, int] = {}
     for flat in np.argsort(-overlap, axis=None, kind="stable"):
@@ -107,10 +104,10 @@ def link(before: ArrayLike, after: ArrayLike) -> dict[int, int]:
 
 
 def box_iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
-    """(n, 4) and (m, 4) boxes -> (n, m) intersection over union, in [0, 1]."""
+    """Intersection over union of (n, 4) and (m, 4) boxes: (n, m), in [0, 1]."""
     a = np.asarray(first, dtype=np.float64).reshape(-1, 1, 4)
     b = np.asarray(second, dtype=np.float64).reshape(1, -1, 4)
     corners = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = corners.clip(min=0).prod(axis=-1)
+    overlap = corners.clip(min=0).prod(axis=-1)
     areas = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1)
-    return np.asarray(shared / (areas - shared))
+    return np.asarray(overlap / (areas - overlap))

@@ -1,4 +1,4 @@
-"""From a video file to a verdict: a few frames a scene, their mean, and the highest scene."""
+"""Scoring of a video file: a few frames per scene, their mean, and the highest scene."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,17 +21,17 @@ from serve.video.files import VideoLimits, probed
 from serve.video.sampling import SamplePlan, Sampling, plan_samples, sampled_frames
 from serve.video.tracks import Track, tracks_of
 
-Item = TypeVar("Item")
+Frame = TypeVar("Frame")
 Result = TypeVar("Result")
 
 
 def map_in_order(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+    pool: Executor, function: Callable[[Frame], Result], items: Iterable[Frame], ahead: int
 ) -> Iterator[Result]:
-    """Yield function(item) in the order of the items, with at most `ahead` calls under way.
+    """Yield function(item) in the order of the items, with at most `ahead` pending calls.
 
-    Unlike Executor.map, items are drawn only as they are needed, so that decoded frames do not pile
-    up. An exception of a call is raised where its result would have been; the rest is cancelled.
+    Unlike Executor.map, items are taken only when needed, so that decoded frames do not pile up.
+    An exception of a call is raised in place of its result; the pending calls are cancelled.
     """
     waiting: deque[Future[Result]] = deque()
     try:
@@ -48,7 +48,7 @@ def map_in_order(
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """One sampled frame. scene: its position in the list of scenes."""
+    """Result of one sampled frame. scene: index in the list of scenes."""
 
     frame_index: int
     timestamp_s: float
@@ -70,7 +70,7 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class SceneResult:
-    """Frames [start, stop) of the video between two cuts; score: mean of its counted frames."""
+    """Result of one scene, frames [start, stop). score: mean over its counted frames."""
 
     start: int
     stop: int
@@ -89,9 +89,12 @@ class SceneResult:
 
 @dataclass(frozen=True, eq=False)
 class VideoResult:
-    """score: mean over the counted frames. highest_scene: position of the scene with the highest
-    score, which a short swap raises and a long real rest does not hide; None without any face.
-    tracks: single faces through their scenes, the most alarming first."""
+    """Result of a video.
+
+    score: mean over the counted frames. highest_scene: index of the scene with the highest score,
+    which shows a short swap that the mean of a long, otherwise real video hides; None without any
+    face. tracks: single faces through their scenes, the most alarming first.
+    """
 
     verdict: ImageVerdict
     score: float | None
@@ -105,10 +108,11 @@ class VideoResult:
 def score_video(
     detector: SwapDetector, path: Path, settings: Settings, pool: Executor, workers: int
 ) -> VideoResult:
-    """Judge a video of at most `max_video_s`, read in this process. workers: frames at a time.
+    """Score a video of at most `max_video_s`, read in this process.
 
-    The decoder gets all cores: one video is read at a time, and a single file has one worker.
-    Raises DecodeError or TooLargeError; no message repeats the path or the file's content.
+    workers: number of frames scored in parallel. The decoder uses all cores, because only one video
+    is read at a time. Raises DecodeError or TooLargeError; no message contains the path or the
+    file's content.
     """
     limits = video_limits(settings)
     sampling = sampling_of(detector.bundle.spec.sampling, settings)
@@ -130,7 +134,7 @@ def video_limits(settings: Settings) -> VideoLimits:
 
 
 def sampling_of(trained: FrameSampling, settings: Settings) -> Sampling:
-    """The bundle's way of sampling with the settings' bound."""
+    """The bundle's sampling, with the maximum number of frames of the settings."""
     return Sampling(
         frames_per_scene=trained.frames_per_scene,
         scene_threshold=trained.scene_threshold,
@@ -145,7 +149,7 @@ def summary(
     thresholds: Thresholds,
     warnings: Sequence[str] = (),
 ) -> VideoResult:
-    """The verdict of a video, of its scenes and of its tracks from the sampled frames."""
+    """Verdicts of a video, its scenes and its tracks, from the sampled frames."""
     by_scene = [[f for f in frames if f.scene == number] for number in range(len(scenes))]
     results = tuple(
         SceneResult(scene.start, scene.stop, *_mean(group, thresholds))
@@ -157,8 +161,8 @@ def summary(
     notes = list(warnings)
     if highest is not None and alarm(results[highest].verdict) > alarm(decision):
         notes.append(
-            f"scene {highest + 1} of {len(scenes)} alone is {results[highest].verdict}: the mean"
-            " over the whole video hides it"
+            f"scene {highest + 1} of {len(scenes)} is {results[highest].verdict} on its own; the"
+            " mean over the whole video hides it"
         )
     tracks = tracks_of([f.result for f in frames], [f.scene for f in frames], thresholds)
     return VideoResult(decision, score, highest, results, tuple(frames), tracks, tuple(notes))
@@ -169,8 +173,8 @@ def _mean(
 ) -> tuple[ImageVerdict, float | None]:
     """Verdict and mean score of the frames with a face."""
     results = [f.result for f in frames]
-    judgements = [(r.verdict, r.score) for r in results if r.score is not None]
-    return mean_verdict(judgements, thresholds) if judgements else ("no_face", None)
+    scored = [(r.verdict, r.score) for r in results if r.score is not None]
+    return mean_verdict(scored, thresholds) if scored else ("no_face", None)
 
 
 def _scored_frames(
@@ -182,8 +186,8 @@ def _scored_frames(
 ) -> Iterator[FrameResult]:
     scene_of = dict(plan.picks)
 
-    def judge(frame: tuple[int, float, ImageU8]) -> FrameResult:
+    def score(frame: tuple[int, float, ImageU8]) -> FrameResult:
         index, timestamp_s, rgb = frame
         return FrameResult(index, timestamp_s, scene_of[index], detector.score_image(rgb))
 
-    yield from map_in_order(pool, judge, stream, ahead=2 * workers)
+    yield from map_in_order(pool, score, stream, ahead=2 * workers)

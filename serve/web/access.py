@@ -1,4 +1,4 @@
-"""One log line and one count a request, whatever became of it."""
+"""Access log and request metrics: one line and one count per request, also for failed ones."""
 
 import logging
 import time
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.web.logs import event
-from serve.web.metrics import Metrics
+from serve.web.metrics import ServiceMetrics
 
 LOG = logging.getLogger("inswapper.access")
-# Paths and methods are the client's own words: those that the service does not know share a name,
-# or the labels of the metrics would grow without end.
+# Clients choose paths and methods freely. Unknown ones share a name, otherwise the number of metric
+# labels would be unbounded.
 UNKNOWN_ROUTE = "(unknown)"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Access:
-    """ASGI middleware around all others; the metrics exist once the service has started."""
+    """Outermost ASGI middleware. metrics: a function, since they are created at startup."""
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], ServiceMetrics]) -> None:
         self._app = app
         self._metrics = metrics
 
@@ -28,7 +28,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        # An exception that gets here becomes a 500 outside.
+        # An exception that passes through here is answered with 500 further out.
         status, bytes_in = 500, 0
 
         async def counting_receive() -> Message:
@@ -68,5 +68,5 @@ class Access:
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the matched route, as `/jobs/{job_id}`; paths themselves are never named."""
+    """Template of the matched route, such as `/jobs/{job_id}`; the actual path is never logged."""
     return str(getattr(scope.get("route"), "path", UNKNOWN_ROUTE))

@@ -1,8 +1,8 @@
-"""uvicorn's connection with a time limit on a request's head.
+"""uvicorn's connection with a time limit on request heads.
 
-`uvicorn serve.main:app --http serve.web.connection:Connection`. uvicorn itself waits without end
-for a head of which a part has come, and for the first byte of a new connection;
---timeout-keep-alive counts only the silence after an answer. Here it counts in all three cases.
+Use it with `uvicorn serve.main:app --http serve.web.connection:Connection`. uvicorn's own waits
+without limit for the rest of a partial head and for the first byte of a new connection, and applies
+--timeout-keep-alive only after a response. Here the limit applies in all three cases.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class Connection(H11Protocol):
-    """Closed when --timeout-keep-alive passes without a whole head: at first, and after an answer.
+    """Connection closed if --timeout-keep-alive passes without a complete request head.
 
-    A body has its own limit (serve.web.guard). The number of connections is limited by none but the
-    operating system; a proxy has to do that.
+    Bodies have their own limit (serve.web.guard). The number of connections is limited only by the
+    operating system; use a proxy to limit it.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -30,7 +30,7 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # A pipelined request may have begun already.
+        # A pipelined request may already have begun.
         if self._is_idle():
             self._await_head()
 

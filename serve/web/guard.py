@@ -1,4 +1,4 @@
-"""What stands before every route: a request id, the body's size limit and its time limit."""
+"""Middleware before every route: request id, size limit and time limit of the body."""
 
 import asyncio
 import uuid
@@ -14,9 +14,10 @@ DEFAULT_BODY_BYTES = 65_536
 
 
 class Guard:
-    """ASGI middleware; settings are asked for at each request, since they load with the service.
+    """ASGI middleware. settings: a function, since they are loaded at startup.
 
-    A body is counted as it arrives: neither a false Content-Length nor chunks get past its limit.
+    Bytes are counted as they arrive, so neither a false Content-Length nor chunked encoding can
+    exceed the limit.
     """
 
     def __init__(self, app: ASGIApp, settings: Callable[[], Settings]) -> None:
@@ -48,7 +49,7 @@ class Guard:
 
 
 def body_limit(path: str, settings: Settings) -> int:
-    """Bytes that a request's body may have on a path."""
+    """Maximum size in bytes of a request body on this path."""
     megabytes = {
         "/detect": settings.max_upload_mb,
         "/detect/batch": settings.max_batch_mb,
@@ -64,12 +65,12 @@ def _guarded(receive: Receive, limit: int, timeout_s: float) -> Receive:
     async def guarded() -> Message:
         nonlocal received, complete
         if complete:
-            # What comes now is a disconnect, which may take as long as the answer.
+            # Only a disconnect can follow, which may come as late as the response.
             return await receive()
         try:
             message = await asyncio.wait_for(receive(), timeout_s)
         except TimeoutError:
-            raise Problem(408, f"nothing of the body came for {timeout_s:g} s") from None
+            raise Problem(408, f"no request body received for {timeout_s:g} s") from None
         received += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if received > limit:
@@ -80,7 +81,7 @@ def _guarded(receive: Receive, limit: int, timeout_s: float) -> Receive:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, f"the body is above the limit of {limit} bytes")
+    return Problem(413, f"the request body is above the limit of {limit} bytes")
 
 
 def _declared_bytes(scope: Scope) -> int:

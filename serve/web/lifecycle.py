@@ -1,4 +1,4 @@
-"""Start and stop: errors of the start as plain lines; on SIGTERM /ready turns to 503 first."""
+"""Startup and shutdown: plain startup errors, and a drain period after SIGTERM."""
 
 import asyncio
 import logging
@@ -19,9 +19,9 @@ LOG = logging.getLogger("inswapper.serve")
 
 @contextmanager
 def drain_on_sigterm(state: ServiceState, delay_s: float) -> Iterator[None]:
-    """Put ourselves before the handler that is installed, uvicorn's, and call it `delay_s` later.
+    """On SIGTERM, make /ready answer 503, then call uvicorn's handler `delay_s` later.
 
-    A second SIGTERM is passed on at once. Without such a handler, or outside the main thread,
+    A second SIGTERM is passed on at once. Without an installed handler, or outside the main thread,
     nothing is changed. Needs a running event loop.
     """
     stop = signal.getsignal(signal.SIGTERM)
@@ -31,8 +31,8 @@ def drain_on_sigterm(state: ServiceState, delay_s: float) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def on_sigterm(number: int, frame: FrameType | None) -> None:
-        again, state.draining = state.draining, True
-        if again or delay_s == 0:
+        is_second, state.draining = state.draining, True
+        if is_second or delay_s == 0:
             stop(number, frame)
             return
         loop.call_soon_threadsafe(LOG.info, "draining for %g s", delay_s)
@@ -46,9 +46,9 @@ def drain_on_sigterm(state: ServiceState, delay_s: float) -> Iterator[None]:
 
 
 class PlainStartup:
-    """ASGI middleware: the server is told the text of our own errors; others keep their traceback.
+    """ASGI middleware that reports user-fixable startup errors without a traceback.
 
-    Starlette hands the server the whole traceback of whatever stops the start.
+    Starlette sends the server the whole traceback of any exception that aborts startup.
     """
 
     def __init__(self, app: ASGIApp) -> None:

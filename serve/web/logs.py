@@ -1,6 +1,6 @@
-"""The log on standard error: one JSON object, or one line of text, an event.
+"""Log on standard error: one JSON object, or one line of text, per event.
 
-What a request brings never gets in: no address, query, file name, header or content.
+No content of a request is logged: no address, query, file name, header or body.
 """
 
 import json
@@ -9,12 +9,12 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-# Loggers whose lines leave through our handler.
-OURS = ("inswapper", "uvicorn")
+# Loggers that use the handler of this module.
+LOGGERS = ("inswapper", "uvicorn")
 
 
 class JsonFormatter(logging.Formatter):
-    """time (UTC), level, logger, message, the fields of the event, and an exception's traceback."""
+    """Time (UTC), level, logger, message, fields and traceback of an event as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same for people: time, level, message, then key=value."""
+    """The same as text: time, level, message, fields as key=value, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = [f"{key}={value}" for key, value in _fields_of(record).items()]
@@ -41,7 +41,7 @@ class TextFormatter(logging.Formatter):
 
 
 class StderrHandler(logging.Handler):
-    """Writes to what sys.stderr is at that moment, so that no handler outlives its stream."""
+    """Writes to the current sys.stderr, so that no handler keeps a closed stream."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -51,13 +51,13 @@ class StderrHandler(logging.Handler):
 
 
 def set_up_logs(log_format: Literal["json", "text"]) -> None:
-    """Give our loggers and the libraries' one format, and leave uvicorn's access log out."""
+    """Use one format for the service's and uvicorn's logs, and disable uvicorn's access log."""
     handler = StderrHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    for name in OURS:
+    for name in LOGGERS:
         logging.getLogger(name).handlers = [handler]
     logging.getLogger("inswapper").setLevel(logging.INFO)
-    # It would name the client's address and the query; serve.web.access writes a request's line.
+    # It contains the client's address and the query; serve.web.access logs requests instead.
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
 

@@ -1,4 +1,4 @@
-"""What Prometheus may know: counts and durations, never anything about an image or a client."""
+"""Prometheus metrics: counters and durations, without data about single images or clients."""
 
 from collections.abc import Iterator
 
@@ -16,40 +16,43 @@ from serve.detector.inference_queue import InferenceQueue
 from serve.detector.state import ServiceState
 from serve.schemas import ImageAnswer, VideoAnswer
 
-# An image takes some ten milliseconds, a full queue seconds, a video a minute.
+# An image takes tens of milliseconds, a full queue seconds, a video a minute.
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
-class Metrics:
-    """The instruments of one app, in a registry of their own."""
+class ServiceMetrics:
+    """The metrics of one app, in their own registry."""
 
     def __init__(self, state: ServiceState, inference_queue: InferenceQueue) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "inswapper_requests",
-            "Answered requests.",
+            "Requests answered.",
             ["method", "route", "status"],
             registry=registry,
         )
-        self.request_s = _seconds("request", "From head to answer.", registry, "route")
-        self.decode_s = _seconds("decode", "Decoding one image.", registry)
-        self.queue_s = _seconds("queue", "Waiting of one image for its turn.", registry)
-        self.inference_s = _seconds("inference", "Computing on one image.", registry)
+        self.request_s = _seconds("request", "Time from head to response.", registry, "route")
+        self.decode_s = _seconds("decode", "Time to decode one image.", registry)
+        self.queue_s = _seconds("queue", "Time of one image in the queue.", registry)
+        self.inference_s = _seconds("inference", "Time to score one image.", registry)
         self.images = Counter(
-            "inswapper_pictures", "Judged images.", ["verdict"], registry=registry
+            "inswapper_pictures", "Images scored.", ["verdict"], registry=registry
         )
         self.faces = Counter(
             "inswapper_faces",
-            "Judged faces, those of video frames too.",
+            "Faces scored, including those in video frames.",
             ["verdict"],
             registry=registry,
         )
-        self.videos = Counter("inswapper_videos", "Judged videos.", ["verdict"], registry=registry)
+        self.videos = Counter("inswapper_videos", "Videos scored.", ["verdict"], registry=registry)
         self.reloads = Counter(
-            "inswapper_reloads", "Exchanges of the bundle.", ["what", "outcome"], registry=registry
+            "inswapper_reloads",
+            "Reloads and rollbacks of the bundle.",
+            ["what", "outcome"],
+            registry=registry,
         )
         ProcessCollector(registry=registry)
-        registry.register(_Now(state, inference_queue))
+        registry.register(_CurrentState(state, inference_queue))
 
     def count_image(self, answer: ImageAnswer) -> None:
         self.images.labels(answer.verdict).inc()
@@ -66,12 +69,12 @@ class Metrics:
                 self.faces.labels(face.verdict).inc()
 
     def text(self) -> bytes:
-        """The exposition format of Prometheus."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
 
-class _Now(Collector):
-    """What is asked for at the moment of a scrape, so that it never lags behind."""
+class _CurrentState(Collector):
+    """Gauges that are read at the moment of a scrape."""
 
     def __init__(self, state: ServiceState, inference_queue: InferenceQueue) -> None:
         self._state = state
@@ -79,19 +82,19 @@ class _Now(Collector):
 
     def collect(self) -> Iterator[Metric]:
         faults = self._state.faults
-        yield _gauge("ready", "1 while /ready says 200.", float(not faults))
-        yield _gauge("queue_length", "Images in the house, waiting or at work.", self._queue.inside)
+        yield _gauge("ready", "1 while /ready answers 200.", float(not faults))
+        yield _gauge("queue_length", "Images queued or being processed.", self._queue.inside)
         model = GaugeMetricFamily(
             "inswapper_model_info",
-            "The bundle in force.",
+            "Active bundle.",
             labels=["version", "sha256", "precision"],
         )
-        found = self._state.loaded
-        if found is not None:
-            bundle = found.detector.bundle
+        active = self._state.loaded
+        if active is not None:
+            bundle = active.detector.bundle
             model.add_metric([bundle.spec.version, bundle.sha256[:12], bundle.precision], 1)
-            threshold = found.detector.decision.thresholds.fake_from
-            yield _gauge("threshold", "Score from which a face is called fake.", threshold)
+            threshold = active.detector.decision.thresholds.fake_from
+            yield _gauge("threshold", "Faces are flagged fake at or above this score.", threshold)
         yield model
 
 

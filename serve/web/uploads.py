@@ -1,4 +1,4 @@
-"""Files of a multipart request; every temporary file is gone when the request ends."""
+"""Files of a multipart request; all temporary files are deleted when the request ends."""
 
 import os
 from collections.abc import AsyncIterator
@@ -10,18 +10,17 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from serve.problems import Problem
+from serve.problems import RETRY_AFTER_S, Problem
 
 MULTIPART = "multipart/form-data"
 MAX_FIELDS = 16
-RETRY_AFTER_S = 10
 
 
 @asynccontextmanager
 async def uploaded(request: Request, field: str, max_files: int) -> AsyncIterator[list[BinaryIO]]:
-    """The files sent under `field`, in their order: at least one, at most `max_files`.
+    """The files sent as `field`, in their order: at least one, at most `max_files`.
 
-    File names are not even looked at. Raises the problems 400, 413, 415, 422 and 503.
+    File names are ignored. Raises Problem 400, 413, 415, 422 or 503.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MULTIPART:
@@ -41,32 +40,32 @@ async def _parsed(request: Request, max_files: int) -> FormData:
         return await request.form(max_files=max_files, max_fields=MAX_FIELDS)
     except Problem:
         raise
-    except HTTPException as error:  # Starlette's own, which says 400 to everything
+    except HTTPException as error:  # Starlette's own, which always has status 400
         if error.detail.startswith("Too many"):
             raise Problem(413, f"at most {max_files} files and {MAX_FIELDS} fields") from None
         raise Problem(400, "the multipart body is malformed") from None
-    except (LookupError, UnicodeError):  # a name that its own charset does not hold
+    except (LookupError, UnicodeError):  # a name that cannot be decoded with its charset
         raise Problem(400, "the multipart body is malformed") from None
     except OSError as error:
         raise _not_stored(error) from error
 
 
 def _not_stored(error: OSError) -> Problem:
-    """The disk for temporary files is full or gone, which is no fault of the client's."""
+    """Problem 503: the disk for temporary files is full or missing, not the client's fault."""
     detail = f"the upload cannot be stored ({error.strerror})"
     return Problem(503, detail, retry_after_s=RETRY_AFTER_S)
 
 
-class HeldUpload:
-    """An upload that outlives its request, until it is closed.
+class DetachedUpload:
+    """An upload that stays open after its request, until it is closed.
 
-    It is a file without a name, so that even a killed service leaves nothing behind. Raises the 503
-    problem when there is no room for it.
+    The file has no name in the file system, so that nothing is left behind even if the service is
+    killed. Raises Problem 503 if the disk is full.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         try:
-            # The number of an upload that is still in memory is asked for: that writes it to disk.
+            # fileno() writes an upload that is still in memory to disk.
             stream.flush()
             self.fd = os.dup(stream.fileno())
         except OSError as error:
@@ -74,7 +73,7 @@ class HeldUpload:
 
     @property
     def path(self) -> Path:
-        """Opens the content anew, from its start."""
+        """Path that opens the content again, from its start."""
         return Path(f"/dev/fd/{self.fd}")
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Measure the pipeline and the detector: `python -m tests.bench`, writes metrics/bench.json.
+"""Benchmark of the pipeline and the detector: `python -m tests.bench`, writes metrics/bench.json.
 
-Run by hand (`make bench`, about ten minutes) on a quiet machine after `make repro`; no stage of
-dvc.yaml. A whole run also puts its table into the README; `--rows NAME ...` measures some groups
-alone and only prints.
+Run it by hand (`make bench`, about ten minutes) on an idle machine after `make repro`; it is not a
+stage of dvc.yaml. A full run also updates the table in tests/bench/README.md. `--rows NAME ...`
+measures only some groups and prints their table.
 """
 
 import argparse
@@ -16,14 +16,14 @@ import serve.untracked  # noqa: F401
 from pipeline.core.files import write_json
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.errors import PipelineError
+from pipeline.training.review.readme_tables import with_parts
 from tests.bench.machine import machine
 from tests.bench.options import Options
 from tests.bench.rows import Row, markdown, row_from, row_values, skipped
 
 REPORT = Path("metrics/bench.json")
-README = Path("README.md")
-TABLE_STARTS, TABLE_ENDS = "<!-- table of make bench -->", "<!-- end of table -->"
-# Each is a module with `rows(options)`, and is imported when its turn comes.
+README = Path("tests/bench/README.md")
+# Each is a module with a function `rows(options)`, imported just before it runs.
 GROUPS = (
     "training_input",
     "swaps",
@@ -38,20 +38,28 @@ GROUPS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rows", nargs="+", choices=GROUPS, default=GROUPS, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=Options.rounds)
-    parser.add_argument("--insightface-pack", type=Path, help="folder of ONNX models, buffalo_l")
-    parser.add_argument("--clip", type=Path, help="a video of your own for the scan of scenes")
+    groups_help = f"groups to measure: {', '.join(GROUPS)}; default all"
+    parser.add_argument(
+        "--rows", nargs="+", choices=GROUPS, default=GROUPS, metavar="NAME", help=groups_help
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=Options.rounds, help="measured rounds; default %(default)s"
+    )
+    parser.add_argument(
+        "--insightface-pack", type=Path, help="folder with the ONNX models of buffalo_l"
+    )
+    parser.add_argument("--clip", type=Path, help="additional video for the scene detection")
     args = parser.parse_args()
     rows = measure(args.rows, Options(args.rounds, args.insightface_pack, args.clip))
     if tuple(args.rows) == GROUPS:
         write_report(REPORT, rows, args.rounds)
-        README.write_text(with_table(README.read_text(encoding="utf-8"), rows), encoding="utf-8")
+        text = README.read_text(encoding="utf-8")
+        README.write_text(with_parts(text, {"bench": markdown(rows)}), encoding="utf-8")
     print(markdown(rows))
 
 
 def measure(groups: list[str], options: Options) -> list[Row]:
-    """All rows of the groups, one group after the other; what fails becomes a row that says why."""
+    """Rows of the groups, measured in order; a group that fails becomes a row with the reason."""
     rows = []
     for name in groups:
         print(f"bench: {name}", file=sys.stderr, flush=True)
@@ -66,13 +74,6 @@ def measure(groups: list[str], options: Options) -> list[Row]:
 def write_report(path: Path, rows: list[Row], rounds: int) -> None:
     values = [row_values(row) for row in rows]
     write_json(path, {"machine": machine(), "rounds": rounds, "rows": values})
-
-
-def with_table(readme: str, rows: list[Row]) -> str:
-    """The README with this table between its two marks."""
-    before, _, rest = readme.partition(TABLE_STARTS)
-    _, _, after = rest.partition(TABLE_ENDS)
-    return f"{before}{TABLE_STARTS}\n{markdown(rows)}\n{TABLE_ENDS}{after}"
 
 
 def read_rows(path: Path) -> list[Row]:

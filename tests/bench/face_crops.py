@@ -1,4 +1,4 @@
-"""Finding the face of a frame and cutting it, against insightface as people call it."""
+"""Benchmark of face detection and cropping against insightface as usually called."""
 
 import contextlib
 import io
@@ -44,13 +44,16 @@ def rows(options: Options) -> list[Row]:
 
 
 def faces_in_frames() -> list[ImageU8]:
-    """Frames of the first scene, which shows one person."""
+    """Frames of the first scene, each with the same person."""
     scene = list(frames(WIDTH, HEIGHT, SCENE_S * FPS))
     return scene[:: len(scene) // FRAMES][:FRAMES]
 
 
 def our_faces() -> Callable[[ImageU8], int]:
-    """What stage crop_faces does with a frame, with all cores for it; the number of faces."""
+    """A function that processes a frame as stage crop_faces does, on all cores.
+
+    It returns the number of faces.
+    """
     params = load_params()
     wanted, preprocess = params.crop_faces, Preprocess.from_params(params.preprocess)
     detector = load_detector(wanted.detector, pack=wanted.pack, threads=cpu_count())
@@ -72,7 +75,7 @@ def our_faces() -> Callable[[ImageU8], int]:
 
 
 def face_analysis(pack: Path) -> Any:
-    """All models of a folder, as insightface's examples load them."""
+    """FaceAnalysis with all models of a folder, loaded as in insightface's examples."""
     from insightface.app import FaceAnalysis
 
     with contextlib.redirect_stdout(io.StringIO()):

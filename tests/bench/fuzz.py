@@ -1,8 +1,8 @@
-"""Mutated images and videos through the decoders: `python -m tests.bench.fuzz --seconds 600`.
+"""Fuzzing of the decoders with mutated files: `python -m tests.bench.fuzz --seconds 600`.
 
-Each input must be decoded or refused with a DecodeError, within limits on time and memory. The
-work is done in a child process, so that a crash or a hang is a finding like any other. Input number
-n is always the same bytes: `--first N --count 1` repeats a finding, `--save FILE` keeps its bytes.
+Each input must be decoded or refused with a DecodeError, within limits of time and memory. Decoding
+runs in a child process, so that crashes and hangs are reported as well. Input number N always has
+the same bytes: `--first N --count 1` reproduces a finding, and `--save FILE` writes its bytes.
 """
 
 import argparse
@@ -28,19 +28,19 @@ MAX_PIXELS = 1_000_000
 MOST_CPU_S = 5.0
 HANG_S = 60.0
 MOST_MEMORY_MB = 512
-# A safety net for the machine that runs this.
+# Protects the machine that runs this.
 ADDRESS_SPACE_BYTES = 8 * 1024**3
 
 
 def seeds_of(kind: str) -> list[bytes]:
-    """kind: "images" or "videos"."""
+    """Files to mutate. kind: "images" or "videos"."""
     return list((image_seeds if kind == "images" else video_seeds)().values())
 
 
 def fuzz(kind: str, first: int, count: int, seconds: float) -> Iterator[tuple[int, str]]:
-    """(number, what went wrong or "") of inputs `first` to `first + count - 1`, or until the time.
+    """Yield (number, fault or "") for inputs `first` to `first + count - 1`, while time is left.
 
-    What is yielded can be made again by `mutated(seeds_of(kind), number)`.
+    `mutated(seeds_of(kind), number)` reproduces an input.
     """
     deadline = time.monotonic() + seconds
     number, stop = first, first + count
@@ -53,7 +53,7 @@ def fuzz(kind: str, first: int, count: int, seconds: float) -> Iterator[tuple[in
 def _reports_of_a_child(
     kind: str, first: int, stop: int, deadline: float
 ) -> Iterator[tuple[int, str]]:
-    """The reports of one process, and a last one about its own end where that was not wanted."""
+    """Reports of one child process, followed by one for a crash or hang of the process itself."""
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
     child = context.Process(target=_examine_all, args=(kind, first, stop, deadline, sending))
@@ -66,11 +66,11 @@ def _reports_of_a_child(
             yield number, fault
             number += 1
         child.kill()
-        yield number, f"no answer within {HANG_S:g} s"
+        yield number, f"no response within {HANG_S:g} s"
     except EOFError:
         child.join()
         if child.exitcode:
-            yield number, f"the process ended with {child.exitcode}"
+            yield number, f"the process exited with {child.exitcode}"
 
 
 def _examine_all(kind: str, first: int, stop: int, deadline: float, reports: Connection) -> None:
@@ -79,19 +79,19 @@ def _examine_all(kind: str, first: int, stop: int, deadline: float, reports: Con
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     seeds = seeds_of(kind)
     examine = _decode_image if kind == "images" else _decode_video
-    for seed in seeds:  # what the seeds themselves take is no finding
+    for seed in seeds:  # the memory of the unmodified files is the baseline
         examine(seed)
-    resting_mb = _peak_mb()
+    baseline_mb = _peak_mb()
     for number in range(first, stop):
         if time.monotonic() > deadline:
             return
-        fault = _fault(examine, mutated(seeds, number), resting_mb)
+        fault = _fault(examine, mutated(seeds, number), baseline_mb)
         reports.send((number, fault))
         if fault.endswith("MB"):
-            return  # the peak never falls: only a fresh process can tell about the next input
+            return  # the peak never falls, so the next input needs a new process
 
 
-def _fault(examine: Callable[[bytes], None], content: bytes, resting_mb: float) -> str:
+def _fault(examine: Callable[[bytes], None], content: bytes, baseline_mb: float) -> str:
     started = time.process_time()
     try:
         examine(content)
@@ -99,7 +99,7 @@ def _fault(examine: Callable[[bytes], None], content: bytes, resting_mb: float) 
         pass
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    cpu_s, memory_mb = time.process_time() - started, _peak_mb() - resting_mb
+    cpu_s, memory_mb = time.process_time() - started, _peak_mb() - baseline_mb
     if cpu_s > MOST_CPU_S:
         return f"took {cpu_s:.1f} s"
     return f"took {memory_mb:.0f} MB" if memory_mb > MOST_MEMORY_MB else ""
@@ -111,7 +111,7 @@ def _decode_image(content: bytes) -> None:
 
 
 def _decode_video(content: bytes) -> None:
-    """Sniffed, probed, then read as a whole, as for the search of scenes."""
+    """Check, probe, then read the whole video, as scene detection does."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
@@ -127,11 +127,13 @@ def _peak_mb() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600, help="half of them for each kind")
-    parser.add_argument("--kind", choices=["images", "videos"], action="append")
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=sys.maxsize)
-    parser.add_argument("--save", type=Path, help="write the bytes of the first input there")
+    parser.add_argument("--seconds", type=float, default=600, help="total time, split by kind")
+    parser.add_argument(
+        "--kind", choices=["images", "videos"], action="append", help="default: both"
+    )
+    parser.add_argument("--first", type=int, default=0, help="number of the first input")
+    parser.add_argument("--count", type=int, default=sys.maxsize, help="number of inputs")
+    parser.add_argument("--save", type=Path, help="write the first input to this file")
     arguments = parser.parse_args()
     kinds = arguments.kind or ["images", "videos"]
     if arguments.save:

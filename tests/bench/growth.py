@@ -1,10 +1,10 @@
-"""How time and memory grow with the number of videos: `python -m tests.bench.growth`.
+"""Growth of time and memory with the number of videos: `python -m tests.bench.growth`.
 
-Copies of some people of the sample, under new names and with changed bytes, go through the stages
-in a temporary folder at several sizes; `evaluate` uses the detector of the last `dvc repro`. Writes
-metrics/growth.json: processor seconds and peak memory of each stage with all its processes, and the
-slope of log time over log size, 1 for linear growth and less while starting up is most of it.
-Processor time, because it hardly depends on what else the machine does.
+Runs the stages in a temporary folder on several numbers of copies of some people of the sample,
+with new names and different bytes. `evaluate` uses the detector of the last `dvc repro`. Writes
+metrics/growth.json: CPU seconds and peak memory of each stage with all its processes, and the slope
+of log time over log size, which is 1 for linear growth and less while start-up dominates. CPU time
+is used because it depends little on the machine's other load.
 """
 
 import argparse
@@ -37,15 +37,15 @@ DETECTOR = ("data/checkpoints/best_model.pt", "data/seam/trees.npz", "data/calib
 FOLDERS = ("original_videos", "inswapper", "uniface")
 SWAPPED_ONTO_ITSELF = "self"
 SAMPLING_S = 0.05
-# Less of what evaluate does once, whatever the size.
+# Reduces the part of evaluate that does not depend on the size.
 SMALL_EVALUATION = {"bootstrap": 100, "ladder_faces": 4}
-# Above these a stage does not scale.
+# A stage above these limits does not scale.
 MOST_SLOPE, MOST_MEMORY_GROWTH = 1.15, 1.3
 
 
 @dataclass(frozen=True)
 class Step:
-    """A measured command. items: the manifest whose rows are its size."""
+    """A measured command. items: manifest whose number of rows is its size."""
 
     name: str
     command: tuple[str, ...]
@@ -65,10 +65,12 @@ STEPS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.growth", description=__doc__)
-    parser.add_argument("--people", type=int, default=6, help="people of the sample at size 1")
-    parser.add_argument("--frames", type=int, default=2, help="frames of a scene")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--out", type=Path, default=REPORT)
+    parser.add_argument("--people", type=int, default=6, help="number of people at size 1")
+    parser.add_argument("--frames", type=int, default=2, help="frames per scene")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1, 4, 16], help="numbers of copies"
+    )
+    parser.add_argument("--out", type=Path, default=REPORT, help="report; default %(default)s")
     args = parser.parse_args()
     for needed in (SAMPLE, *(ROOT / name for name in DETECTOR)):
         if not needed.exists():
@@ -90,7 +92,7 @@ def main() -> None:
 
 
 def measured_size(people: int, frames_per_scene: int, copies: int) -> dict[str, dict[str, float]]:
-    """Items, processor seconds and peak MiB of every step on that many copies of some people."""
+    """Items, CPU seconds and peak MiB of every step on this number of copies."""
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         home = Path(folder)
         write_data_root(home / "data/sample", chosen_videos(people), copies)
@@ -111,7 +113,7 @@ def measured_size(people: int, frames_per_scene: int, copies: int) -> dict[str, 
 
 
 def chosen_videos(people: int) -> list[Path]:
-    """The videos, below SAMPLE, of the first people that were swapped onto themselves."""
+    """Videos of the first people who were swapped onto themselves, relative to SAMPLE."""
     swaps = sorted((SAMPLE / "inswapper").glob(f"*_{SWAPPED_ONTO_ITSELF}.mp4"))
     chosen = [path.stem.removesuffix(f"_{SWAPPED_ONTO_ITSELF}") for path in swaps[:people]]
     return [
@@ -123,7 +125,7 @@ def chosen_videos(people: int) -> list[Path]:
 
 
 def write_data_root(root: Path, videos: Iterable[Path], copies: int) -> None:
-    """Every copy shows people of its own, so that they can be split."""
+    """Write a data root with copies of the videos; each copy has new people, for the splits."""
     for folder in ("images", *(f"inswapper/{name}" for name in FOLDERS)):
         (root / folder).mkdir(parents=True)
     (root / "images.csv").write_text("path,label,source\n", encoding="utf-8")
@@ -141,19 +143,17 @@ def write_data_root(root: Path, videos: Iterable[Path], copies: int) -> None:
 
 
 def free_box(number: int) -> bytes:
-    """An MP4 box that every reader skips (ISO/IEC 14496-12), other bytes for each number."""
+    """An MP4 box that readers skip (ISO/IEC 14496-12), with different bytes for each number."""
     content = number.to_bytes(8, "big")
     return (8 + len(content)).to_bytes(4, "big") + b"free" + content
 
 
 def run_measured(home: Path, step: Step, **variables: str) -> tuple[float, float]:
-    """Processor seconds and peak MiB of a stage, run in `home`, with all its processes.
+    """CPU seconds and peak MiB of a stage with all its processes, run in `home`.
 
-    variables: added to its environment.
-
-    Raises PipelineError with what it printed when it fails.
+    variables: added to its environment. Raises PipelineError with the stage's output if it fails.
     """
-    # Copies have the same frames: with a cache, one of them would do for all.
+    # Copies have the same frames, so a cache would process only one of them.
     uncached = {"PYTHONPATH": str(ROOT), "INSWAPPER_STAGE_CACHE": "off"}
     started = processor_seconds()
     with (home / "log.txt").open("w+", encoding="utf-8") as log:
@@ -176,13 +176,13 @@ def run_measured(home: Path, step: Step, **variables: str) -> tuple[float, float
 
 
 def processor_seconds() -> float:
-    """Of all processes below this one that have ended."""
+    """CPU seconds of all finished child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process and all below it; pages that they share count for each."""
+    """Memory of a process and its descendants; shared pages count once per process."""
     with suppress(psutil.NoSuchProcess):
         top = psutil.Process(pid)
         return sum(_own_bytes(process) for process in (top, *top.children(recursive=True)))
@@ -196,10 +196,10 @@ def _own_bytes(process: psutil.Process) -> int:
 
 
 def growth(runs: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """The runs of one stage as columns, and how they grow from size to size.
+    """Runs of one stage as columns, and their growth with the size.
 
-    slope: of a line through log seconds over log items. last_slope: between the two largest sizes.
-    memory_growth: peak at the largest size, of that at the one before.
+    slope: of a line fitted to log seconds over log items. last_slope: between the two largest
+    sizes. memory_growth: ratio of the peaks at the two largest sizes.
     """
     columns = {name: [run[name] for run in runs] for name in runs[0]}
     report: dict[str, Any] = dict(columns)
@@ -212,7 +212,7 @@ def growth(runs: Sequence[dict[str, float]]) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> list[str]:
-    """A line a stage: processor seconds and MiB at each size, slopes, and whether it scales."""
+    """One line per stage: CPU seconds and MiB at each size, slopes, and whether it scales."""
     sizes = "".join(f"{f'x{size}':>8}" for size in report["sizes"])
     lines = [f"{'stage':22}{'s':>2}{sizes}   MiB{sizes}   slope    last  memory"]
     for name, stage in report["stages"].items():
@@ -226,8 +226,8 @@ def _slopes(stage: dict[str, Any]) -> str:
     if "slope" not in stage:
         return ""
     scales = stage["last_slope"] <= MOST_SLOPE and stage["memory_growth"] <= MOST_MEMORY_GROWTH
-    numbers = "".join(f"{stage[name]:8.2f}" for name in ("slope", "last_slope", "memory_growth"))
-    return numbers + ("" if scales else "  GROWS")
+    values = "".join(f"{stage[name]:8.2f}" for name in ("slope", "last_slope", "memory_growth"))
+    return values + ("" if scales else "  GROWS")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One image after the other from file to verdict, and the network alone."""
+"""Benchmark of single images from file to verdict, and of the network alone."""
 
 import io
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.bench.rows import Goal, Row, faster, longer, skipped
 from tests.bench.timing import timed
 from tests.loadtest.inputs import SIDE_PX, encoded, photograph
 
-PICTURES = 10
+IMAGES = 10
 MAX_PIXELS = 50_000_000
 WORK = f"image to verdict, {SIDE_PX}-px JPEG"
 TORCH = "torch eager, the same network with random weights"
@@ -35,36 +35,36 @@ def rows(options: Options) -> list[Row]:
 def verdict_rows(ours: SwapDetector, rounds: int) -> list[Row]:
     content = encoded(photograph())
     detectors = {"ours": ours, "torch": in_torch(ours), "default": by_default_sessions(ours)}
-    works = {name: judging(detector, content) for name, detector in detectors.items()}
+    works = {name: scoring(detector, content) for name, detector in detectors.items()}
     found = timed(works, rounds)
     mine, default = found["ours"], found["default"]
     return [
-        faster(WORK, BOTH_TORCH, mine, found["torch"], PICTURES, "images/s", Goal(2.2)),
-        faster(WORK, DEFAULTS, mine, default, PICTURES, "images/s", None),
+        faster(WORK, BOTH_TORCH, mine, found["torch"], IMAGES, "images/s", Goal(2.2)),
+        faster(WORK, DEFAULTS, mine, default, IMAGES, "images/s", None),
         longer(
-            f"{WORK}: processor time",
+            f"{WORK}: CPU time",
             DEFAULTS,
             mine.processor,
             default.processor,
-            PICTURES,
+            IMAGES,
             "ms",
             Goal(0.5, at_least=False),
         ),
     ]
 
 
-def judging(detector: SwapDetector, content: bytes) -> Callable[[], None]:
-    """PICTURES times from the file's bytes to the verdict."""
+def scoring(detector: SwapDetector, content: bytes) -> Callable[[], None]:
+    """A function that scores the file's bytes IMAGES times."""
 
-    def judge() -> None:
-        for _ in range(PICTURES):
+    def score() -> None:
+        for _ in range(IMAGES):
             detector.score_image(decode_image(io.BytesIO(content), MAX_PIXELS).rgb)
 
-    return judge
+    return score
 
 
 def network_rows(bundle: Bundle, rounds: int) -> list[Row]:
-    """One crop at a time through the network: ours, torch, and int8 where a bundle has it."""
+    """Network alone on one crop at a time: ours, torch, and int8 if a bundle has it."""
     quantised = int8_bundle()
     bundles = {"ours": bundle, "torch": torch_bundle(bundle)}
     if quantised is not None:
@@ -72,7 +72,7 @@ def network_rows(bundle: Bundle, rounds: int) -> list[Row]:
     found = timed({name: predicting(one) for name, one in bundles.items()}, rounds)
 
     def row(work: str, against: str, ours: str, theirs: str, goal: Goal) -> Row:
-        return faster(work, against, found[ours], found[theirs], PICTURES, "crops/s", goal)
+        return faster(work, against, found[ours], found[theirs], IMAGES, "crops/s", goal)
 
     alone = "network alone, one crop"
     first = row(alone, TORCH, "ours", "torch", Goal(2.2))
@@ -90,14 +90,14 @@ def predicting(bundle: Bundle) -> Callable[[], None]:
     crop = np.random.default_rng(1).normal(size=(1, 3, size_px, size_px)).astype(np.float32)
 
     def predict() -> None:
-        for _ in range(PICTURES):
+        for _ in range(IMAGES):
             bundle.predict(crop)
 
     return predict
 
 
 def int8_bundle() -> Bundle | None:
-    """The released or else the exported bundle with its int8 model, which has passed its gate."""
+    """The released, else the exported bundle with its int8 model, which has passed its gate."""
     for folder in (RELEASE, EXPORT):
         path = folder / SPEC_FILE
         if path.is_file() and "int8" in read_spec(path).models:

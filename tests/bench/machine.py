@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""Description of the machine that measured the benchmark."""
 
 import platform
 from importlib.metadata import version
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from loky import cpu_count
 
-# What the vector units can do decides how long networks take.
+# Vector instructions that determine the speed of networks.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")
 PACKAGES = (
     "albumentations",
@@ -24,7 +24,7 @@ PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Cores, vector instructions and versions; nothing that names the machine."""
+    """Cores, vector instructions and versions, but nothing that identifies the machine."""
     return {
         "cores": cpu_count(),
         "processor": platform.machine(),
@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor_flags() -> set[str]:
-    """As Linux lists them (x86: flags, Arm: Features); empty elsewhere."""
+    """CPU flags as listed by Linux (x86: flags, Arm: Features); empty on other systems."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,16 +1,19 @@
-"""What the user of the benchmark chooses."""
+"""Options of the benchmark."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-# Of works that take seconds a round.
+# Maximum number of rounds for works that take seconds per round.
 FEW_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Options:
-    """rounds: counted ones of each work. insightface_pack: folder with ONNX models of insightface.
-    clip: a video of one's own for the scan of scenes."""
+    """Options of the benchmark.
+
+    rounds: measured rounds of each work. insightface_pack: folder with ONNX models of insightface.
+    clip: additional video for the scene detection.
+    """
 
     rounds: int = 7
     insightface_pack: Path | None = None

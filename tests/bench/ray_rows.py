@@ -1,9 +1,10 @@
-"""What Ray costs on one machine: `python -m tests.bench.ray_rows`, writes metrics/ray.json.
+"""Overhead of Ray on one machine: `python -m tests.bench.ray_rows`, writes metrics/ray.json.
 
-extract_frames and crop_faces work on the videos of some people of the sample, without the stage
-cache: in one process, in two, and in two workers of a Ray that each stage starts and ends.
-The ways take turns. Seconds are by the clock, start and end included; memory is resident memory
-summed over all processes at its peak, so pages that they share (Ray's object store) count for each.
+Runs extract_frames and crop_faces on the videos of some people of the sample, without the stage
+cache: in one process, in two processes, and in two workers of a Ray that each stage starts and
+stops. The runs are interleaved. Seconds are wall time including start and stop. Memory is the peak
+of the resident memory summed over all processes; shared pages (Ray's object store) count once per
+process.
 """
 
 import argparse
@@ -30,7 +31,7 @@ WAYS: Mapping[str, Mapping[str, str]] = {
     "2 processes": {"INSWAPPER_WORKERS": "2"},
     "2 Ray workers": {"INSWAPPER_WORKERS": "2", "RAY_ADDRESS": "local"},
 }
-# Stages and what they write.
+# Outputs of each stage.
 STAGES = {
     "extract_frames": (
         "data/frames",
@@ -48,14 +49,14 @@ STAGES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.ray_rows", description=__doc__)
-    parser.add_argument("--people", type=int, default=6, help="people of the sample")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=REPORT)
+    parser.add_argument("--people", type=int, default=6, help="number of people of the sample")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each way")
+    parser.add_argument("--out", type=Path, default=REPORT, help="report; default %(default)s")
     args = parser.parse_args()
     if not SAMPLE.exists():
         raise PipelineError(f"{SAMPLE.relative_to(ROOT)}: not found; run `dvc repro` first")
     videos = chosen_videos(args.people)
-    # Sockets in it have short paths by necessity.
+    # A short prefix, because paths of Unix sockets are limited in length.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         write_data_root(home / "data/sample", videos, 1)
@@ -74,7 +75,7 @@ def main() -> None:
 
 
 def measured(home: Path, way: str) -> list[dict[str, Any]]:
-    """A run of both stages: seconds, processor seconds, peak MiB and digest of what was written."""
+    """Run both stages and measure seconds, CPU seconds, peak MiB and digest of the outputs."""
     runs = []
     for step in STEPS:
         if step.name in STAGES:
@@ -88,10 +89,10 @@ def measured(home: Path, way: str) -> list[dict[str, Any]]:
 
 
 def digest_of(home: Path, outputs: Sequence[str]) -> str:
-    """sha256 over names and contents of these files and of all below these folders."""
+    """SHA-256 over names and contents of these files and of all files in these folders."""
     digest = hashlib.sha256()
-    places = [home / name for name in outputs]
-    files = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
+    roots = [home / name for name in outputs]
+    files = [path for root in roots for path in (root, *root.rglob("*")) if path.is_file()]
     for path in sorted(files):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(home).as_posix()} {content}\n".encode())
@@ -99,9 +100,9 @@ def digest_of(home: Path, outputs: Sequence[str]) -> str:
 
 
 def compared(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of one stage: medians of each way, its time in ratio to the sequential way's.
+    """Medians of one stage for each way, and its time relative to the sequential way.
 
-    same_bytes: whether every run wrote what the first one wrote.
+    same_bytes: whether all runs wrote the same bytes.
     """
     ways: dict[str, Any] = {}
     for way in WAYS:
@@ -117,8 +118,8 @@ def compared(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> list[str]:
-    """Markdown: a row a stage and way."""
-    lines = ["| stage | worked on by | time | processor time | peak memory | same bytes |"]
+    """Markdown table with one row per stage and way."""
+    lines = ["| stage | run in | time | CPU time | peak memory | same bytes |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     for stage, found in report["stages"].items():
         same = "yes" if found["same_bytes"] else "**no**"

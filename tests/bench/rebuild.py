@@ -1,4 +1,4 @@
-"""What a change costs: nothing changed, another threshold, one video more."""
+"""Benchmark of `dvc repro` with no change, a changed threshold, and one additional video."""
 
 import re
 import tempfile
@@ -19,13 +19,16 @@ TRAINING = ("train", "train_seam")
 
 
 def rows(options: Options) -> list[Row]:
-    """All in a temporary clone with this checkout's outputs. Raises PipelineError without them."""
+    """Measure in a temporary clone with this checkout's outputs.
+
+    Raises PipelineError if the outputs are missing or out of date.
+    """
     with tempfile.TemporaryDirectory(prefix="rebuild-") as folder:
         clone = Path(folder) / "clone"
         clone_with_outputs(clone)
         return [
             unchanged(clone, options.few_rounds),
-            another_threshold(clone),
+            changed_threshold(clone),
             *one_video_more(clone, Path(folder) / "stages"),
         ]
 
@@ -44,8 +47,8 @@ def unchanged(clone: Path, rounds: int) -> Row:
     return number("`dvc repro`, nothing changed", took.each_ms(1000).median, "s", goal)
 
 
-def another_threshold(clone: Path) -> Row:
-    """How many stages that learn are among those that another calibrate.low_fpr makes stale."""
+def changed_threshold(clone: Path) -> Row:
+    """Number of training stages among those that a new calibrate.low_fpr makes stale."""
     path = clone / "params.yaml"
     before = path.read_text(encoding="utf-8")
     changed = re.sub(r"^  low_fpr: .*", "  low_fpr: 0.031", before, flags=re.MULTILINE)
@@ -53,19 +56,19 @@ def another_threshold(clone: Path) -> Row:
     stale = re.findall(r"Running stage '(\S+)'", run(clone, "dvc", "repro", "--dry"))
     path.write_text(before, encoding="utf-8")
     trained = sum(name in TRAINING for name in stale)
-    work = f"`dvc repro`, another low_fpr ({', '.join(stale)}): stages that train"
+    work = f"`dvc repro`, changed low_fpr ({', '.join(stale)}): training stages"
     return number(work, trained, f"of {len(stale)} stages", Goal(0, at_least=False, of="ours"))
 
 
 def one_video_more(clone: Path, cache: Path) -> list[Row]:
-    """Frames and crops of all videos with an empty stage cache, then of all and a new one."""
+    """Frames and crops of all videos with an empty stage cache, then again with one more video."""
     cold, _ = once(lambda: frames_and_crops(clone, cache))
     first = min((clone / VIDEOS).glob("*.mp4"))
     first.with_name("one-more.mp4").write_bytes(first.read_bytes() + free_box(1))
     warm, decoded = once(lambda: frames_and_crops(clone, cache))
-    work, goal = "one video more: frames and crops", Goal(1, at_least=False, of="ours")
+    work, goal = "one additional video: frames and crops", Goal(1, at_least=False, of="ours")
     return [
-        longer(work, "all videos anew", warm, cold, 1, "ms", None),
+        longer(work, "all videos without the cache", warm, cold, 1, "ms", None),
         number(f"{work}: decoded", decoded, "videos", goal),
     ]
 
@@ -78,10 +81,10 @@ def once(work: Callable[[], int]) -> tuple[Timing, int]:
 
 
 def frames_and_crops(clone: Path, cache: Path) -> int:
-    """Run the stages up to the crops; how many videos were decoded."""
+    """Run the stages up to the crops and return the number of decoded videos."""
     run(clone, "python", "-m", "stages.list_inputs")
-    kept = {"INSWAPPER_STAGE_CACHE": str(cache)}
-    said = run(clone, "python", "-m", "stages.extract_frames", **kept)
-    run(clone, "python", "-m", "stages.crop_faces", **kept)
-    videos, reused = re.findall(r"(\d+) videos, (\d+) reused", said)[-1]
+    variables = {"INSWAPPER_STAGE_CACHE": str(cache)}
+    output = run(clone, "python", "-m", "stages.extract_frames", **variables)
+    run(clone, "python", "-m", "stages.crop_faces", **variables)
+    videos, reused = re.findall(r"(\d+) videos, (\d+) reused", output)[-1]
     return int(videos) - int(reused)

@@ -1,4 +1,4 @@
-"""The served detector, and the same one as others would run its two networks."""
+"""The served detector, and the same detector with its networks in torch or default sessions."""
 
 import warnings
 from dataclasses import dataclass, fields, replace
@@ -24,7 +24,7 @@ from serve.settings import load_settings
 
 
 def served() -> SwapDetector:
-    """As serve.predict loads it for one input. Raises BundleError or DetectorError."""
+    """The detector as serve.predict loads it for one input. Raises BundleError, DetectorError."""
     return load_swap_detector(load_settings(), cpu_count())
 
 
@@ -32,7 +32,7 @@ def served() -> SwapDetector:
 class TorchBundle(Bundle):
     """The bundle's trees and decision, with the network of params.yaml in torch's eager mode.
 
-    Its weights are random where there is no checkpoint: they change no duration.
+    Its weights are random, which does not affect the duration.
     """
 
     network: Any = None
@@ -44,11 +44,11 @@ class TorchBundle(Bundle):
 
 
 class TorchSession:
-    """An ONNX file in torch's eager mode, with what insightface asks of a session."""
+    """An ONNX file in torch's eager mode, with the part of a session that insightface uses."""
 
     def __init__(self, path: Path) -> None:
         with TemporaryDirectory() as folder:
-            # onnx2torch wants initialisers, which is what the basic level leaves of constants.
+            # onnx2torch needs initialisers; the basic level replaces constants by them.
             options = onnxruntime.SessionOptions()
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
             options.optimized_model_filepath = str(Path(folder) / "basic.onnx")
@@ -58,19 +58,19 @@ class TorchSession:
     def run(self, _names: list[str], feed: dict[str, FloatArray]) -> list[FloatArray]:
         (blob,) = feed.values()
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of onnx2torch's slices
+            warnings.simplefilter("ignore", UserWarning)  # from onnx2torch's slices
             return [values.numpy() for values in self._network(torch.from_numpy(blob))]
 
 
 def in_torch(detector: SwapDetector) -> SwapDetector:
     """The same detector with both networks in torch, on all cores.
 
-    Raises TypeError when the face detector is not insightface's.
+    Raises TypeError if the face detector is not insightface's.
     """
     face_detector = insightface_detector()
     model = face_detector._model
     model.session = TorchSession(Path(model.model_file))
-    model.static_shape_sessions = False  # else each size gets an onnxruntime session of its own
+    model.static_shape_sessions = False  # otherwise each size gets its own onnxruntime session
     return replace(detector, bundle=torch_bundle(detector.bundle), face_detector=face_detector)
 
 
@@ -83,9 +83,9 @@ def torch_bundle(bundle: Bundle) -> TorchBundle:
 
 
 def by_default_sessions(detector: SwapDetector) -> SwapDetector:
-    """The same detector with onnxruntime as it comes, for network and face detector.
+    """The same detector with onnxruntime's default sessions for network and face detector.
 
-    Raises TypeError when the face detector is not insightface's.
+    Raises TypeError if the face detector is not insightface's.
     """
     bundle = detector.bundle
     network = bundle.directory / bundle.spec.models[bundle.precision]
@@ -100,7 +100,7 @@ def by_default_sessions(detector: SwapDetector) -> SwapDetector:
 
 
 def insightface_detector() -> ScrfdPackDetector:
-    """A face detector of its own, whose session may be changed."""
+    """A new face detector, whose session can be replaced."""
     face_detector = load_swap_detector(load_settings(), cpu_count()).face_detector
     if not isinstance(face_detector, ScrfdPackDetector):
         raise TypeError("INSWAPPER_FACE_DETECTOR: expected insightface for this comparison")

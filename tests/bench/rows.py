@@ -1,4 +1,4 @@
-"""What a benchmark says: rows of ours, what it is measured against, their ratio and its goal."""
+"""Rows of the benchmark's table: our value, the reference, their ratio and the goal."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ HEADINGS = ("work", "ours", "measured against", "ratio", "goal", "reached?")
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound on the median of a row's ratio, or on ours."""
+    """A bound on the median of a row's ratio or of our value."""
 
     bound: float
     at_least: bool = True
@@ -26,9 +26,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. unit: of ours and theirs. reached: None where there is no goal.
+    """One line of the table.
 
-    A row that could not be measured has a note alone: the reason.
+    unit: unit of ours and theirs. reached: None without a goal. note: reason why a row could not be
+    measured; such a row has no values.
     """
 
     work: str
@@ -42,7 +43,7 @@ class Row:
     note: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """Texts in the order of HEADINGS."""
+        """Cell texts in the order of HEADINGS."""
         theirs = "" if self.theirs is None else f": {shown(self.theirs.median)} {self.unit}"
         ours = "" if self.ours is None else f"{shown(self.ours.median)} {self.unit}"
         verdict = {True: "yes", False: "**no**", None: ""}[self.reached]
@@ -64,7 +65,7 @@ def faster(
     unit: str,
     goal: Goal | None,
 ) -> Row:
-    """How many times as many items a second ours does; both do `items` a round."""
+    """Row with items per second; the ratio is larger if ours is faster. items: per round."""
     ratio = times_longer(theirs, ours)
     return _row(work, against, unit, ours.rate(items), theirs.rate(items), ratio, goal)
 
@@ -78,13 +79,13 @@ def longer(
     unit: str,
     goal: Goal | None,
 ) -> Row:
-    """How many times as long ours takes, in milliseconds an item."""
+    """Row with milliseconds per item; the ratio is larger if ours is slower."""
     ratio = times_longer(ours, theirs)
     return _row(work, against, unit, ours.each_ms(items), theirs.each_ms(items), ratio, goal)
 
 
 def number(work: str, value: float, unit: str, goal: Goal | None = None, note: str = "") -> Row:
-    """A single number without a counterpart."""
+    """Row with a single value and no reference."""
     return _row(work, note, unit, Spread.of([value]), None, None, goal)
 
 
@@ -97,15 +98,15 @@ def _row(
     ratio: Spread | None,
     goal: Goal | None,
 ) -> Row:
-    judged = ratio if goal is not None and goal.of == "ratio" else ours
-    reached = None if goal is None or judged is None else goal.met(judged.median)
+    compared = ratio if goal is not None and goal.of == "ratio" else ours
+    reached = None if goal is None or compared is None else goal.met(compared.median)
     suffix = f" {unit}" if goal is not None and goal.of == "ours" else ""
     text = "" if goal is None else f"{goal}{suffix}"
     return Row(work, against, unit, ours, theirs, ratio, text, reached)
 
 
 def row_from(values: dict[str, Any]) -> Row:
-    """A row as `row_values` wrote it."""
+    """Inverse of `row_values`."""
     spreads = {
         name: Spread(**values[name]) if values[name] is not None else None
         for name in ("ours", "theirs", "ratio")
@@ -114,18 +115,18 @@ def row_from(values: dict[str, Any]) -> Row:
 
 
 def row_values(row: Row) -> dict[str, Any]:
-    """JSON-ready."""
+    """JSON-ready values of a row."""
     return asdict(row)
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table as the README has it."""
+    """The rows as a Markdown table."""
     lines = [HEADINGS, ["---"] * len(HEADINGS), *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def shown(value: float) -> str:
-    """Three digits, without an exponent."""
+    """Format with three digits and no exponent."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

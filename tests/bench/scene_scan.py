@@ -1,4 +1,4 @@
-"""Finding the scenes of a video and taking frames of each, against other ways to read it."""
+"""Benchmark of scene detection and frame sampling against other ways to read a video."""
 
 import csv
 import subprocess
@@ -23,12 +23,12 @@ from tests.bench.timing import timed
 
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080)}
 CLIP_S = 20
-# A frame more or less is the same cut.
+# Cuts that differ by at most this number of frames are the same cut.
 SAME_CUT = 1
 
 
 def rows(options: Options) -> list[Row]:
-    """Every way gets all cores: decoders of both libraries use threads. Raises PackageError."""
+    """Measure with all cores; both libraries decode with threads. Raises PackageError."""
     cv2.setNumThreads(cpu_count())
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ def clip_rows(name: str, clip: Path, rounds: int) -> list[Row]:
 
     def row(against: str, other: str, goal: Goal) -> Row:
         make = faster if goal.at_least else longer
-        unit = "frames/s" if goal.at_least else "ms a frame"
+        unit = "frames/s" if goal.at_least else "ms per frame"
         return make(work, against, found["ours"], found[other], frames, unit, goal)
 
     return [
@@ -62,7 +62,7 @@ def clip_rows(name: str, clip: Path, rounds: int) -> list[Row]:
         row("PySceneDetect's command line (detect-content)", "pyscenedetect", Goal(2)),
         row("one bare decode that converts the sampled frames", "bare", Goal(1.3, at_least=False)),
         number(
-            f"{work}: cuts that PySceneDetect has not, or has alone",
+            f"{work}: cuts found by only one of ours and PySceneDetect",
             len(unmatched(ours, theirs)),
             f"of {len(ours)} cuts",
             Goal(0, at_least=False, of="ours"),
@@ -71,12 +71,12 @@ def clip_rows(name: str, clip: Path, rounds: int) -> list[Row]:
 
 
 def scan_and_extract(clip: Path) -> int:
-    """What stage extract_frames does with a video, without writing; the number of frames."""
+    """Process a video as stage extract_frames does, without writing; the number of frames."""
     return len(picks(clip))
 
 
 def picks(clip: Path) -> list[int]:
-    """Indices of the frames that training takes."""
+    """Indices of the frames that training uses."""
     params = load_params().extract_frames
     frames = scene_frames(
         clip,
@@ -89,7 +89,7 @@ def picks(clip: Path) -> list[int]:
 
 
 def cuts(clip: Path) -> list[int]:
-    """First frames of all scenes but the first."""
+    """First frames of all scenes except the first one."""
     params = load_params().extract_frames
     return [s.start for s in detect_scenes(clip, params.scene_threshold, params.min_scene_s)][1:]
 
@@ -103,7 +103,7 @@ def opencv_reads_all(clip: Path) -> int:
 
 
 def pyscenedetect_cuts(clip: Path) -> list[int]:
-    """First frames of all scenes but the first, by its command line."""
+    """First frames of all scenes except the first one, from PySceneDetect's command line."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "scenedetect", "--quiet", "--input", str(clip)]
         command += ["--output", folder, "detect-content", "list-scenes", "--skip-cuts"]
@@ -115,7 +115,7 @@ def pyscenedetect_cuts(clip: Path) -> list[int]:
 
 
 def bare_decode(clip: Path, wanted: Sequence[int]) -> list[ImageU8]:
-    """Decode everything with PyAV, convert the wanted frames."""
+    """Decode all frames with PyAV and convert the wanted ones."""
     chosen = set(wanted)
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
@@ -129,7 +129,7 @@ def bare_decode(clip: Path, wanted: Sequence[int]) -> list[ImageU8]:
 
 
 def unmatched(ours: Sequence[int], theirs: Sequence[int]) -> list[int]:
-    """Cuts of one list that are not in the other."""
+    """Cuts that are in only one of the lists."""
 
     def missing(some: Sequence[int], others: Sequence[int]) -> list[int]:
         return [cut for cut in some if not any(abs(cut - o) <= SAME_CUT for o in others)]

@@ -1,9 +1,9 @@
-"""Where the time of stages goes: `python -m tests.bench.stage_profile LABEL STAGE ...`.
+"""CPU profile of stages: `python -m tests.bench.stage_profile LABEL STAGE ...`.
 
-Runs each stage anew under py-spy, with all its processes, and adds its processor seconds by the
-innermost function of ours to metrics/profile.json under LABEL (`before`, `after`), for the README's
-table. The whole stacks go to data/profile/, in the folded form that speedscope.app draws as a flame
-graph. Run it after `dvc repro`, on a quiet machine.
+Runs each stage under py-spy with all its processes. Writes its CPU seconds per innermost function
+of this project to metrics/profile.json under LABEL (`before`, `after`), for the README's table, and
+the full stacks to data/profile/, in the folded format that speedscope.app draws as a flame graph.
+Run it after `dvc repro`, on an idle machine.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from tests.bench.machine import machine
 REPORT = Path("metrics/profile.json")
 STACKS = Path("data/profile")
 RATE_HZ = 50
-# Functions below this share of a stage are summed as OTHER.
-LEAST_SHARE = 0.02
+# Functions below this fraction of a stage are summed as OTHER.
+MIN_FRAC = 0.02
 OTHER = "everything below 2 %"
 OUTSIDE = "start and end of Python"
-# Threads that wait for others; py-spy takes them for busy ones.
+# Waiting threads that py-spy counts as busy.
 WAITING = re.compile(r"(Condition\.wait|\w+Selector\.select|socket\.accept|_worker) \(.*$")
 OURS = re.compile(r"^(?P<function>\S+) \((?:.*/)?(?P<file>(?:pipeline|stages)/[\w/]+\.py)")
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def folded_stacks(stage: str, path: Path) -> str:
-    """Run a stage under py-spy; lines of `outer;inner COUNT`. Raises PipelineError."""
+    """Run a stage under py-spy; returns lines of `outer;inner COUNT`. Raises PipelineError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sampling = ["--format", "raw", "--function", "--subprocesses", "--rate", str(RATE_HZ)]
     py_spy = Path(sys.executable).with_name("py-spy")
@@ -61,25 +61,25 @@ def folded_stacks(stage: str, path: Path) -> str:
         check=False,
     )
     if done.returncode:
-        raise PipelineError(f"stage_profile: {stage} ended with {done.returncode} under {py_spy}")
+        raise PipelineError(f"stage_profile: {stage} exited with {done.returncode} under {py_spy}")
     return path.read_text(encoding="utf-8")
 
 
 def seconds_by_function(folded: str) -> dict[str, float]:
-    """Seconds by the innermost function of ours, the largest first, OTHER last."""
+    """Seconds per innermost function of this project, largest first, OTHER last."""
     samples: Counter[str] = Counter()
     for line in folded.splitlines():
         stack, _, count = line.rpartition(" ")
         if not WAITING.match(stack.rpartition(";")[2]):
             samples[innermost(stack)] += int(count)
-    least = LEAST_SHARE * samples.total()
+    least = MIN_FRAC * samples.total()
     small = sum(count for count in samples.values() if count < least)
     large = {name: count for name, count in samples.most_common() if count >= least}
     return {name: count / RATE_HZ for name, count in {**large, OTHER: small}.items()}
 
 
 def innermost(stack: str) -> str:
-    """`file.py: function` of the last frame that is ours."""
+    """`file.py: function` of the innermost frame in this project."""
     frames = [OURS.match(frame) for frame in stack.split(";")]
     ours = [frame for frame in frames if frame]
     return f"{ours[-1]['file']}: {ours[-1]['function']}" if ours else OUTSIDE

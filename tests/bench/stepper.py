@@ -1,6 +1,7 @@
-"""Training steps in a process of their own: ours as the loop does them, and a plain loop.
+"""Training steps of our loop and of a plain loop, each in its own process.
 
-Of their own, because what ours tells the C library about freed memory would help the other, too.
+The processes are separate because our memory settings for the C library would also speed up the
+plain loop.
 """
 
 import json
@@ -21,7 +22,7 @@ from pipeline.runtime.params import Params
 from pipeline.training.loop.dataset import TrainDataset, init_worker
 from pipeline.training.loop.losses import class_balance, multitask_loss
 from pipeline.training.loop.schedule import FROM_SCRATCH, parameter_groups
-from pipeline.training.loop.train import Inputs, Run
+from pipeline.training.loop.train import Run, TrainingInputs
 from pipeline.training.network.hardware import keep_freed_memory, same_bits
 from pipeline.training.network.model import build_model
 from pipeline.training.pairs.images import trained_preprocess
@@ -30,7 +31,7 @@ from pipeline.training.store.reader import open_zarr
 from pipeline.views.quality import QualityThresholds
 
 Batch = dict[str, Tensor]
-# Steps of different batches, again and again.
+# Number of different batches, which are repeated.
 BATCHES = 4
 WAITED_BATCHES = 6
 LOADERS = 2
@@ -38,9 +39,9 @@ STOP = "stop"
 
 
 class Ours:
-    """The training loop's own steps, after its warm-up."""
+    """Steps of the training loop at the learning rate after warm-up."""
 
-    def __init__(self, params: Params, inputs: Inputs) -> None:
+    def __init__(self, params: Params, inputs: TrainingInputs) -> None:
         self._params, self._inputs = params, inputs
         self._run = Run(params, inputs, log=lambda _: None)
         self._batches = cycle(batches_of(params, inputs))
@@ -49,7 +50,7 @@ class Ours:
         return self._learn(next(self._batches))
 
     def waiting(self) -> tuple[float, float]:
-        """Images a second with loader processes, and the share of time without a batch."""
+        """Images per second with loader processes, and the fraction of time spent waiting."""
         dataset = TrainDataset(self._inputs.train, self._params, self._inputs.quality)
         loader = DataLoader(
             dataset,
@@ -76,9 +77,9 @@ class Ours:
 
 
 class Plain:
-    """What a first version does: fp32, PyTorch's own memory layout, the same loss and rates."""
+    """A plain loop: fp32 and PyTorch's default memory layout, with the same loss and rates."""
 
-    def __init__(self, params: Params, inputs: Inputs) -> None:
+    def __init__(self, params: Params, inputs: TrainingInputs) -> None:
         self._params = params
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(params.train.seed)
@@ -104,31 +105,33 @@ class Plain:
         return float(total.item())
 
 
-def stored_inputs() -> Inputs:
-    """What stage `train` reads. Raises ManifestError without it."""
+def stored_inputs() -> TrainingInputs:
+    """TrainingInputs of stage `train`. Raises ManifestError if they are missing."""
     quality = Path("data/manifests/quality.json")
     thresholds = QualityThresholds.from_dict(json.loads(quality.read_text(encoding="utf-8")))
     train, val = (open_zarr(Path(f"data/zarr/{split}.zarr")) for split in ("train", "val"))
-    return Inputs(train, val, thresholds)
+    return TrainingInputs(train, val, thresholds)
 
 
-def batches_of(params: Params, inputs: Inputs) -> list[Batch]:
-    """The first batches of an epoch."""
+def batches_of(params: Params, inputs: TrainingInputs) -> list[Batch]:
+    """First batches of an epoch."""
     dataset = TrainDataset(inputs.train, params, inputs.quality)
     drawn = islice(iter(pair_sampler(params, inputs)), BATCHES)
     return [default_collate([dataset[item] for item in items]) for items in drawn]
 
 
 def warm_step(params: Params) -> int:
-    """A step of the run at which the rate is at its highest."""
+    """A step at which the learning rate is at its maximum."""
     train = params.train
     steps = -(-2 * train.pairs_per_epoch // train.batch_size // train.accumulate)
     return train.warmup_epochs * steps
 
 
 @contextmanager
-def learning(params: Params, inputs: Inputs, *, plain: bool) -> Iterator[Callable[[str], Any]]:
-    """A function that has a method of the learner called in its process and returns the result."""
+def learning(
+    params: Params, inputs: TrainingInputs, *, plain: bool
+) -> Iterator[Callable[[str], Any]]:
+    """Start a learner in a new process; yields a function that calls one of its methods."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, params, inputs, plain))
@@ -142,12 +145,12 @@ def learning(params: Params, inputs: Inputs, *, plain: bool) -> Iterator[Callabl
     try:
         yield call
     finally:
-        # Closing the pipe would not do: loader processes hold copies of its ends.
+        # Closing the pipe is not enough, because loader processes have copies of its ends.
         ours.send(STOP)
         process.join()
 
 
-def _serve(calls: Connection, params: Params, inputs: Inputs, plain: bool) -> None:
+def _serve(calls: Connection, params: Params, inputs: TrainingInputs, plain: bool) -> None:
     threads = params.train.threads
     if plain:
         torch.set_num_threads(threads)
@@ -168,8 +171,8 @@ def _answer(calls: Connection, learner: Ours | Plain, seed: int) -> None:
         calls.send(getattr(learner, method)())
 
 
-def pair_sampler(params: Params, inputs: Inputs) -> PairSampler:
-    """Pairs as the loop draws them, all faces alike."""
+def pair_sampler(params: Params, inputs: TrainingInputs) -> PairSampler:
+    """Sampler with the training loop's settings, with equal weights for all faces."""
     return PairSampler(
         inputs.train.faces,
         pseudo_frac=params.pseudo_swap.frac,

@@ -1,4 +1,4 @@
-"""Swaps made in training, against what albumentations takes for the same images, on one core."""
+"""Benchmark of pseudo-swaps on one core, against degradations by albumentations."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -18,13 +18,13 @@ from tests.bench.rows import Goal, Row, faster
 from tests.bench.timing import Works, timed
 
 CONTEXT_PX = 512
-PICTURES = 40
-A_CORE = Goal(30, of="ours")
+IMAGES = 40
+GOAL = Goal(30, of="ours")
 
 
 def rows(options: Options) -> list[Row]:
     """Raises ManifestError without a packed split."""
-    images = context_images(open_zarr(Path("data/zarr/train.zarr")), PICTURES)
+    images = context_images(open_zarr(Path("data/zarr/train.zarr")), IMAGES)
     cv2.setNumThreads(1)
     found = timed(swap_works(images), options.rounds)
     return [
@@ -35,13 +35,13 @@ def rows(options: Options) -> list[Row]:
             found["degrade"],
             len(images),
             "images/s",
-            A_CORE,
+            GOAL,
         )
     ]
 
 
 def swap_works(images: Sequence[FaceImage]) -> Works:
-    """Each swap or degradation of a round differs, and from those of other rounds."""
+    """Functions that swap or degrade all images, with new random numbers in each call."""
     params = load_params()
     swapper, degradations = PseudoSwapper(params.pseudo_swap), Degradations(params.augment)
     seeds, others = count(), count()
@@ -60,9 +60,9 @@ def swap_works(images: Sequence[FaceImage]) -> Works:
 
 
 def context_images(store: FaceStore, most: int) -> list[FaceImage]:
-    """Evenly spaced real faces with keypoints, the longer side of their contexts 512 px.
+    """Evenly spaced real faces with keypoints, with contexts scaled to a longer side of 512 px.
 
-    Raises ValueError when the split has none.
+    Raises ValueError if the split has none.
     """
     reals = np.flatnonzero(store.faces["label"].to_numpy() == REAL)
     known = np.array([face for face in reals if store.keypoints(int(face)) is not None], np.int64)

@@ -1,4 +1,4 @@
-"""tests.bench.growth: slopes, copies that are other files with the same images, memory."""
+"""tests.bench.growth: slopes, copies with different bytes but equal frames, memory."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""loadtest: what is counted, not how fast the service is."""
+"""tests.loadtest: counting and goals, not the service's speed."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""tests.bench.ray_rows: digests that see every byte and name, medians and ratios."""
+"""tests.bench.ray_rows: digests of bytes and names, medians and ratios."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""tests.bench.stage_profile: which function of ours a stack's time counts for."""
+"""tests.bench.stage_profile: assignment of a stack's time to a function of this project."""
 
 import pytest
 

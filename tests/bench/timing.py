@@ -1,6 +1,6 @@
-"""How long works take: interleaved rounds, their medians, and ratios within a round.
+"""Timing of works: interleaved rounds, their medians, and ratios within a round.
 
-Seconds belong to the machine they were measured on; what carries over is a ratio from one run.
+Seconds are specific to a machine; ratios within one run are comparable between machines.
 """
 
 import time
@@ -14,7 +14,7 @@ Works = Mapping[str, Callable[[], object]]
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest of the rounds."""
+    """Median, minimum and maximum over the rounds."""
 
     median: float
     least: float
@@ -27,32 +27,32 @@ class Spread:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each counted round: by the clock, and of this process' processor time."""
+    """Seconds of each measured round: wall time, and CPU time of this process."""
 
     wall_s: tuple[float, ...]
     cpu_s: tuple[float, ...]
 
     def rate(self, items: float) -> Spread:
-        """Items a second, of a work that does so many a round."""
+        """Items per second of a work with `items` items per round."""
         return Spread.of([items / seconds for seconds in self.wall_s])
 
     def each_ms(self, items: float = 1) -> Spread:
-        """Milliseconds an item."""
+        """Milliseconds per item."""
         return Spread.of([1000 * seconds / items for seconds in self.wall_s])
 
     def scaled(self, factor: float) -> "Timing":
-        """As if the work were so many times as long."""
+        """Timing of a work `factor` times as long."""
         wall_s, cpu_s = (tuple(factor * s for s in side) for side in (self.wall_s, self.cpu_s))
         return Timing(wall_s, cpu_s)
 
     @property
     def processor(self) -> "Timing":
-        """The processor time in place of the clock's."""
+        """Timing with CPU time in place of wall time."""
         return Timing(self.cpu_s, self.cpu_s)
 
 
 def timed(works: Works, rounds: int) -> dict[str, Timing]:
-    """Do all works once to warm up, then in turns, `rounds` times each."""
+    """Run all works once to warm up, then `rounds` times each, interleaved."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
@@ -68,5 +68,5 @@ def timed(works: Works, rounds: int) -> dict[str, Timing]:
 
 
 def times_longer(one: Timing, other: Timing) -> Spread:
-    """How many times as long `one` takes as `other`, round by round: neighbours share the noise."""
+    """Ratio of `one` to `other` per round, in which both have the same background load."""
     return Spread.of([a / b for a, b in zip(one.wall_s, other.wall_s, strict=True)])

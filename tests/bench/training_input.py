@@ -1,6 +1,6 @@
-"""Training's input at two loader processes: our store, image files, and bytes that need no codec.
+"""Benchmark of training input with two loader processes: our store, image files, raw bytes.
 
-What is read is what training reads: a face's surroundings, of which a view is cut.
+Each item is what training reads: the context of a face, from which a view is cut.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.core.arrays import ImageU8
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.loop.dataset import TrainDataset, init_worker
-from pipeline.training.loop.train import Inputs
+from pipeline.training.loop.train import TrainingInputs
 from pipeline.training.pairs.images import trained_preprocess
 from pipeline.training.pairs.sampler import Item
 from pipeline.training.store.reader import FaceStore
@@ -35,7 +35,7 @@ from tests.bench.stepper import learning, pair_sampler, stored_inputs
 from tests.bench.timing import Timing, Works, timed
 
 WORKERS = 2
-PICTURES = 512
+IMAGES = 512
 BATCH = 16
 PNG = {"compress_level": 1}
 JPEG = {"quality": 95}
@@ -51,14 +51,14 @@ def rows(options: Options) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, learning(params, inputs, plain=False) as call:
         works = {**loaders(inputs, params, Path(folder)), "step": lambda: call("step")}
         found = timed(works, options.few_rounds)
-    # One step takes a batch, the others read all images.
-    found["step"] = found["step"].scaled(PICTURES / params.train.batch_size)
+    # A step processes one batch; the other works read all images.
+    found["step"] = found["step"].scaled(IMAGES / params.train.batch_size)
     return table(found)
 
 
 def table(found: dict[str, Timing]) -> list[Row]:
     def row(work: str, against: str, ours: str, theirs: str, goal: Goal | None) -> Row:
-        return faster(work, against, found[ours], found[theirs], PICTURES, UNIT, goal)
+        return faster(work, against, found[ours], found[theirs], IMAGES, UNIT, goal)
 
     plain, augmented = "loader without augmentation", "loader with augmentation"
     return [
@@ -69,10 +69,10 @@ def table(found: dict[str, Timing]) -> list[Row]:
     ]
 
 
-def loaders(inputs: Inputs, params: Params, folder: Path) -> Works:
-    """Each reads PICTURES in batches by WORKERS processes."""
+def loaders(inputs: TrainingInputs, params: Params, folder: Path) -> Works:
+    """Functions that read IMAGES faces in batches with WORKERS processes."""
     store, preprocess = inputs.train, trained_preprocess(params)
-    faces = [int(face) for face in np.arange(PICTURES) % len(store.faces)]
+    faces = [int(face) for face in np.arange(IMAGES) % len(store.faces)]
     sources = {
         "zarr": store.context,
         "raw": uncompressed(store, folder / "faces.bin").context,
@@ -84,20 +84,20 @@ def loaders(inputs: Inputs, params: Params, folder: Path) -> Works:
         manifest = write_files(store, folder / suffix, suffix, options)
         datasets[suffix] = FileViews(manifest, preprocess)
     works = {name: _passes(dataset, faces) for name, dataset in datasets.items()}
-    items = first_items(params, inputs, PICTURES)
+    items = first_items(params, inputs, IMAGES)
     works["augmented"] = _passes(TrainDataset(store, params, inputs.quality), items)
     return works
 
 
 def cheap_step(params: Params) -> Params:
-    """params.yaml's recipe with random weights: the fastest network, the most to feed."""
+    """params.yaml's recipe with random weights and all cores, the fastest consumer of images."""
     model = params.model.model_copy(update={"weights": "none"})
     train = params.train.model_copy(update={"threads": cpu_count()})
     return params.model_copy(update={"model": model, "train": train})
 
 
 class Views(Dataset[Tensor]):
-    """The first view of each face of a store whose surroundings `read` gets."""
+    """First view of each face of a store, cut from the context that `read` returns."""
 
     def __init__(self, store: FaceStore, preprocess: Preprocess, read: Read) -> None:
         self._store, self._preprocess, self._read = store, preprocess, read
@@ -109,7 +109,7 @@ class Views(Dataset[Tensor]):
 
 
 class FileViews(Dataset[Tensor]):
-    """The same from image files that a CSV lists: path and box."""
+    """First view of each face from image files listed in a CSV with path and box."""
 
     def __init__(self, manifest: Path, preprocess: Preprocess) -> None:
         self._table, self._preprocess = pd.read_csv(manifest), preprocess
@@ -123,7 +123,7 @@ class FileViews(Dataset[Tensor]):
 
 
 def write_files(store: FaceStore, folder: Path, suffix: str, options: dict[str, int]) -> Path:
-    """All surroundings as files, and the CSV that lists them."""
+    """Write all contexts as files, and a CSV that lists them."""
     folder.mkdir()
     rows = []
     for face in range(len(store.faces)):
@@ -137,7 +137,7 @@ def write_files(store: FaceStore, folder: Path, suffix: str, options: dict[str, 
 
 @dataclass(frozen=True, eq=False)
 class Uncompressed:
-    """Pixels one after the other in a file. shapes, offsets: of each face."""
+    """Pixels of all faces in one file. shapes, offsets: shape and position of each face."""
 
     pixels: Any
     shapes: list[tuple[int, ...]]
@@ -149,7 +149,7 @@ class Uncompressed:
 
 
 def uncompressed(store: FaceStore, path: Path) -> Uncompressed:
-    """All surroundings in one mapped file: what reading costs without any codec."""
+    """Write all contexts to one memory-mapped file, to measure reading without a codec."""
     shapes, offsets = [], []
     with path.open("wb") as file:
         for face in range(len(store.faces)):
@@ -160,8 +160,8 @@ def uncompressed(store: FaceStore, path: Path) -> Uncompressed:
     return Uncompressed(np.memmap(path, np.uint8, "r"), shapes, offsets)
 
 
-def first_items(params: Params, inputs: Inputs, count: int) -> list[Item]:
-    """What training draws, epoch after epoch."""
+def first_items(params: Params, inputs: TrainingInputs, count: int) -> list[Item]:
+    """Items that training draws over successive epochs."""
     epochs = itertools.count(1)
     sampler = pair_sampler(params, inputs)
     drawn = itertools.chain.from_iterable(sampler.items(epoch) for epoch in epochs)
@@ -169,7 +169,7 @@ def first_items(params: Params, inputs: Inputs, count: int) -> list[Item]:
 
 
 def _passes(dataset: Dataset[Any], items: list[Any]) -> Callable[[], None]:
-    """Reads everything once; the processes stay from round to round."""
+    """A function that reads all items once; its processes persist between calls."""
     loader = DataLoader(
         dataset,
         batch_size=BATCH,

@@ -1,4 +1,4 @@
-"""A training step of ConvNeXt-Tiny at 256 px: the loop's own against a plain one in fp32."""
+"""Benchmark of a training step of ConvNeXt-Tiny at 256 px against a plain step in fp32."""
 
 from contextlib import ExitStack
 
@@ -29,7 +29,7 @@ def rows(options: Options) -> list[Row]:
             "plain": lambda: losses["plain"].append(plain("step")),
         }
         found = timed(works, options.few_rounds)
-        images_a_second, waiting = ours("waiting")
+        images_per_s, waiting = ours("waiting")
     precision, device = choose_precision("auto"), "GPU" if torch.cuda.is_available() else "CPU"
     name = f"{WORK}, {device}, {precision} and channels-last"
     against = "the same step in fp32, without channels-last"
@@ -41,13 +41,13 @@ def rows(options: Options) -> list[Row]:
             "% off fp32 at most",
             LOSS_CHANGE,
         ),
-        number(f"{WORK}: with its loader processes", images_a_second, "images/s"),
+        number(f"{WORK}: with its loader processes", images_per_s, "images/s"),
         number(f"{WORK}: waiting for the loader", 100 * waiting, "% of the time"),
     ]
 
 
 def convnext(params: Params) -> Params:
-    """The recipe of `make production` with random weights and batches that a laptop can hold."""
+    """The recipe of `make production` with random weights and batches that fit on a laptop."""
     model = params.model.model_copy(update={"backbone": "convnext_tiny", "weights": "none"})
     update = {"precision": "auto", "batch_size": BATCH, "threads": cpu_count()}
     train = params.train.model_copy(update={**update, "lr": 0.0003})
@@ -55,5 +55,5 @@ def convnext(params: Params) -> Params:
 
 
 def largest_change(ours: list[float], plain: list[float]) -> float:
-    """Largest difference of two loss curves, in % of the plain one."""
+    """Largest difference of two loss curves in percent of the plain one."""
     return max(100 * abs(a / b - 1) for a, b in zip(ours, plain, strict=True))

@@ -1,4 +1,4 @@
-"""A video from file to verdict, against the least it can take and against plainer ways."""
+"""Benchmark of a video from file to verdict, against a lower bound and simpler methods."""
 
 import tempfile
 from collections.abc import Callable
@@ -24,8 +24,8 @@ from tests.bench.scene_scan import bare_decode
 from tests.bench.timing import timed
 
 CLIP_S = 30
-# Of every frame, so many are judged and the rest is reckoned.
-JUDGED_FRAMES = 40
+# Number of frames scored to extrapolate the time for every frame.
+SCORED_FRAMES = 40
 WORK = f"video to verdict, {CLIP_S} s of 720p"
 
 
@@ -38,14 +38,14 @@ def rows(options: Options) -> list[Row]:
         works: dict[str, Callable[[], object]] = {
             "ours": lambda: score_video(detector, clip, settings, pool, workers=1),
             "least": partial(least, detector, clip, sampled(detector, clip)),
-            "plain": partial(scan_seek_judge, detector, clip),
-            "every frame": partial(judge_every_frame, detector, clip, JUDGED_FRAMES),
+            "plain": partial(scan_seek_score, detector, clip),
+            "every frame": partial(score_every_frame, detector, clip, SCORED_FRAMES),
         }
         found = timed(works, options.few_rounds)
-    found["every frame"] = found["every frame"].scaled(CLIP_S * FPS / JUDGED_FRAMES)
-    ours, every = found["ours"], f"every frame judged ({JUDGED_FRAMES} of them, reckoned up)"
-    limit = "one bare decode and the sampled frames' judgements"
-    plain = "PySceneDetect, seek with OpenCV, judge one by one"
+    found["every frame"] = found["every frame"].scaled(CLIP_S * FPS / SCORED_FRAMES)
+    ours, every = found["ours"], f"every frame scored (extrapolated from {SCORED_FRAMES})"
+    limit = "one bare decode, then scoring the sampled frames"
+    plain = "PySceneDetect, seek with OpenCV, score one by one"
     return [
         longer(WORK, limit, ours, found["least"], 1, "ms", Goal(1.3, at_least=False)),
         faster(WORK, plain, ours, found["plain"], CLIP_S, "s of video/s", None),
@@ -54,19 +54,19 @@ def rows(options: Options) -> list[Row]:
 
 
 def sampled(detector: SwapDetector, clip: Path) -> list[int]:
-    """Indices of the frames that ours judges."""
+    """Indices of the frames that our method scores."""
     sampling = sampling_of(detector.bundle.spec.sampling, load_settings())
     return [index for index, _ in plan_samples(clip, sampling).picks]
 
 
 def least(detector: SwapDetector, clip: Path, picks: list[int]) -> None:
-    """What cannot be saved: every frame is decoded once, the sampled ones are judged."""
+    """Lower bound: decode every frame once and score the sampled ones."""
     for rgb in bare_decode(clip, picks):
         detector.score_image(rgb)
 
 
-def scan_seek_judge(detector: SwapDetector, clip: Path) -> None:
-    """Scenes by PySceneDetect, then each sampled frame by seeking to it."""
+def scan_seek_score(detector: SwapDetector, clip: Path) -> None:
+    """Detect scenes with PySceneDetect, then seek to each sampled frame and score it."""
     count = detector.bundle.spec.sampling.frames_per_scene
     scenes = detect(str(clip), ContentDetector(), start_in_scene=True)
     capture = cv2.VideoCapture(str(clip))
@@ -77,8 +77,8 @@ def scan_seek_judge(detector: SwapDetector, clip: Path) -> None:
     capture.release()
 
 
-def judge_every_frame(detector: SwapDetector, clip: Path, count: int) -> None:
-    """Read with OpenCV and judge the first `count` frames."""
+def score_every_frame(detector: SwapDetector, clip: Path, count: int) -> None:
+    """Read with OpenCV and score the first `count` frames."""
     capture = cv2.VideoCapture(str(clip))
     for found, bgr in islice(iter(capture.read, None), count):
         if found:

@@ -1,6 +1,6 @@
-"""Clients of the load test: threads that mostly sleep, with the cheapest client there is.
+"""Clients of the load test: threads with a minimal HTTP client.
 
-They share the cores with the service, so a request is encoded once and sent again and again.
+They use the same cores as the service, so each request is encoded once and sent repeatedly.
 """
 
 import threading
@@ -15,11 +15,11 @@ from queue import SimpleQueue
 import httpx
 
 TIMEOUT_S = 120
-# The service closes a connection that is idle for 5 s, perhaps while a request is on its way.
+# The service closes a connection after 5 s of idle time, possibly while a request is in transit.
 KEEP_S = 2
-# The status of a request whose connection was closed without an answer.
+# Status of a request whose connection was closed without a response.
 UNANSWERED = 0
-# More than the service lets in (INSWAPPER_QUEUE_LENGTH): the others are there to be refused.
+# More than the service accepts (INSWAPPER_QUEUE_LENGTH), so that the others are refused.
 OPEN_CLIENTS = 64
 
 
@@ -34,7 +34,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Reply:
-    """taken_s: since the request was due. done_at: by the clock of time.perf_counter."""
+    """A response. taken_s: time since the request was due. done_at: from time.perf_counter."""
 
     status: int
     taken_s: float
@@ -42,7 +42,7 @@ class Reply:
 
 
 class Client:
-    """One connection, opened by the first request and kept open while it is used."""
+    """One connection, opened by the first request and reused."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
@@ -62,7 +62,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         due: float | None = None,
     ) -> Reply:
-        """due: when it should have been sent, by time.perf_counter; None means now."""
+        """Send a request. due: when it was scheduled, from time.perf_counter; None means now."""
         started = time.perf_counter() if due is None else due
         status = self._status(method, path, body, headers or {})
         ended = time.perf_counter()
@@ -72,9 +72,9 @@ class Client:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> int:
         if time.perf_counter() - self._used_at > KEEP_S:
-            self._connection.close()  # and opened again by the request
+            self._connection.close()  # the request opens it again
         try:
-            # Who is refused before the whole body was read may find the answer all the same.
+            # A request refused before its whole body was read can still have a response.
             with suppress(BrokenPipeError):
                 self._connection.request(method, path, body, headers)
             response = self._connection.getresponse()
@@ -99,9 +99,9 @@ def upload_of(path: str, field: str, contents: Sequence[bytes]) -> Upload:
 def closed_loop(
     port: int, turns: Callable[[int], Iterable[Upload]], clients: int, stop: threading.Event
 ) -> list[tuple[Upload, Reply]]:
-    """Each client sends its next upload when the last one is answered, until `stop` is set.
+    """Each client sends its next upload when the previous one is answered, until `stop` is set.
 
-    turns: number of a client -> what that client sends, without end.
+    turns: number of a client -> endless sequence of its uploads.
     """
 
     def run(number: int) -> list[tuple[Upload, Reply]]:
@@ -118,7 +118,7 @@ def closed_loop(
 
 
 def open_loop(port: int, upload: Upload, rate_hz: float, duration_s: float) -> list[Reply]:
-    """Send at a fixed rate, whatever is answered; times count from when each request was due."""
+    """Send at a fixed rate regardless of responses; times count from when a request was due."""
     free: SimpleQueue[Client] = SimpleQueue()
 
     def send(due: float) -> Reply:

@@ -1,4 +1,4 @@
-"""What is sent, made of a photograph in an installed package (credits: data/README.md)."""
+"""Inputs of the load test, made from a photograph in an installed package (see data/README.md)."""
 
 import io
 import struct
@@ -34,7 +34,7 @@ def encoded(rgb: ImageU8, file_format: str = "JPEG") -> bytes:
 
 
 def oversized_png(side_px: int = 20_000) -> bytes:
-    """A PNG whose header announces side x side pixels, with next to nothing behind it."""
+    """A PNG whose header states side x side pixels, with almost no data."""
     header = struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -44,7 +44,7 @@ def oversized_png(side_px: int = 20_000) -> bytes:
 
 
 def clip() -> bytes:
-    """One second of a camera that pans over the photograph."""
+    """A video of one second with a camera panning over the photograph."""
     wide = photograph(CLIP_PX + CLIP_FRAMES)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"

@@ -1,4 +1,4 @@
-"""HTTP's share of a request, the peak and what an overload leaves of it, reloads under load."""
+"""Measurements: HTTP overhead, peak throughput, goodput under overload, reloads under load."""
 
 import io
 import threading
@@ -28,7 +28,7 @@ WARM_UP_ROUNDS = 5
 
 
 def overhead(service: Service, image: bytes, rounds: int = OVERHEAD_ROUNDS) -> dict[str, Any]:
-    """/detect against decoding and judging in this process, in turns and with equal settings."""
+    """Time of /detect and of the same work in this process, interleaved, with equal settings."""
     settings = load_settings()
     detector = load_swap_detector(settings, settings.threads or cpu_count())
     upload = upload_of("/detect", "file", [image])
@@ -52,9 +52,9 @@ def overhead(service: Service, image: bytes, rounds: int = OVERHEAD_ROUNDS) -> d
 
 
 def overload(service: Service, image: bytes, rounds: int = OVERLOAD_ROUNDS) -> dict[str, Any]:
-    """The peak of a closed loop, then twice that rate whatever is answered, in turns.
+    """Peak rate of a closed loop, then an open loop at twice that rate, in alternation.
 
-    Goodput and peak are medians of the rounds, their ratio that of each round's own two.
+    Goodput and peak are medians over the rounds; their ratio is taken within each round.
     """
     upload = upload_of("/detect", "file", [image])
     found = [_overload_once(service, upload) for _ in range(rounds)]
@@ -82,7 +82,7 @@ def overload(service: Service, image: bytes, rounds: int = OVERLOAD_ROUNDS) -> d
 def _overload_once(
     service: Service, upload: Upload
 ) -> tuple[float, float, list[Reply], list[Reply]]:
-    """Peak and goodput in requests a second, all replies, and /health's meanwhile."""
+    """Peak and goodput in requests per second, all replies, and those of /health meanwhile."""
     peak_hz = _peak(service, upload)
     health, (started, replies) = _meanwhile_health(
         service,
@@ -96,7 +96,7 @@ def _overload_once(
 
 
 def reloads(service: Service, image: bytes, count: int = 50) -> dict[str, Any]:
-    """Exchange the bundle again and again while clients send; nobody may notice."""
+    """Reload the bundle repeatedly while clients send requests, and count errors."""
     upload, stop = upload_of("/detect", "file", [image]), threading.Event()
     done: list[Reply] = []
 
@@ -136,7 +136,7 @@ def _closed_loop(service: Service, upload: Upload, stop: threading.Event) -> lis
 
 
 def _meanwhile_health(service: Service, work: Callable[[], Result]) -> tuple[list[Reply], Result]:
-    """What /health replied while the work was done, and the work's result."""
+    """Replies of /health during the work, and the work's result."""
     stop = threading.Event()
     replies: list[Reply] = []
 
@@ -156,7 +156,7 @@ def _meanwhile_health(service: Service, work: Callable[[], Result]) -> tuple[lis
 
 
 def _medians_ms(works: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Of each work, done in turns."""
+    """Median time of each work; the works are interleaved."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for number in range(WARM_UP_ROUNDS + rounds):
         for name, work in works.items():

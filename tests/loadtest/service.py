@@ -39,11 +39,11 @@ class Service:
 
     @property
     def admin(self) -> dict[str, str]:
-        """Headers that open the admin routes."""
+        """Headers for the admin routes."""
         return {"Authorization": f"Bearer {self.token}"}
 
     def temporary_files(self) -> int:
-        """Files in its folder for temporary ones, and unnamed ones that it holds open there."""
+        """Number of its temporary files, including open files without a name."""
         own = (t for t in open_files(self.process.pid) if t.startswith(str(self.temporary)))
         return sum("(deleted)" in target for target in own) + sum(
             1 for _ in self.temporary.iterdir()
@@ -52,7 +52,7 @@ class Service:
 
 @contextmanager
 def running_service(folder: Path) -> Iterator[Service]:
-    """folder: for its log and its temporary files. Raises PipelineError when it does not start."""
+    """Start a service. folder: for its log and temporary files. Raises PipelineError on failure."""
     token, port = secrets.token_hex(24), _free_port()
     temporary, log = folder / "temporary", folder / "service.log"
     temporary.mkdir()

@@ -1,4 +1,4 @@
-"""Minutes of mixed requests: nothing may grow, stay behind or fail otherwise than it should."""
+"""Soak test with mixed requests: memory growth, left-over files, unexpected responses."""
 
 import itertools
 import threading
@@ -15,7 +15,7 @@ from tests.loadtest.service import Service
 
 CLIENTS = 3
 SAMPLE_S = 1.0
-# The first requests fill caches and pools of memory.
+# Fraction of the time in which the first requests fill caches and memory pools.
 SETTLING_FRAC = 1 / 3
 LEAVE_S = 5.0
 
@@ -23,7 +23,7 @@ Kind = tuple[str, Upload, int]
 
 
 def mixture() -> list[Kind]:
-    """One round: name, request and the status it must get."""
+    """One round of requests: name, upload and expected status."""
     large, small = encoded(photograph()), encoded(photograph(512))
     image = ("image", upload_of("/detect", "file", [large]), 200)
     little = ("small image", upload_of("/detect", "file", [small]), 200)
@@ -39,7 +39,7 @@ def mixture() -> list[Kind]:
 
 
 def soak(service: Service, duration_s: float, requests: int) -> dict[str, Any]:
-    """Lasts until both the time and the number of requests are reached."""
+    """Send requests until both the time and the number of requests are reached."""
     kinds, stop, sent = mixture(), threading.Event(), itertools.count()
     reached = threading.Event()
     started = time.monotonic()
@@ -78,14 +78,14 @@ def soak(service: Service, duration_s: float, requests: int) -> dict[str, Any]:
 
 
 def slope_mb_per_min(samples: list[tuple[float, float]]) -> float:
-    """Least squares over (seconds, MB), without the settling time."""
+    """Slope of a least-squares line over (seconds, MB), without the settling time."""
     settled = [s for s in samples if s[0] >= SETTLING_FRAC * samples[-1][0]]
     seconds, megabytes = np.array(settled).T
     return float(60 * np.polyfit(seconds, megabytes, 1)[0])
 
 
 def left_behind(service: Service) -> dict[str, int]:
-    """Child processes and temporary files that are still there a moment later."""
+    """Number of child processes and temporary files left after LEAVE_S at the latest."""
     deadline = time.monotonic() + LEAVE_S
     while True:
         found = {

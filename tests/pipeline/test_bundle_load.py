@@ -1,4 +1,4 @@
-"""Bundles around tiny ONNX graphs: every way in which one can be wrong is refused by name."""
+"""Bundles with tiny ONNX graphs: every kind of fault is rejected with the file's name."""
 
 import hashlib
 from dataclasses import replace
@@ -37,7 +37,7 @@ def load(folder: Path) -> Bundle:
     return load_bundle(folder, threads=1)
 
 
-def test_a_sound_bundle_answers_for_any_number_of_crops(
+def test_a_valid_bundle_predicts_any_number_of_crops(
     tmp_path: Path, model: bytes, spec: dict[str, Any]
 ) -> None:
     bundle = load(write(tmp_path, model, spec))
@@ -51,8 +51,8 @@ def test_a_sound_bundle_answers_for_any_number_of_crops(
     assert bundle.spec.preprocess == PREPROCESS
     assert bundle.spec.decision.thresholds.fake_from == 0.7
     assert bundle.sha256 == hashlib.sha256(model).hexdigest()
-    numbers = golden_features(5)
-    assert bundle.trees.logits(numbers).tolist() == TREES.logits(numbers).tolist()
+    features = golden_features(5)
+    assert bundle.trees.logits(features).tolist() == TREES.logits(features).tolist()
 
 
 @pytest.mark.parametrize(
@@ -63,14 +63,14 @@ def test_a_sound_bundle_answers_for_any_number_of_crops(
         np.zeros((3, SIZE, SIZE), dtype=np.float32),
     ],
 )
-def test_inputs_of_another_shape_or_type_are_refused(
+def test_inputs_of_another_shape_or_type_are_rejected(
     tmp_path: Path, model: bytes, spec: dict[str, Any], inputs: np.ndarray
 ) -> None:
     with pytest.raises(ValueError, match="float32"):
         load(write(tmp_path, model, spec)).predict(inputs)
 
 
-def test_inputs_that_make_outputs_infinite_are_refused(
+def test_inputs_with_infinite_outputs_are_rejected(
     tmp_path: Path, model: bytes, spec: dict[str, Any]
 ) -> None:
     inputs = np.full((1, 3, SIZE, SIZE), np.nan, dtype=np.float32)
@@ -78,7 +78,7 @@ def test_inputs_that_make_outputs_infinite_are_refused(
         load(write(tmp_path, model, spec)).predict(inputs)
 
 
-def test_a_flipped_byte_is_noticed(tmp_path: Path, model: bytes, spec: dict[str, Any]) -> None:
+def test_a_flipped_byte_is_detected(tmp_path: Path, model: bytes, spec: dict[str, Any]) -> None:
     damaged = bytearray(model)
     damaged[len(model) // 2] ^= 0x10
     folder = write(tmp_path, bytes(damaged), spec)
@@ -95,21 +95,21 @@ def test_other_weights_with_a_matching_hash_fail_the_golden_check(
         load(write(tmp_path, other, spec))
 
 
-def test_nan_weights_are_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
+def test_nan_weights_are_rejected(tmp_path: Path, spec: dict[str, Any]) -> None:
     broken = tiny_graph(scale=float("nan"))
     spec["files"]["detector.onnx"] = file_entry(broken)
     with pytest.raises(BundleError, match=r"detector\.onnx: the model's outputs are not finite"):
         load(write(tmp_path, broken, spec))
 
 
-def test_a_graph_of_another_shape_is_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
+def test_a_graph_of_another_shape_is_rejected(tmp_path: Path, spec: dict[str, Any]) -> None:
     other = tiny_graph(quality_classes=4)
     spec["files"]["detector.onnx"] = file_entry(other)
     with pytest.raises(BundleError, match=r"outputs: quality: expected \(n, \*\[3\]\), got"):
         load(write(tmp_path, other, spec))
 
 
-def test_a_graph_for_another_crop_size_is_refused(
+def test_a_graph_for_another_crop_size_is_rejected(
     tmp_path: Path, model: bytes, spec: dict[str, Any]
 ) -> None:
     spec["preprocess"]["size_px"] = 96
@@ -117,7 +117,7 @@ def test_a_graph_for_another_crop_size_is_refused(
         load(write(tmp_path, model, spec))
 
 
-def test_bytes_that_are_no_graph_are_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
+def test_bytes_that_are_not_a_graph_are_rejected(tmp_path: Path, spec: dict[str, Any]) -> None:
     spec["files"]["detector.onnx"] = file_entry(b"no graph")
     with pytest.raises(BundleError, match=r"detector\.onnx: onnxruntime cannot load it"):
         load(write(tmp_path, b"no graph", spec))
@@ -134,18 +134,18 @@ def test_a_missing_file_is_named(
 
 
 @pytest.mark.parametrize("version", [1, 2, 4, 0, None, "3"])
-def test_another_schema_is_refused_before_anything_else(
+def test_another_schema_is_rejected_before_anything_else(
     tmp_path: Path, model: bytes, spec: dict[str, Any], version: Any
 ) -> None:
     spec = {"schema_version": version, "unknown": 1}
     with pytest.raises(
-        BundleError, match=rf"schema_version: this program reads {SCHEMA_VERSION}, got {version!r}"
+        BundleError, match=rf"schema_version: this version reads {SCHEMA_VERSION}, got {version!r}"
     ):
         load(write(tmp_path, model, spec))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\xff"])
-def test_text_that_is_no_specification(tmp_path: Path, text: str) -> None:
+def test_text_that_is_not_a_specification(tmp_path: Path, text: str) -> None:
     path = tmp_path / "detector.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(BundleError, match=r"detector\.json: (not JSON|expected a JSON object)"):
@@ -167,7 +167,7 @@ def test_wrong_values_are_reported_together(
     assert "surprise" in lines[2]
 
 
-def test_a_model_without_an_entry_is_refused(
+def test_a_model_without_an_entry_is_rejected(
     tmp_path: Path, model: bytes, spec: dict[str, Any]
 ) -> None:
     spec["models"]["int8"] = "detector.int8.onnx"
@@ -175,7 +175,7 @@ def test_a_model_without_an_entry_is_refused(
         load(write(tmp_path, model, spec))
 
 
-def test_trees_without_an_entry_are_refused(
+def test_trees_without_an_entry_are_rejected(
     tmp_path: Path, model: bytes, spec: dict[str, Any]
 ) -> None:
     del spec["files"]["trees.npz"]
@@ -184,7 +184,7 @@ def test_trees_without_an_entry_are_refused(
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 0.999])
-def test_a_flipped_byte_of_the_trees_is_noticed(
+def test_a_flipped_byte_of_the_trees_is_detected(
     tmp_path: Path, model: bytes, spec: dict[str, Any], place: float
 ) -> None:
     damaged = bytearray(TREES.to_bytes())
@@ -201,13 +201,13 @@ def test_a_flipped_byte_of_the_trees_is_noticed(
         ({"baseline": 0.001}, r"golden outputs differ"),
         (
             {"feature": np.array([len(feature_names()), 0, 0], np.int32)},
-            r"reads more numbers than the 1184 of a seam",
+            r"uses feature 1184, expected at most 1183",
         ),
         ({"right": np.array([3, 1, 2], np.int32)}, r"outside the table of 3 nodes"),
         ({"value": np.array([0.0, np.nan, 1.0])}, r"a leaf is not finite"),
     ],
 )
-def test_other_trees_with_a_matching_hash_are_refused(
+def test_other_trees_with_a_matching_hash_are_rejected(
     tmp_path: Path, model: bytes, spec: dict[str, Any], change: dict[str, Any], fault: str
 ) -> None:
     other = replace(TREES, **change).to_bytes()
@@ -217,7 +217,7 @@ def test_other_trees_with_a_matching_hash_are_refused(
 
 
 @pytest.mark.parametrize("content", [b"no archive", b"PK\x03\x04 and nothing else", b""])
-def test_bytes_that_are_no_trees_are_refused(
+def test_bytes_that_are_not_trees_are_rejected(
     tmp_path: Path, model: bytes, spec: dict[str, Any], content: bytes
 ) -> None:
     spec["files"]["trees.npz"] = file_entry(content) | {"size_bytes": max(1, len(content))}
@@ -225,21 +225,21 @@ def test_bytes_that_are_no_trees_are_refused(
         load(write(tmp_path, model, spec, content))
 
 
-def test_golden_numbers_are_the_same_everywhere_and_partly_unknown() -> None:
-    numbers = golden_features(3)
-    assert numbers.shape == (3, len(feature_names()))
-    assert numbers.dtype == np.float32
-    np.testing.assert_array_equal(numbers[:2], golden_features(2))
-    known = numbers[np.isfinite(numbers)]
-    assert 0.05 < 1 - len(known) / numbers.size < 0.07
+def test_golden_features_are_fixed_and_partly_unknown() -> None:
+    features = golden_features(3)
+    assert features.shape == (3, len(feature_names()))
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(features[:2], golden_features(2))
+    known = features[np.isfinite(features)]
+    assert 0.05 < 1 - len(known) / features.size < 0.07
     assert -1 <= known.min() < -0.99
     assert 0.99 < known.max() <= 1
     assert abs(float(known.mean())) < 0.1
-    assert sorted(golden_seam(TREES, 3)) == sorted(TREES.logits(numbers).tolist())
-    assert set(golden_seam(TREES, 8)) == {-1.0, 1.0}  # both leaves are tried
+    assert sorted(golden_seam(TREES, 3)) == sorted(TREES.logits(features).tolist())
+    assert set(golden_seam(TREES, 8)) == {-1.0, 1.0}  # both leaves are reached
 
 
-def test_int8_that_did_not_pass_its_gate_is_named_with_the_reason(
+def test_a_missing_int8_model_is_reported_with_the_reason(
     tmp_path: Path, model: bytes, spec: dict[str, Any]
 ) -> None:
     folder = write(tmp_path, model, spec)

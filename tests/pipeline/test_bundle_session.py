@@ -12,7 +12,7 @@ SIZE = 64
 CPU = ["CPUExecutionProvider"]
 
 
-def test_long_inputs_are_run_in_chunks_and_come_back_in_order() -> None:
+def test_long_inputs_are_run_in_chunks_and_returned_in_order() -> None:
     session = open_session(tiny_graph(SIZE), 1, CPU, "tiny")
     inputs = np.arange(2 * CHUNK + 1, dtype=np.float32)[:, None, None, None]
     inputs = np.broadcast_to(inputs, (len(inputs), 3, SIZE, SIZE))
@@ -21,12 +21,12 @@ def test_long_inputs_are_run_in_chunks_and_come_back_in_order() -> None:
     assert found["seam_map"].shape == (2 * CHUNK + 1, 32, 32)
 
 
-def test_a_file_that_is_no_graph_is_named() -> None:
+def test_a_file_that_is_not_a_graph_is_named() -> None:
     with pytest.raises(BundleError, match="tiny: onnxruntime cannot load it"):
         open_session(b"text", 1, CPU, "tiny")
 
 
-def test_golden_outputs_keep_a_coarse_seam_map() -> None:
+def test_golden_outputs_contain_a_coarse_seam_map() -> None:
     session = open_session(tiny_graph(SIZE), 1, CPU, "tiny")
     found = golden_outputs(session, Preprocess(size_px=SIZE), 2, list(HEADS))
     full = run_session(

@@ -1,4 +1,4 @@
-"""pipeline.runtime.cache: whole entries or none, whoever writes or deletes at the same time."""
+"""pipeline.runtime.cache: complete entries or none, also with concurrent writers."""
 
 import hashlib
 import os
@@ -19,16 +19,6 @@ from pipeline.runtime.errors import PipelineError
 
 FILES = {"a.png": b"first image" * 1000, "b.mask.png": b"second"}
 VALUE = [{"frame_path": "a.png", "scene": 0, "timestamp_s": 0.1 + 0.2}]
-# Their values are in the key, or what they do is done again each time.
-UNDECIDING = {
-    "errors.py",
-    "manifest.py",
-    "packages.py",
-    "param_sections.py",
-    "params.py",
-    "ray_map.py",
-    "workers.py",
-}
 
 
 @pytest.fixture
@@ -45,7 +35,7 @@ def store(cache: StageCache, key: str) -> None:
 
 
 def restored(cache: StageCache, key: str, target: Path) -> dict[str, bytes] | None:
-    """The restored files, None where the cache has nothing."""
+    """The restored files, None if there is no entry."""
     if cache.restore(key, f"{target}/v1/000_") != VALUE:
         assert not target.exists()
         return None
@@ -56,7 +46,7 @@ def entries(cache: StageCache) -> list[Path]:
     return sorted(cache.folder.iterdir()) if cache.folder else []
 
 
-def test_an_entry_gives_back_files_and_value(cache: StageCache, tmp_path: Path) -> None:
+def test_an_entry_restores_files_and_value(cache: StageCache, tmp_path: Path) -> None:
     key = cache.key("video", 1)
     assert restored(cache, key, tmp_path / "out") is None
     store(cache, key)
@@ -72,7 +62,7 @@ def test_every_input_is_in_the_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 70, 5000, -40, -1])
-def test_a_damaged_entry_is_no_entry(cache: StageCache, tmp_path: Path, place: int) -> None:
+def test_a_damaged_entry_is_ignored(cache: StageCache, tmp_path: Path, place: int) -> None:
     store(cache, "key")
     (entry,) = entries(cache)
     content = bytearray(entry.read_bytes())
@@ -84,16 +74,14 @@ def test_a_damaged_entry_is_no_entry(cache: StageCache, tmp_path: Path, place: i
 
 
 @pytest.mark.parametrize("length", [0, 10, 64, 200])
-def test_an_unfinished_entry_is_no_entry(cache: StageCache, tmp_path: Path, length: int) -> None:
+def test_an_unfinished_entry_is_ignored(cache: StageCache, tmp_path: Path, length: int) -> None:
     store(cache, "key")
     (entry,) = entries(cache)
     entry.write_bytes(entry.read_bytes()[:length])
     assert restored(cache, "key", tmp_path / "out") is None
 
 
-def test_what_is_done_to_an_output_does_not_reach_the_entry(
-    cache: StageCache, tmp_path: Path
-) -> None:
+def test_changing_an_output_does_not_change_the_entry(cache: StageCache, tmp_path: Path) -> None:
     store(cache, "key")
     restored(cache, "key", tmp_path / "out")
     for path in (tmp_path / "out/v1").iterdir():
@@ -102,7 +90,7 @@ def test_what_is_done_to_an_output_does_not_reach_the_entry(
     assert restored(cache, "key", tmp_path / "again") == FILES
 
 
-def test_pruning_leaves_what_was_used_since_the_start(cache: StageCache, tmp_path: Path) -> None:
+def test_pruning_keeps_entries_used_since_the_start(cache: StageCache, tmp_path: Path) -> None:
     for key in ("unused", "used"):
         store(cache, key)
     (tmp_path / "stages/extract_frames/killed.tmp").touch()
@@ -130,7 +118,7 @@ def test_switched_off(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = tmp_path / ".dvc/tmp/exps/standalone/tmpabc"
     experiment.mkdir(parents=True)
     monkeypatch.delenv("INSWAPPER_STAGE_CACHE", raising=False)
@@ -143,9 +131,11 @@ def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stage_cache_root() is None
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PipelineError, match=r"INSWAPPER_STAGE_CACHE: .*file/stage: cannot be made"):
+    with pytest.raises(
+        PipelineError, match=r"INSWAPPER_STAGE_CACHE: .*file/stage: cannot be created"
+    ):
         open_cache(tmp_path / "file", "stage", {})
 
 
@@ -153,7 +143,7 @@ def test_digests(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"content")
     digest = hashlib.sha256(b"content").hexdigest()
     assert content_digest(str(tmp_path / "a.mp4")) == f"{digest}.mp4"
-    # A mask that is missing is not the same as no mask.
+    # A missing mask file differs from no mask.
     assert content_digest("") != content_digest(str(tmp_path / "absent"))
     assert versions(["numpy", "no-such-package"]).keys() == {"numpy", "no-such-package"}
     assert versions(["no-such-package"]) == {"no-such-package": ""}

@@ -1,4 +1,4 @@
-"""pipeline.runtime.cli: exit codes and messages of a stage; the number of workers."""
+"""pipeline.runtime.cli: exit codes and error messages of a stage, and the number of workers."""
 
 import errno
 import subprocess
@@ -20,7 +20,7 @@ def test_success_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_own_errors_have_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pipeline_errors_have_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         run_stage(lambda: fail(ManifestError("a.csv: row 2\na.csv: row 3")))
     assert raised.value.code == 2
@@ -44,16 +44,17 @@ def test_a_bug_keeps_its_traceback() -> None:
     [
         (
             FileNotFoundError(errno.ENOENT, "No such file", "a.csv"),
-            "a.csv: No such file; `dvc repro` makes what stages read",
+            "a.csv: No such file; `dvc repro` creates the files that stages read",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "a.csv"), "a.csv: Permission denied"),
         (
             OSError(errno.ENOSPC, "No space left on device"),
-            "disk: No space left on device; free some and run it again, finished stages are kept",
+            "disk: No space left on device; free some space and run again,"
+            " finished stages are kept",
         ),
     ],
 )
-def test_files_that_cannot_be_had_are_one_line(
+def test_unavailable_files_are_reported_on_one_line(
     capsys: pytest.CaptureFixture[str], error: OSError, line: str
 ) -> None:
     with pytest.raises(SystemExit) as raised:
@@ -62,7 +63,7 @@ def test_files_that_cannot_be_had_are_one_line(
     assert capsys.readouterr() == ("", f"{line}\n")
 
 
-def test_other_errors_of_the_system_keep_their_traceback() -> None:
+def test_other_os_errors_keep_their_traceback() -> None:
     with pytest.raises(OSError, match="Broken pipe"):
         run_stage(lambda: fail(OSError(errno.EPIPE, "Broken pipe")))
 
@@ -84,13 +85,13 @@ def test_workers_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " "])
-def test_workers_that_make_no_sense(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_invalid_numbers_of_workers(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("INSWAPPER_WORKERS", value)
     with pytest.raises(PipelineError, match=f"INSWAPPER_WORKERS: .*at least 1, got {value!r}"):
         worker_count()
 
 
-def test_workers_are_the_cpu_count_that_loky_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_default_to_the_cpu_count_of_loky(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("INSWAPPER_WORKERS", raising=False)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     assert worker_count() == 1

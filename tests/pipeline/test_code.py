@@ -1,4 +1,4 @@
-"""pipeline.runtime.code: the code of a stage is what dvc.yaml lists, and its digest follows it."""
+"""pipeline.runtime.code: the code of a stage is listed in dvc.yaml and determines its digest."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_the_code_is_the_script_and_the_declared_folders(repository: Path) -> No
     ]
 
 
-def test_the_digest_follows_names_and_contents_of_the_code_alone(repository: Path) -> None:
+def test_the_digest_depends_on_names_and_contents_of_the_code_only(repository: Path) -> None:
     def now() -> str:
         return code_digest("train", repository)
 

@@ -33,7 +33,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_real_face_gives_one_row_and_one_file_a_scale() -> None:
+def test_a_real_face_gives_one_row_and_one_file_per_scale() -> None:
     drawn = draw_face(0)
     result = crop([put_real(drawn)])
     assert [row.crop_scale for row in result.rows] == [1.1, 1.5, 2.0]
@@ -51,7 +51,7 @@ def test_a_real_face_gives_one_row_and_one_file_a_scale() -> None:
     assert len(bytes_below(Path("data/crops"))) == 4
 
 
-def test_the_context_holds_every_crop_at_the_frames_resolution() -> None:
+def test_the_context_contains_every_crop_at_the_frames_resolution() -> None:
     drawn = draw_face(0, height=400, width=400)
     for row in crop([put_real(drawn)]).rows:
         context = stored(row.context_path)
@@ -64,7 +64,7 @@ def test_the_context_holds_every_crop_at_the_frames_resolution() -> None:
         np.testing.assert_array_equal(recut, stored(row.image_path))
 
 
-def test_a_large_context_is_made_smaller_together_with_its_mask() -> None:
+def test_a_large_context_is_shrunk_together_with_its_mask() -> None:
     drawn = draw_face(0, height=400, width=400, face_px=200)
     frames = [put_real(drawn), put_fake(drawn, mask=True)]
     row = fakes(crop(frames, context_max_px=256))[0]
@@ -75,7 +75,7 @@ def test_a_large_context_is_made_smaller_together_with_its_mask() -> None:
     assert mask.max() > 200
 
 
-def test_a_context_is_clipped_where_the_image_ends() -> None:
+def test_a_context_is_clipped_to_the_image() -> None:
     drawn = draw_face(0, height=200, width=320, centre=(60, 100))
     row = crop([put_real(drawn)]).rows[0]
     assert (row.context_x, row.context_y) == (0, 0)
@@ -136,7 +136,7 @@ def test_too_many_skipped_frames_stop_the_stage() -> None:
     assert reasons(CropResult([], [], result.thresholds, 1)) == "none"
 
 
-def test_faults_of_the_input_are_named() -> None:
+def test_faults_of_the_input_are_reported() -> None:
     real = put_real()
     with pytest.raises(ManifestError, match="'p0', frame 4: 2 rows"):
         crop([real, real])
@@ -146,7 +146,7 @@ def test_faults_of_the_input_are_named() -> None:
         crop([real], context_scale=1.8)
 
 
-def test_a_video_id_cannot_lead_out_of_the_folder() -> None:
+def test_a_video_id_cannot_escape_the_folder() -> None:
     drawn = draw_face(0)
     write_rgb(Path("frame.png"), drawn.rgb)
     names = ["../../p 0", "..", "p_0", "p 0"]
@@ -159,7 +159,7 @@ def test_a_video_id_cannot_lead_out_of_the_folder() -> None:
 
 
 @pytest.mark.slow
-def test_several_processes_give_the_bytes_of_one() -> None:
+def test_several_processes_give_the_same_bytes_as_one() -> None:
     frames = [put_real(draw_face(n), video_id=f"p{n}") for n in range(3)]
     frames += [put_fake(draw_face(0), mask=True), put(draw_scenery(5), video_id="empty")]
     alone = crop(frames, workers=1)
@@ -178,7 +178,7 @@ def test_a_detector_without_keypoints_leaves_their_columns_empty() -> None:
     assert {value for name, value in row if name.startswith("kp")} == {None}
 
 
-def test_a_still_is_a_video_of_one_frame() -> None:
+def test_a_still_is_treated_as_a_video_of_one_frame() -> None:
     still = input_row(video_id="images/p1", path="data/own/images/p1.png", mask_path="m.png")
     (frame,) = stills_as_frames([still])
     assert (frame.frame_path, frame.mask_path) == ("data/own/images/p1.png", "m.png")
@@ -186,7 +186,7 @@ def test_a_still_is_a_video_of_one_frame() -> None:
     assert (frame.video_id, frame.identity_id) == ("images/p1", "p0")
 
 
-def test_images_are_turned_upright_and_become_rgb(tmp_path: Path) -> None:
+def test_images_are_rotated_upright_and_converted_to_rgb(tmp_path: Path) -> None:
     upright = draw_face(0).rgb
     exif = Image.Exif()
     exif[274] = 6

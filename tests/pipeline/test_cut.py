@@ -1,10 +1,11 @@
-"""pipeline.views.cut: the same views, in the same order, wherever a face is judged."""
+"""pipeline.views.cut: the same views in the same order wherever a face is scored."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pipeline.runtime.errors import DetectorError
 from pipeline.views.aligned import aligned_view
 from pipeline.views.cut import cut_view, cut_views, seam_view, view_names
 from pipeline.views.preprocess import Preprocess
@@ -15,19 +16,19 @@ ALL = Preprocess(size_px=64, aligned=True)
 BOXES = replace(ALL, aligned=False)
 
 
-def test_views_are_named_in_their_order() -> None:
+def test_view_names_are_in_order() -> None:
     assert view_names(ALL) == ["1.1x", "1.5x", "2x", "aligned"]
     assert view_names(BOXES) == ["1.1x", "1.5x", "2x"]
     assert view_names(replace(ALL, scales=())) == ["aligned"]
     assert view_names(replace(BOXES, scales=(1.25, 3.0))) == ["1.25x", "3x"]
 
 
-def test_names_and_params_speak_of_the_same_views() -> None:
+def test_names_and_params_agree_on_the_views() -> None:
     for names in (["1.1x", "aligned"], ["2x"], ["aligned"], view_names(ALL)):
-        assert view_names(Preprocess().judged(names)) == names
+        assert view_names(Preprocess().for_views(names)) == names
 
 
-def test_every_view_is_cut_at_its_place() -> None:
+def test_every_view_has_its_index() -> None:
     views = cut_views(ALL, FACE.rgb, FACE.box_xyxy, FACE.keypoints)
     assert views.shape == (4, 64, 64, 3)
     assert views.dtype == np.uint8
@@ -39,7 +40,7 @@ def test_every_view_is_cut_at_its_place() -> None:
         np.testing.assert_array_equal(one, views[index])
 
 
-def test_a_mask_is_cut_as_its_image_is() -> None:
+def test_a_mask_is_cropped_like_its_image() -> None:
     grey = np.ascontiguousarray(FACE.rgb[..., 1])
     for index in range(4):
         mask = cut_view(ALL, index, grey, FACE.box_xyxy, FACE.keypoints)
@@ -50,7 +51,7 @@ def test_a_mask_is_cut_as_its_image_is() -> None:
 def test_only_the_aligned_view_needs_keypoints() -> None:
     assert cut_views(BOXES, FACE.rgb, FACE.box_xyxy, None).shape == (3, 64, 64, 3)
     assert cut_view(ALL, 2, FACE.rgb, FACE.box_xyxy, None).shape == (64, 64, 3)
-    with pytest.raises(ValueError, match="needs the five keypoints"):
+    with pytest.raises(DetectorError, match="gave no keypoints"):
         cut_views(ALL, FACE.rgb, FACE.box_xyxy, None)
 
 
@@ -65,7 +66,7 @@ def test_only_the_aligned_view_needs_keypoints() -> None:
         (replace(BOXES, scales=(2.0,)), 0),
     ],
 )
-def test_the_shown_seam_is_that_of_the_view_that_holds_it(
+def test_the_seam_is_shown_in_a_view_that_contains_it(
     preprocess: Preprocess, expected: int
 ) -> None:
     assert seam_view(preprocess) == expected

@@ -1,14 +1,18 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.decision.decide import Conformal, decide, worst_face
+from pipeline.decision.evidence import FaceEvidence
 from pipeline.decision.fusion import LearnedFusion, fuse_views, sigmoid
 from pipeline.runtime.sections import FusionParams
 from pipeline.views.aligned import surroundings_frac
 from pipeline.views.cut import surroundings_of
 from tests.support.decisions import decision_of, limits_of
+from tests.support.face_evidence import evidence_of
 from tests.support.synthetic import draw_face
 
 OPEN = limits_of(0.45, 0.7, balanced=0.45)
@@ -23,24 +27,17 @@ SPEC = decision_of(
 WITHOUT = 0.2
 
 
-def logits_of(value: float, views: int = 3) -> dict[str, np.ndarray]:
-    flat = np.full(views, value, dtype=np.float32)
-    return {
-        "real_fake": flat,
-        "inswapper": flat,
-        "boundary": flat,
-        "quality": np.zeros((views, 3), dtype=np.float32),
-        "seam_map": np.zeros((views, 32, 32), dtype=np.float32),
-    }
+def logits_of(value: float, views: int = 3, **members: Any) -> FaceEvidence:
+    return evidence_of(np.full(views, value, dtype=np.float32), **members)
 
 
-def logits_for(score: float) -> dict[str, np.ndarray]:
-    """Logits of a face that SPEC gives this score."""
-    return logits_of(2.0 * float(np.log(score / (1 - score))))
+def logits_for(score: float, surroundings: float = 1.0) -> FaceEvidence:
+    """Evidence about a face that SPEC gives this score."""
+    return logits_of(2.0 * float(np.log(score / (1 - score))), surroundings=surroundings)
 
 
 def test_a_face_is_scored_by_temperature_heads_and_views() -> None:
-    logits = logits_of(0.0, views=2) | {"real_fake": np.array([4.0, -2.0])}
+    logits = evidence_of([4.0, -2.0], [0.0, 0.0], [0.0, 0.0])
     face = decide(logits, SPEC, face_px=100)
     first, second = 0.5 * sigmoid(2.0) + 0.25, 0.5 * sigmoid(-1.0) + 0.25
     assert face.view_scores == pytest.approx((first, second))
@@ -53,8 +50,8 @@ def test_a_face_is_scored_by_temperature_heads_and_views() -> None:
     assert face.reasons == ()
 
 
-def test_the_seams_trees_are_heard_by_a_learned_fusion_alone() -> None:
-    logits = logits_of(0.0) | {"seam": np.float64(2.0)}
+def test_only_a_learned_fusion_uses_the_seam_trees() -> None:
+    logits = logits_of(0.0, trees=2.0)
     learned = SPEC.model_copy(
         update={
             "fusion": LearnedFusion(bias=-1, real_fake=1, inswapper=0, boundary=0, seam=1.5),
@@ -64,9 +61,9 @@ def test_the_seams_trees_are_heard_by_a_learned_fusion_alone() -> None:
     face = decide(logits, learned, face_px=100)
     assert face.score == pytest.approx(sigmoid(-1 + 1.5 * 2.0))
     assert face.heads["seam"] == pytest.approx(sigmoid(2.0))
-    deaf = decide(logits, SPEC, face_px=100)
-    assert deaf.score == 0.5
-    assert deaf.heads["seam"] == pytest.approx(sigmoid(2.0))
+    fixed = decide(logits, SPEC, face_px=100)
+    assert fixed.score == 0.5
+    assert fixed.heads["seam"] == pytest.approx(sigmoid(2.0))
 
 
 @pytest.mark.parametrize(("logit", "expected"), [(8.0, "fake"), (-8.0, "real")])
@@ -75,30 +72,30 @@ def test_clear_faces(logit: float, expected: str) -> None:
 
 
 def test_small_faces_without_surroundings_are_left_undecided_with_both_reasons() -> None:
-    face = decide(logits_of(8.0), SPEC, face_px=59.9, surroundings=WITHOUT)
+    face = decide(logits_of(8.0, surroundings=WITHOUT), SPEC, face_px=59.9)
     assert face.verdict == "undecided"
     assert face.reasons == ("face_too_small", "no_surroundings")
     assert face.score > 0.9
-    assert decide(logits_of(8.0), SPEC, face_px=60, surroundings=0.25).reasons == ()
+    assert decide(logits_of(8.0, surroundings=0.25), SPEC, face_px=60).reasons == ()
 
 
 @pytest.mark.parametrize("logit", [8.0, 0.0, -8.0])
-def test_a_small_face_is_never_judged(logit: float) -> None:
+def test_a_small_face_stays_undecided(logit: float) -> None:
     face = decide(logits_of(logit), SPEC, face_px=59)
     assert (face.verdict, face.reasons) == ("undecided", ("face_too_small",))
 
 
 @pytest.mark.parametrize("logit", [8.0, 0.0, -8.0])
-def test_an_image_too_soft_to_tell_is_never_judged(logit: float) -> None:
+def test_a_face_in_too_soft_an_image_stays_undecided(logit: float) -> None:
     spec = SPEC.model_copy(update={"min_detail": -1.5})
     for detail, is_soft in ((-1.6, True), (-1.5, False), (np.nan, False)):
-        face = decide(logits_of(logit) | {"detail": np.float32(detail)}, spec, face_px=100)
+        face = decide(logits_of(logit, detail=detail), spec, face_px=100)
         assert face.reasons == (("too_soft",) if is_soft else ())
         assert (face.verdict == "undecided") is is_soft
         assert "detail" not in face.heads
     # Nothing is known of the detail, or there is no limit.
     assert decide(logits_of(logit), spec, face_px=100).reasons == ()
-    assert decide(logits_of(logit) | {"detail": -9.0}, SPEC, face_px=100).reasons == ()
+    assert decide(logits_of(logit, detail=-9.0), SPEC, face_px=100).reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -115,8 +112,7 @@ def test_a_face_that_fills_the_image_has_its_own_limits(
     score: float, with_surroundings: str, without: str
 ) -> None:
     open_face, tight = (
-        decide(logits_for(score), SPEC, face_px=100, surroundings=share)
-        for share in (0.25, WITHOUT)
+        decide(logits_for(score, share), SPEC, face_px=100) for share in (0.25, WITHOUT)
     )
     assert open_face.score == tight.score == pytest.approx(score)
     assert (open_face.verdict, tight.verdict) == (with_surroundings, without)
@@ -139,8 +135,7 @@ def test_the_possible_labels_are_those_of_the_faces_kind(
     score: float, with_surroundings: tuple[str, ...], without: tuple[str, ...]
 ) -> None:
     found = [
-        decide(logits_for(score), SPEC, face_px=100, surroundings=share).possible
-        for share in (1.0, WITHOUT)
+        decide(logits_for(score, share), SPEC, face_px=100).possible for share in (1.0, WITHOUT)
     ]
     assert found == [with_surroundings, without]
 
@@ -161,8 +156,8 @@ def test_the_limits_themselves_leave_both_labels_possible() -> None:
 def test_an_operators_limit_holds_for_both_kinds_of_faces() -> None:
     own = SPEC.with_fake_from(0.3)
     for share in (1.0, WITHOUT):
-        assert decide(logits_for(0.31), own, face_px=100, surroundings=share).verdict == "fake"
-        assert decide(logits_for(0.29), own, face_px=100, surroundings=share).verdict == "real"
+        assert decide(logits_for(0.31, share), own, face_px=100).verdict == "fake"
+        assert decide(logits_for(0.29, share), own, face_px=100).verdict == "real"
     assert SPEC.thresholds.fake_from == 0.7
     assert own.open.conformal == SPEC.open.conformal
     with pytest.raises(ValueError, match="low_fpr"):
@@ -190,7 +185,7 @@ def test_keypoints_tell_the_surroundings_better_than_a_box() -> None:
     assert surroundings_of(np.zeros(4, np.float32), *shared) == surroundings_frac(*shared)
 
 
-def test_an_image_is_judged_by_its_worst_face() -> None:
+def test_the_worst_face_decides_for_an_image() -> None:
     real = decide(logits_of(-8.0), SPEC, face_px=100)
     fake = decide(logits_of(8.0), SPEC, face_px=100)
     small = decide(logits_of(9.0), SPEC, face_px=10)
@@ -200,15 +195,15 @@ def test_an_image_is_judged_by_its_worst_face() -> None:
 
 @given(st.lists(st.floats(-20, 20), min_size=3, max_size=3), st.floats(0.1, 5))
 def test_more_evidence_never_lowers_the_score(values: list[float], step: float) -> None:
-    low = logits_of(0.0) | {"real_fake": np.array(values)}
-    high = low | {"real_fake": np.array(values) + step}
+    rest = [0.0] * len(values)
+    low, high = (evidence_of(np.array(values) + more, rest, rest) for more in (0, step))
     assert (fuse_views(high, 2.0, SPEC.fusion) >= fuse_views(low, 2.0, SPEC.fusion) - 1e-12).all()
 
 
 @given(st.floats(0.001, 0.999), st.floats(0, 1))
 def test_less_to_see_never_makes_a_verdict_worse(score: float, share: float) -> None:
-    """With limits for tight faces that are at least as strict, as calibration gives them."""
+    """If the limits without surroundings are at least as strict, as calibration makes them."""
     order = ("real", "undecided", "suspicious", "fake")
     whole = decide(logits_for(score), SPEC, face_px=100).verdict
-    part = decide(logits_for(score), SPEC, face_px=100, surroundings=share).verdict
+    part = decide(logits_for(score, share), SPEC, face_px=100).verdict
     assert order.index(part) <= order.index(whole)

@@ -42,10 +42,10 @@ def fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 
 def reference_faces(rgb: ImageU8, side: int) -> NDArray[np.float64]:
-    """(n, 14): box and keypoints by RetinaFace's own recipe from the original graph.
+    """(n, 14): boxes and keypoints decoded from the original graph by RetinaFace's own formulas.
 
-    Written from the paper's formulas in relative coordinates; shares nothing with the pipeline but
-    the weights.
+    Written from the paper in relative coordinates; it has only the weights in common with the
+    pipeline.
     """
     scale = side / max(rgb.shape[:2])
     inner = cv2.resize(
@@ -81,11 +81,11 @@ def reference_faces(rgb: ImageU8, side: int) -> NDArray[np.float64]:
 
 def suppressed(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Greedy suppression of score-sorted rows at an overlap of 0.4."""
-    kept: list[NDArray[np.float64]] = []
+    selected: list[NDArray[np.float64]] = []
     for row in rows:
-        if all(overlap(row[1:5], other[1:5]) <= 0.4 for other in kept):
-            kept.append(row)
-    return np.array(kept)
+        if all(overlap(row[1:5], other[1:5]) <= 0.4 for other in selected):
+            selected.append(row)
+    return np.array(selected)
 
 
 def overlap(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -116,7 +116,7 @@ def test_boxes_and_keypoints_equal_the_original_network(
 
 
 @pytest.mark.parametrize("name", ["insightface", "retinaface"])
-def test_keypoints_are_in_arcface_order_and_lie_where_they_were_drawn(name: str) -> None:
+def test_keypoints_are_in_arcface_order_and_where_they_were_drawn(name: str) -> None:
     drawn = draw_face(3, height=240, width=320, face_px=120)
     faces = find_faces(load_detector(name), drawn.rgb, min_score=0.5, min_face_px=40, max_faces=3)
     assert len(faces) == 1
@@ -135,7 +135,7 @@ def test_the_pack_has_scrfds_nine_outputs_and_the_same_bytes_each_time() -> None
     ]
 
 
-def test_processes_that_build_the_pack_at_once_find_one_whole_file(
+def test_processes_building_the_pack_at_once_find_one_complete_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INSWAPPER_CACHE", str(tmp_path))
@@ -147,7 +147,7 @@ def test_processes_that_build_the_pack_at_once_find_one_whole_file(
     onnx.checker.check_model(str(files[0]))
 
 
-def test_altered_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_altered_weights_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retinaface_pack, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(DetectorError, match=f"expected {'0' * 64}"):
         retinaface_pack.read_retinaface()
@@ -182,24 +182,24 @@ def test_a_missing_pack_is_never_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INSWAPPER_PACKS", str(tmp_path))
-    with pytest.raises(DetectorError, match=r"buffalo_l.*looked at.*non-commercial") as error:
+    with pytest.raises(DetectorError, match=r"buffalo_l.*searched.*non-commercial") as error:
         load_detector("insightface", pack="buffalo_l")
     assert str(tmp_path / "buffalo_l") in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pack_without_a_detector_is_refused(tmp_path: Path) -> None:
+def test_a_pack_without_a_detector_is_rejected(tmp_path: Path) -> None:
     save_graph(tmp_path / "other.onnx", [1, 3, 48, 48], np.zeros((1, 2), np.float32))
-    with pytest.raises(DetectorError, match="holds no face detector"):
+    with pytest.raises(DetectorError, match="contains no face detector"):
         load_detector("insightface", pack=str(tmp_path))
 
 
-def test_an_unknown_detector_is_refused() -> None:
+def test_an_unknown_detector_is_rejected() -> None:
     with pytest.raises(DetectorError, match="'dlib' is unknown; expected insightface"):
         load_detector("dlib")
 
 
-def test_haar_finds_the_astronaut_and_guesses_her_keypoints() -> None:
+def test_haar_finds_the_astronaut_and_estimates_her_keypoints() -> None:
     faces = load_detector("opencv_haar").detect(astronaut())
     best = max(faces, key=lambda face: face.score)
     true = load_detector("retinaface").detect(astronaut())[0]
@@ -207,7 +207,7 @@ def test_haar_finds_the_astronaut_and_guesses_her_keypoints() -> None:
     assert best.keypoints is not None
     assert true.keypoints is not None
     side = float(best.box_xyxy[2] - best.box_xyxy[0])
-    # An average face: a twelfth of the box off, and more where this face is turned.
+    # Average keypoints are off by a twelfth of the box, more where this face is turned.
     assert np.abs(best.keypoints - true.keypoints).mean() < side / 12
     assert 0.5 < best.score < 1
 
@@ -229,7 +229,7 @@ def test_haar_pseudo_scores() -> None:
     assert [pseudo_score(weight) for weight in (-2.0, 0.0, 3.0, 9.0)] == [0, 0, 0.5, 0.75]
 
 
-def test_mediapipe_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_mediapipe_reports_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     with pytest.raises(DetectorError, match=r"pip install '\.\[mediapipe\]'"):
         load_detector("mediapipe")

@@ -1,4 +1,4 @@
-"""pipeline.frames.extraction: frames written and skipped, fakes follow originals."""
+"""pipeline.frames.extraction: written and skipped frames; fakes follow their originals."""
 
 import shutil
 from pathlib import Path
@@ -30,7 +30,7 @@ PARAMS = ExtractFramesParams(
 
 @pytest.fixture(autouse=True)
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Manifests hold relative paths, so every test works in a folder of its own."""
+    """Run every test in its own folder, because manifests contain relative paths."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -101,7 +101,7 @@ def test_frames_of_every_scene() -> None:
     assert written() == [row.frame_path for row in result.rows]
 
 
-def test_frames_are_stored_without_loss() -> None:
+def test_frames_are_stored_losslessly() -> None:
     video = real("a")
     result = extract(video)
     stored = {row.frame_index: read_png(row.frame_path) for row in result.rows}
@@ -109,8 +109,8 @@ def test_frames_are_stored_without_loss() -> None:
         assert np.array_equal(stored[index], rgb)
 
 
-def test_a_fake_is_sampled_where_its_original_is() -> None:
-    """The fake alone would be one scene: its walls are alike."""
+def test_a_fake_is_sampled_at_the_frames_of_its_original() -> None:
+    """The fake alone would be one scene, because its walls look the same."""
     original = real("a", scenes=2, frames_per_scene=12)
     copy = fake("a_x", "a", scenes=1, frames_per_scene=24)
     result = extract(copy, original)
@@ -119,7 +119,7 @@ def test_a_fake_is_sampled_where_its_original_is() -> None:
     assert indices(extract(copy), "inswapper/a_x") == [(0, 4), (0, 12), (0, 19)]
 
 
-def test_masks_are_written_beside_the_frames() -> None:
+def test_masks_are_written_next_to_the_frames() -> None:
     video = fake("a", "a")
     result = extract(real("a"), video)
     rows = [row for row in result.rows if row.label]
@@ -132,20 +132,20 @@ def test_masks_are_written_beside_the_frames() -> None:
     assert all(row.mask_path == "" for row in result.rows if not row.label)
 
 
-def test_a_fake_at_another_frame_rate_has_frames_of_its_own() -> None:
+def test_a_fake_at_another_frame_rate_is_sampled_independently() -> None:
     original = real("a", scenes=1, frames_per_scene=24)
     result = extract(original, fake("a", "a", fps=50, scenes=1, frames_per_scene=44))
     assert indices(result, "a") == [(0, 4), (0, 12), (0, 19)]
     assert indices(result, "inswapper/a") == [(0, 8), (0, 22), (0, 36)]
 
 
-def test_a_fake_of_a_broken_original_has_frames_of_its_own() -> None:
+def test_a_fake_of_a_broken_original_is_sampled_independently() -> None:
     result = extract(broken("a"), fake("a", "a", scenes=1, frames_per_scene=24))
     assert indices(result, "inswapper/a") == [(0, 4), (0, 12), (0, 19)]
     assert [row.video_id for row in result.skipped] == ["a"]
 
 
-def test_a_shorter_fake_gives_what_it_has() -> None:
+def test_a_shorter_fake_gives_its_available_frames() -> None:
     original = real("a", scenes=2, frames_per_scene=12)
     shorter = fake("a", "a", scenes=1, frames_per_scene=12)
     assert indices(extract(original, shorter), "inswapper/a") == [(0, 2), (0, 6), (0, 9)]
@@ -158,7 +158,7 @@ def test_a_shorter_fake_gives_what_it_has() -> None:
     )
 
 
-def test_bad_videos_are_rows() -> None:
+def test_unreadable_videos_are_skipped_rows() -> None:
     short = real("brief", scenes=1, frames_per_scene=5)
     result = extract(broken("bad"), real("a"), short)
     assert {row.video_id for row in result.rows} == {"a"}
@@ -170,7 +170,7 @@ def test_bad_videos_are_rows() -> None:
     assert result.skipped[1].detail == "has no scene of 0.4 s"
 
 
-def test_a_mask_that_does_not_fit_leaves_nothing_behind() -> None:
+def test_a_mask_that_does_not_fit_leaves_no_files() -> None:
     video = fake("a", "a", scenes=1, frames_per_scene=24)
     mask = np.zeros((160, 208), np.uint8)
     write_mask_video(Path(video.mask_path), [mask] * 10, 25)
@@ -207,7 +207,7 @@ def test_the_stage(tmp_path: Path) -> None:
     assert run_stage(tmp_path, "list_inputs", INSWAPPER_WORKERS="1").returncode == 0
     done = run_stage(tmp_path, "extract_frames", INSWAPPER_WORKERS="1")
     assert (done.returncode, done.stderr) == (0, "")
-    # Both swaps of p0 are the same bytes here.
+    # Both swaps of p0 have the same bytes in this data.
     assert done.stdout == "extract_frames: 5 videos, 1 reused, 5 scenes, 30 frames\n"
     assert not Path("data/frames/old").exists()
     rows = read_rows(Path("data/manifests/raw.csv"), FrameRow)

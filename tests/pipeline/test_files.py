@@ -1,9 +1,11 @@
+"""pipeline.core.files: reproducible JSON, and files that are replaced whole."""
+
 import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.core.files import to_json, write_json
+from pipeline.core.files import replacing, to_json, write_json
 
 
 def test_keys_are_sorted_and_floats_have_six_digits() -> None:
@@ -19,15 +21,45 @@ def test_large_and_small_numbers_survive() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_json_cannot_say_is_refused(value: float) -> None:
+def test_values_that_json_cannot_represent_are_rejected(value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         to_json({"a": value})
 
 
-def test_a_refused_value_leaves_the_older_file_alone(tmp_path: Path) -> None:
+def test_a_rejected_value_keeps_the_earlier_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.json"
     write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [entry.name for entry in path.parent.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_an_error_keeps_the_earlier_file_and_leaves_no_sibling(
+    tmp_path: Path, unique: bool
+) -> None:
+    path = tmp_path / "deep" / "a.bin"
+    with replacing(path, unique=unique) as temporary:
+        temporary.write_bytes(b"first")
+        assert temporary.parent == path.parent
+        assert (temporary.name == "a.bin.tmp") != unique
+        assert not path.exists()
+
+    def fail() -> None:
+        with replacing(path, unique=unique) as temporary:
+            temporary.write_bytes(b"second")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_two_writers_with_unique_siblings_do_not_collide(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    with replacing(path, unique=True) as one, replacing(path, unique=True) as other:
+        one.write_bytes(b"one")
+        other.write_bytes(b"other")
+    assert path.read_bytes() == b"one"  # the outer block is renamed last

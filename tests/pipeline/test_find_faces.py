@@ -1,4 +1,4 @@
-"""find_faces: order, size, what fills the image; the shape of a network's input."""
+"""find_faces: order, size and frame-filling faces; the shape of a network's input."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.support.synthetic import draw_face, draw_scenery
 
 
 class ListDetector:
-    """Knows its faces beforehand; those of `padded` only on images larger than 100 px."""
+    """Returns given faces; those of `padded` for images larger than 100 px."""
 
     name = "list"
 
@@ -58,7 +58,7 @@ def test_a_face_that_fills_the_image_is_found_with_a_border_around_it() -> None:
 
 
 class CoarseDetector:
-    """Finds the bright square of an image, but only to whole multiples of 8 px."""
+    """Finds the bright square of an image, rounded to multiples of 8 px."""
 
     name = "coarse"
 
@@ -72,7 +72,7 @@ class CoarseDetector:
 
 
 @pytest.mark.parametrize(("left", "top"), [(123, 61), (-9, 170)])
-def test_small_faces_are_measured_again_in_a_larger_view(left: int, top: int) -> None:
+def test_small_faces_are_refined_in_a_larger_view(left: int, top: int) -> None:
     rgb = np.zeros((200, 300, 3), np.uint8)
     rgb[top : top + 26, max(0, left) : left + 26] = 255
     (found,) = find_faces(CoarseDetector(), rgb, min_score=0.5, min_face_px=10, max_faces=1)
@@ -82,7 +82,7 @@ def test_small_faces_are_measured_again_in_a_larger_view(left: int, top: int) ->
     assert found.score == 0.9
 
 
-def test_what_is_found_in_the_border_itself_is_no_face() -> None:
+def test_faces_in_the_border_itself_are_rejected() -> None:
     assert boxes(ListDetector([], [face(0, 0, 40, 40)])) == []
     assert boxes(ListDetector([], [face(20, 20, 160, 150)])) == []
 
@@ -105,7 +105,7 @@ def test_a_frame_filling_drawn_face_is_found_by_the_default_detector() -> None:
 @pytest.mark.parametrize(
     ("longer", "expected"), [(64, 320), (320, 320), (321, 640), (640, 640), (4000, 640)]
 )
-def test_the_network_input_holds_the_image(longer: int, expected: int) -> None:
+def test_the_network_input_contains_the_image(longer: int, expected: int) -> None:
     assert max(input_shape((10, longer))) == expected
     assert max(input_shape((longer, 10))) == expected
 

@@ -1,4 +1,4 @@
-"""The faces of a frame: which are swapped ones, and what tells where their boundary lies."""
+"""The faces of a frame: selection of the swapped ones, and sources of boundary labels."""
 
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,14 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wide_mask(drawn: DrawnFace) -> ImageU8:
-    """A soft square of 1.3 times the side of the box that the detector finds here, about 117 px."""
+    """A soft square with 1.3 times the side of the box that the detector finds, about 117 px."""
     x, y = (drawn.box_xyxy[:2] + drawn.box_xyxy[2:]).astype(int) // 2
     mask = np.zeros(drawn.rgb.shape[:2], np.uint8)
     mask[y - 76 : y + 76, x - 76 : x + 76] = 255
     return np.asarray(cv2.GaussianBlur(mask, (11, 11), 0), np.uint8)
 
 
-def test_a_mask_makes_boundary_labels_exact_and_a_tight_crop_misses_the_seam() -> None:
+def test_a_mask_gives_exact_boundary_labels_and_a_tight_crop_misses_the_seam() -> None:
     drawn = draw_face(0)
     frames = [put_real(drawn), with_mask(put_fake(drawn), wide_mask(drawn))]
     rows = fakes(crop(frames, boundary_min_sigma=0.01))
@@ -73,7 +73,7 @@ def test_a_retimed_copy_is_not_compared_with_another_moment_of_its_original() ->
 
 
 def two_people() -> tuple[DrawnFace, ImageU8, ImageU8]:
-    """A swapped small face beside a larger untouched one: (the small one, fake, mask)."""
+    """A small swapped face next to a larger genuine one: (the small face, fake, mask)."""
     left = draw_face(0, height=240, width=480, face_px=90, centre=(110, 120))
     right = draw_face(3, height=240, width=240, face_px=130)
     both = left.rgb.copy()
@@ -84,7 +84,7 @@ def two_people() -> tuple[DrawnFace, ImageU8, ImageU8]:
 
 
 @pytest.mark.parametrize("known_by", ["mask", "original"])
-def test_a_bystander_in_a_fake_is_not_called_fake(known_by: str) -> None:
+def test_a_bystander_in_a_fake_is_not_labelled_fake(known_by: str) -> None:
     drawn, rgb, mask = two_people()
     fake = put(rgb, **FAKE)
     frames = [put_real(drawn), with_mask(fake, mask) if known_by == "mask" else fake]
@@ -98,5 +98,5 @@ def test_a_fake_whose_mask_covers_no_face_is_skipped() -> None:
     fake = put_fake()
     result = crop([put_real(), with_mask(fake, np.zeros((240, 320), np.uint8))])
     assert [(row.reason, row.detail) for row in result.skipped] == [
-        ("no_face", "faces: 1, none of them under the paste mask")
+        ("no_face", "faces: 1, none under the paste mask")
     ]

@@ -1,12 +1,13 @@
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.decision.evidence import FaceEvidence
 from pipeline.decision.fusion import (
-    FUSED_HEADS,
-    SEAM,
-    SURROUNDINGS,
     LearnedFusion,
     LogisticWeights,
     apply_temperature,
@@ -17,6 +18,7 @@ from pipeline.decision.fusion import (
     softmax,
 )
 from pipeline.runtime.sections import FusionParams
+from tests.support.face_evidence import evidence_of
 
 FIXED = FusionParams(real_fake=0.55, inswapper=0.3, boundary=0.15)
 LEARNED = LearnedFusion(bias=-1.0, real_fake=2.0, inswapper=0.0, boundary=1.0)
@@ -30,13 +32,10 @@ def logit_of(probability: float) -> float:
     return float(np.log(held / (1 - held)))
 
 
-def heads_of(*views: tuple[float, float, float]) -> dict[str, np.ndarray]:
-    """Logits of the fused heads, (views,), from their probabilities."""
-    columns = zip(*views, strict=True)
-    return {
-        name: np.array([logit_of(p) for p in column])
-        for name, column in zip(FUSED_HEADS, columns, strict=True)
-    }
+def heads_of(*views: tuple[float, float, float], **members: Any) -> FaceEvidence:
+    """Evidence from the probabilities of the fused heads in every view."""
+    columns = [np.array([logit_of(p) for p in column]) for column in zip(*views, strict=True)]
+    return evidence_of(*columns, **members)
 
 
 def test_sigmoid_does_not_overflow() -> None:
@@ -68,8 +67,7 @@ def test_fixed_weights_cap_a_swap_of_another_generator() -> None:
 
 
 def test_fixed_weights_see_calibrated_probabilities() -> None:
-    logits = {name: np.array([4.0, -2.0]) for name in FUSED_HEADS}
-    assert fuse_views(logits, 2.0, FIXED) == pytest.approx(sigmoid([2.0, -1.0]))
+    assert fuse_views(evidence_of([4.0, -2.0]), 2.0, FIXED) == pytest.approx(sigmoid([2.0, -1.0]))
 
 
 def test_learned_fusion_adds_logits() -> None:
@@ -77,23 +75,23 @@ def test_learned_fusion_adds_logits() -> None:
     assert fuse_views(heads_of((0.8, 0.9, 0.4)), 1.0, LEARNED) == pytest.approx([expected])
 
 
-def test_learned_fusion_adds_the_seams_logit_to_every_view() -> None:
-    heard = LEARNED.model_copy(update={"seam": 0.5})
-    logits = heads_of((0.8, 0.9, 0.4), (0.3, 0.5, 0.6)) | {SEAM: np.float64(-3.0)}
+def test_learned_fusion_adds_the_tree_logit_to_every_view() -> None:
+    using = LEARNED.model_copy(update={"seam": 0.5})
+    logits = heads_of((0.8, 0.9, 0.4), (0.3, 0.5, 0.6), trees=-3.0)
     expected = sigmoid(
         [
             -1.0 + 2 * logit_of(0.8) + logit_of(0.4) - 1.5,
             -1.0 + 2 * logit_of(0.3) + logit_of(0.6) - 1.5,
         ]
     )
-    assert fuse_views(logits, 1.0, heard) == pytest.approx(expected)
+    assert fuse_views(logits, 1.0, using) == pytest.approx(expected)
 
 
 def test_faces_that_fill_their_image_have_weights_of_their_own() -> None:
     tight = LogisticWeights(bias=0.5, real_fake=1, inswapper=0, boundary=0)
     split = LEARNED.model_copy(update={"tight": tight, "tight_below": 0.1})
-    one = {name: np.array([[1.0, -0.5], [0.3, 2.0]]) for name in FUSED_HEADS}
-    logits = one | {SURROUNDINGS: np.array([0.05, 0.1])}
+    one = evidence_of([[1.0, -0.5], [0.3, 2.0]])
+    logits = replace(one, surroundings=np.array([0.05, 0.1]))
     alone = LearnedFusion(**tight.model_dump())
     for fuse in (fuse_views, fuse_face):
         found = fuse(logits, 1.0, split)
@@ -102,12 +100,19 @@ def test_faces_that_fill_their_image_have_weights_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("fusion", [FIXED, LEARNED])
-def test_the_seam_is_not_needed_by_a_fusion_that_does_not_hear_it(
+def test_the_seam_trees_change_nothing_in_a_fusion_without_them(
     fusion: FusionParams | LearnedFusion,
 ) -> None:
     heads = heads_of((0.8, 0.9, 0.4), (0.3, 0.5, 0.6))
     for fuse in (fuse_views, fuse_face):
-        assert (fuse(heads | {SEAM: 9.0}, 1.0, fusion) == fuse(heads, 1.0, fusion)).all()
+        with_trees = fuse(replace(heads, trees=np.float64(9.0)), 1.0, fusion)
+        assert (with_trees == fuse(heads, 1.0, fusion)).all()
+
+
+def test_a_fusion_that_uses_the_seam_trees_needs_them() -> None:
+    using = LEARNED.model_copy(update={"seam": 0.5})
+    with pytest.raises(ValueError, match="uses the seam trees, but this evidence has none"):
+        fuse_face(heads_of((0.8, 0.9, 0.4)), 1.0, using)
 
 
 @given(probability, probability, probability)
@@ -121,10 +126,11 @@ def test_a_score_is_a_probability_and_lies_between_its_heads(a: float, b: float,
 def test_a_face_of_equal_views_scores_as_each_of_them(
     heads: list[tuple[float, float, float]], seam: float
 ) -> None:
-    heard = LearnedFusion(bias=0.3, real_fake=0.4, inswapper=0.2, boundary=0.1, seam=0.5)
-    first = dict(zip(FUSED_HEADS, np.array(heads[0])[:, None], strict=True)) | {SEAM: seam}
-    repeated = {name: np.repeat(first[name], 3) for name in FUSED_HEADS} | {SEAM: seam}
-    for fusion in (FIXED, heard):
+    using = LearnedFusion(bias=0.3, real_fake=0.4, inswapper=0.2, boundary=0.1, seam=0.5)
+    first, repeated = (
+        evidence_of(*(np.full(views, head) for head in heads[0]), trees=seam) for views in (1, 3)
+    )
+    for fusion in (FIXED, using):
         one = float(fuse_face(first, 1.3, fusion))
         assert float(fuse_face(repeated, 1.3, fusion)) == pytest.approx(one, abs=1e-12)
         assert fuse_views(repeated, 1.3, fusion) == pytest.approx([one] * 3, abs=1e-12)
@@ -139,13 +145,13 @@ def test_fixed_views_are_averaged_as_probabilities_and_learned_ones_as_logits() 
 
 def test_many_faces_at_once_are_fused_as_each_alone() -> None:
     rng = np.random.default_rng(0)
-    logits = {name: rng.normal(0, 2, (5, 4)) for name in FUSED_HEADS} | {SEAM: rng.normal(size=5)}
-    heard = LEARNED.model_copy(update={"seam": 0.7})
-    for fusion in (FIXED, heard):
+    logits = evidence_of(*rng.normal(0, 2, (3, 5, 4)), trees=rng.normal(size=5))
+    using = LEARNED.model_copy(update={"seam": 0.7})
+    for fusion in (FIXED, using):
         together = fuse_views(logits, 1.5, fusion), fuse_face(logits, 1.5, fusion)
         assert [part.shape for part in together] == [(5, 4), (5,)]
         for face in range(5):
-            alone = {name: values[face] for name, values in logits.items()}
+            alone = logits[face]
             assert fuse_views(alone, 1.5, fusion) == pytest.approx(together[0][face])
             assert fuse_face(alone, 1.5, fusion) == pytest.approx(together[1][face])
 

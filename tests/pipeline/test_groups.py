@@ -1,4 +1,4 @@
-"""pipeline.splits.groups: balanced, reproducible, held-out sources in test alone."""
+"""pipeline.splits.groups: balanced, reproducible, held-out sources in test only."""
 
 import random
 import shutil
@@ -38,7 +38,7 @@ def test_fractions_are_near(people: int, fractions: tuple[float, float]) -> None
             assert share == pytest.approx(fraction, abs=1.2 / people + 0.05)
 
 
-def test_the_seed_decides_among_equals() -> None:
+def test_the_seed_chooses_between_equal_divisions() -> None:
     rows = crop_rows(12, frames=1, scales=(1.5,))
     divisions = {
         tuple(sorted(split_of(assign_groups(rows, PARAMS.model_copy(update={"seed": s}))).items()))
@@ -48,12 +48,12 @@ def test_the_seed_decides_among_equals() -> None:
 
 
 def pairs(source: str, people: int, fake: str = "pseudo") -> list[CropRow]:
-    """A real and a fake crop of each person of a source."""
+    """A real and a fake crop per person of a source."""
     names = [f"{source}{number:02d}" for number in range(people)]
     return [row(name, fake=kind, source=source) for name in names for kind in ("", fake)]
 
 
-def test_held_out_sources_go_to_test_and_count_for_no_fraction() -> None:
+def test_held_out_sources_go_to_test_and_do_not_count_for_the_fractions() -> None:
     rows = [*pairs("a", 50), *pairs("b", 50), *pairs("c", 7)]
     divided = assign_groups(rows, holding_out("c"))
     assert {r.source for r in divided["train"] + divided["val"]} == {"a", "b"}
@@ -69,13 +69,13 @@ def test_a_group_of_held_out_and_other_sources_goes_to_test_as_a_whole() -> None
     assert all(r.group != "a99" for r in divided["train"] + divided["val"])
 
 
-def test_a_class_that_only_held_out_sources_have_is_needed_in_test_only() -> None:
+def test_a_class_of_held_out_sources_only_is_required_in_test_only() -> None:
     divided = assign_groups([*pairs("a", 20), *pairs("c", 3, "inswapper")], holding_out("c"))
     assert sum(r.is_inswapper for r in divided["test"]) == 3
 
 
-def test_held_out_sources_fill_in_for_test() -> None:
-    """Two people to divide are enough when the test has its own."""
+def test_held_out_sources_can_supply_the_test_split() -> None:
+    """Two other people are enough if the held-out sources supply test."""
     divided = assign_groups([*pairs("a", 2), *pairs("c", 3)], holding_out("c"))
     assert {name: len({r.group for r in rows}) for name, rows in divided.items()} == {
         "train": 1,
@@ -84,16 +84,16 @@ def test_held_out_sources_fill_in_for_test() -> None:
     }
 
 
-def test_a_source_that_is_not_there_is_named() -> None:
+def test_an_unknown_source_is_named() -> None:
     with pytest.raises(SplitError) as raised:
         assign_groups([*pairs("b", 9), *pairs("a", 9)], holding_out("a", "ffhq", "d"))
     assert str(raised.value) == (
-        "split_groups.test_sources: no crop is of source d, ffhq; expected some of a, b"
+        "split_groups.test_sources: no crop is of source d, ffhq; available sources: a, b"
     )
 
 
-def test_nothing_is_left_to_train_on() -> None:
-    with pytest.raises(SplitError, match="nothing is left to train on"):
+def test_no_groups_remain_for_training() -> None:
+    with pytest.raises(SplitError, match="no groups remain for training"):
         assign_groups(pairs("a", 9), holding_out("a"))
 
 
@@ -108,12 +108,12 @@ def test_a_chain_of_swaps_is_one_group() -> None:
     assert find_groups(rows) == {"a": "a", "b": "b", "c": "b", "d": "b", "e": "b"}
 
 
-def test_a_name_may_be_a_person_s_and_a_video_s() -> None:
+def test_a_person_and_a_video_may_have_the_same_name() -> None:
     rows = [row("x", video="y"), row("y", video="x")]
     assert find_groups(rows) == {"x": "x", "y": "y"}
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_classes_are_reported() -> None:
     rows = [row("a"), row("b"), row("c"), row("a", fake="inswapper"), row("b", fake="uniface")]
     with pytest.raises(SplitError) as raised:
         assign_groups(rows, PARAMS)

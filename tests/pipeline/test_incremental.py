@@ -1,4 +1,4 @@
-"""Frames and crops with a warm cache are those of a cold run, and only what is new is made."""
+"""A warm cache gives the frames and crops of a cold run, and only new inputs are processed."""
 
 import os
 import shutil
@@ -96,14 +96,16 @@ def test_only_new_and_changed_videos_are_decoded() -> None:
     assert reused_frames(videos) == 3
     write_clip(Path(videos[2].path), draw_clip(4, scenes=1, frames_per_scene=12))
     assert reused_frames(videos) == 3
-    assert reused_frames(videos[1:]) == 2  # the fake lost its original, and with it its picks
+    assert (
+        reused_frames(videos[1:]) == 2
+    )  # the fake no longer has an original with frames to follow
     renamed = videos[2].model_copy(update={"video_id": "deep/er", "path": "in/moved.mp4"})
     Path(videos[2].path).rename(renamed.path)
     assert reused_frames([renamed]) == 1
 
 
-def test_workers_and_cache_change_no_byte() -> None:
-    """Why pipeline/runtime is no dependency of any stage."""
+def test_workers_and_cache_do_not_change_a_byte() -> None:
+    """This is why pipeline/runtime is not a dependency of any stage."""
     videos = [real("a", 1), fake("a", "a", 1), real("b", 2), broken("bad")]
     frames = [put("c", draw_face(1).rgb), put_fake("f", "c", 1), put("d", draw_face(2).rgb)]
     places = [(1, None), (2, STAGES), (1, STAGES)]  # the third finds what the second kept
@@ -126,11 +128,11 @@ def test_a_changed_mask_is_a_changed_video() -> None:
     assert reused_frames([videos[0].model_copy(update={"mask_path": ""}), videos[1]]) == 1
 
 
-def test_a_parameter_changes_every_video_but_the_limit_on_skips_none() -> None:
+def test_every_parameter_except_the_skip_limit_changes_every_video() -> None:
     videos = [real("a", 1), real("b", 2)]
     reused_frames(videos)
     assert reused_frames(videos, scene_threshold=0.3) == 0
-    assert reused_frames(videos) == 0  # what the last run did not use was pruned
+    assert reused_frames(videos) == 0  # entries that the last run did not use were pruned
 
 
 def test_videos_that_are_skipped_are_tried_again() -> None:
@@ -200,7 +202,7 @@ def test_parameters_of_the_crops() -> None:
     assert reused_crops(frames, min_face_px=50, size_px=96) == 0
 
 
-def test_another_model_file_is_another_detector() -> None:
+def test_another_model_file_changes_the_key() -> None:
     frames = [put("a", draw_face(1).rgb)]
     changes = {"detector": "yolo_face", "model_file": "yolo.onnx"}
     for side in (200, 220):
@@ -217,7 +219,7 @@ def test_a_frame_that_cannot_be_read_is_tried_again() -> None:
     assert crop(frames, STAGES)[0].skipped[0].reason == "decode_error"
 
 
-def test_damaged_entries_are_made_again() -> None:
+def test_damaged_entries_are_created_again() -> None:
     videos, frames = [real("a", 1), real("b", 2)], [put("c", draw_face(1).rgb)]
     reused_frames(videos)
     reused_crops(frames)

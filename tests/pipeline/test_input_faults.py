@@ -1,4 +1,4 @@
-"""pipeline.inputs.listing: everything that is wrong with a data root is said at once."""
+"""pipeline.inputs.listing: all faults of a data root are reported at once."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ def faults_of(root: Path) -> list[str]:
     return str(raised.value).replace(f"{root}/", "").splitlines()
 
 
-def test_nothing_at_all_says_where_to_put_files(tmp_path: Path) -> None:
+def test_an_empty_root_reports_where_to_put_files(tmp_path: Path) -> None:
     root = make_root(tmp_path / "data")
     (fault,) = faults_of(root)
-    assert "holds no input. Put real videos into inswapper/original_videos" in fault
+    assert "contains no input. Put real videos into inswapper/original_videos" in fault
     assert "images.csv" in fault
 
 
@@ -26,7 +26,7 @@ def test_without_image_list(tmp_path: Path) -> None:
     root = make_root(tmp_path / "data", original("a"))
     (root / "images.csv").unlink()
     (fault,) = faults_of(root)
-    assert fault.startswith("images.csv: not found; create it, with the header line path,label")
+    assert fault.startswith("images.csv: not found; create it, with only the header line path,")
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
@@ -42,20 +42,22 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         "images/c.png,1,lfw,deepfakes,",
     )
     assert faults_of(root) == [
-        "inswapper/original_videos/a.mp4: a.mov has the same name but for the ending;"
+        "inswapper/original_videos/a.mp4: a.mov has the same name except for the suffix;"
         " rename one of them",
-        "inswapper/identities.csv: row 2: video_id: 'nobody' is no video of inswapper;"
-        " expected the name of an original, or inswapper/NAME or uniface/NAME",
-        "inswapper/identities.csv: row 4: video_id: 'a' stands already above",
+        "inswapper/identities.csv: row 2: video_id: 'nobody' is not a video in inswapper;"
+        " expected the name of an original, inswapper/NAME or uniface/NAME",
+        "inswapper/identities.csv: row 4: video_id: 'a' duplicates an earlier row",
         "images.csv: row 3: label: Input should be 0 or 1 (got '2')",
         "images.csv: row 6: fake_type: Input should be '', 'real', 'inswapper', 'uniface',"
         " 'pseudo' or 'other' (got 'deepfakes')",
-        "images.csv: row 2: fake_type: 'inswapper' contradicts label 0; expected real or nothing",
-        f"images.csv: row 4: path: 'images/none.png' is no file of {root}",
-        "images.csv: row 5: fake_type: 'real' contradicts label 1; expected what made the fake",
-        f"images.csv: row 5: mask_path: 'm.png' is no file of {root}",
-        "images.csv: row 5: path: 'images/b.png' stands already in row 2",
-        "images.csv: row 5: video_id: 'images/b' stands already in row 2",
+        "images.csv: row 2: fake_type: 'inswapper' contradicts label 0; expected real or an"
+        " empty cell",
+        f"images.csv: row 4: path: 'images/none.png' is not a file in {root}",
+        "images.csv: row 5: fake_type: 'real' contradicts label 1; expected the tool that"
+        " made the fake",
+        f"images.csv: row 5: mask_path: 'm.png' is not a file in {root}",
+        "images.csv: row 5: path: 'images/b.png' duplicates row 2",
+        "images.csv: row 5: video_id: 'images/b' duplicates row 2",
     ]
 
 
@@ -64,7 +66,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     [
         ("path,label", "images.csv: column 'source' is missing"),
         ("path,label,source,colour", "images.csv: column 'colour' is unknown"),
-        ("path,label,source,source", "images.csv: column 'source' stands twice"),
+        ("path,label,source,source", "images.csv: duplicate column 'source'"),
         ("", "images.csv: empty file; expected a header line"),
     ],
 )
@@ -99,11 +101,11 @@ def test_the_same_file_with_two_labels(tmp_path: Path) -> None:
     for name in ("b.png", "c.png"):
         (root / name).write_text("a.png")
     assert faults_of(root) == [
-        "images.csv: row 3: label: 1, but images.csv: row 2 holds the same file as 0"
+        "images.csv: row 3: label: 1, but images.csv: row 2 has the same content with label 0"
     ]
     (root / "b.png").write_text("b.png")
     warnings = list_inputs(root).warnings
-    assert any("row 4: the same file as " in warning for warning in warnings)
+    assert any("row 4: same content as " in warning for warning in warnings)
 
 
 def test_fakes_without_original_are_a_warning(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_fakes_without_original_are_a_warning(tmp_path: Path) -> None:
     ]
 
 
-def test_an_original_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+def test_a_missing_original_is_a_warning(tmp_path: Path) -> None:
     root = make_root(
         tmp_path / "data",
         "a.png",
@@ -136,9 +138,7 @@ def test_stray_files_are_a_warning(tmp_path: Path) -> None:
         "inswapper/inswapper/masks/zzz.mkv",
     )
     notes, mask = list_inputs(root).warnings
-    assert notes.endswith(
-        "notes.txt: left out; videos end with .mp4, .m4v, .mov, .mkv, .webm, .avi"
-    )
+    assert notes.endswith("notes.txt: ignored; videos end with .mp4, .m4v, .mov, .mkv, .webm, .avi")
     assert mask.endswith(
-        "zzz.mkv: no video of that name in " + f"{root}/inswapper/inswapper; the mask is left out"
+        "zzz.mkv: no video of that name in " + f"{root}/inswapper/inswapper; the mask is ignored"
     )

@@ -1,4 +1,4 @@
-"""pipeline.splits.leaks: what two splits share is found by name and image."""
+"""pipeline.splits.leaks: overlaps of two splits are found by name and by image."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.synthetic import draw_face, write_rgb
 
 
 def row(root: Path, name: str, person: int, **changes: Any) -> SplitRow:
-    """A face of its own person, video and group, with its image below root."""
+    """A row with its own person, video and group, whose image is below root."""
     context = f"data/crops/{name}_context.png"
     if not (root / context).exists():
         write_rgb(root / context, draw_face(person, face_px=90).rgb)
@@ -27,14 +27,14 @@ def row(root: Path, name: str, person: int, **changes: Any) -> SplitRow:
 
 
 def clean(root: Path) -> dict[str, list[SplitRow]]:
-    """A split a person: two scales of one face each."""
+    """One person per split, with two scales of one face."""
     return {
         split: [row(root, split, person, crop_scale=scale) for scale in (1.1, 1.5)]
         for person, split in enumerate(SPLITS)
     }
 
 
-def test_nothing_is_found_where_nothing_is_shared(tmp_path: Path) -> None:
+def test_splits_without_overlaps_give_no_findings(tmp_path: Path) -> None:
     audit = audit_splits(clean(tmp_path), tmp_path)
     assert audit.across == []
     assert audit.within["identity"] == {"train": 1, "val": 1, "test": 1}
@@ -51,7 +51,7 @@ def test_nothing_is_found_where_nothing_is_shared(tmp_path: Path) -> None:
         ("group", {"group": "train"}),
     ],
 )
-def test_a_shared_name_is_told_with_both_rows(
+def test_a_common_name_is_reported_with_both_rows(
     tmp_path: Path, kind: str, changes: dict[str, str]
 ) -> None:
     splits = clean(tmp_path)
@@ -63,7 +63,7 @@ def test_a_shared_name_is_told_with_both_rows(
     assert audit.count_across(kind, "val", "test") == 0
 
 
-def test_two_sources_alike_are_one_person(tmp_path: Path) -> None:
+def test_equal_source_identities_are_an_overlap(tmp_path: Path) -> None:
     splits = clean(tmp_path)
     for number, split in enumerate(("val", "test")):
         splits[split].append(row(tmp_path, f"fake{number}", 8 + number, source_identity_id="donor"))
@@ -86,9 +86,9 @@ def test_a_copy_under_another_name_is_found_by_its_image(tmp_path: Path) -> None
     assert (found.first.face_id, found.second.face_id) == ("train/0", "copy/0")
 
 
-def test_near_duplicates_within_a_split_are_counted_and_no_leak(tmp_path: Path) -> None:
+def test_near_duplicates_within_a_split_are_counted_but_are_not_leaks(tmp_path: Path) -> None:
     splits = clean(tmp_path)
-    splits["train"].append(row(tmp_path, "twin", 0))
+    splits["train"].append(row(tmp_path, "copy", 0))
     audit = audit_splits(splits, tmp_path)
     assert audit.across == []
     assert audit.within["near-duplicate"] == {"train": 1, "val": 0, "test": 0}

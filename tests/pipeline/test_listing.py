@@ -1,4 +1,4 @@
-"""pipeline.inputs.listing: the data root becomes two manifests."""
+"""pipeline.inputs.listing: listing the data root in two manifests."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""pipeline.core.manifest: CSV in, the same CSV out; every fault names file, row and column."""
+"""pipeline.core.manifest: round trips through CSV; every fault names file, row and column."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ GOOD = "a,real,0,real,0,a,,,data/frames/a/000_000001.png,,0,1,0.04"
 
 
 class Note(Row):
-    """Text only, for round trips of any text."""
+    """Text columns only, for round trips of arbitrary text."""
 
     name: str
     text: str
@@ -63,13 +63,13 @@ def test_bytes_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["raw.csv"]
 
 
-def test_no_rows_is_a_header(tmp_path: Path) -> None:
+def test_no_rows_give_only_a_header(tmp_path: Path) -> None:
     write_rows(tmp_path / "skipped.csv", [], SkipRow)
     assert (tmp_path / "skipped.csv").read_text() == "path,video_id,stage,reason,detail\n"
     assert read_rows(tmp_path / "skipped.csv", SkipRow) == []
 
 
-# list_inputs refuses control characters; a bare "\r" is what csv cannot carry.
+# list_inputs rejects control characters; csv cannot represent a bare "\r".
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"))
 
 
@@ -123,7 +123,7 @@ def test_all_faults_with_spreadsheet_rows(tmp_path: Path) -> None:
     ]
 
 
-def test_parse_rows_keeps_the_good_rows(tmp_path: Path) -> None:
+def test_parse_rows_returns_the_valid_rows(tmp_path: Path) -> None:
     path = written(tmp_path / "raw.csv", GOOD.replace(",0.04", ",x"), GOOD)
     rows, faults = parse_rows(path, FrameRow)
     assert list(rows) == [3]
@@ -131,22 +131,22 @@ def test_parse_rows_keeps_the_good_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1e400", "", "-0.1", "0,04"])
-def test_no_timestamp(tmp_path: Path, text: str) -> None:
+def test_invalid_timestamps(tmp_path: Path, text: str) -> None:
     (fault,) = faults_of(written(tmp_path / "raw.csv", GOOD.replace("0.04", f'"{text}"')))
     assert fault.startswith("row 2: timestamp_s: Input should be")
 
 
 @pytest.mark.parametrize("text", ["1.5", "x", "true", "", "-1"])
-def test_no_frame_index(tmp_path: Path, text: str) -> None:
+def test_invalid_frame_indices(tmp_path: Path, text: str) -> None:
     (fault,) = faults_of(written(tmp_path / "raw.csv", GOOD.replace(",1,0.04", f",{text},0.04")))
     assert fault.startswith("row 2: frame_index: ")
 
 
-def test_columns_missing_unknown_and_twice(tmp_path: Path) -> None:
+def test_missing_unknown_and_duplicate_columns(tmp_path: Path) -> None:
     path = tmp_path / "raw.csv"
     path.write_text(HEADER.replace("scene", "shot").replace("mask_path", "source") + "\n")
     assert faults_of(path) == [
-        "column 'source' stands twice",
+        "duplicate column 'source'",
         "column 'scene' is missing",
         "column 'shot' is unknown",
     ]
@@ -160,14 +160,16 @@ def test_columns_missing_unknown_and_twice(tmp_path: Path) -> None:
         (f'{HEADER}\n"open quote,{GOOD}\n'.encode(), "cannot be read as CSV: unexpected end of"),
     ],
 )
-def test_files_that_are_no_manifest(tmp_path: Path, content: bytes, fault: str) -> None:
+def test_files_that_are_not_manifests(tmp_path: Path, content: bytes, fault: str) -> None:
     path = tmp_path / "raw.csv"
     path.write_bytes(content)
     assert faults_of(path)[0].startswith(fault)
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    assert faults_of(tmp_path / "none.csv") == ["not found; `dvc repro` makes what stages read"]
+    assert faults_of(tmp_path / "none.csv") == [
+        "not found; `dvc repro` creates the files that stages read"
+    ]
     assert faults_of(tmp_path)[0].startswith("cannot be read as CSV: ")
 
 

@@ -45,7 +45,7 @@ def write_tar(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, and pip without any index."""
+    """An empty cache and pip without an index."""
     monkeypatch.setenv("INSWAPPER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("INSWAPPER_PACKAGE_DIR", raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -63,7 +63,7 @@ def test_cache_root_can_be_moved(tmp_path: Path) -> None:
     assert cache_root() == tmp_path / "cache"
 
 
-def test_pip_fetches_once_and_the_cache_answers_from_then_on(
+def test_pip_fetches_once_and_the_cache_is_used_afterwards(
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = sha256(write_wheel(shelf))
@@ -75,7 +75,7 @@ def test_pip_fetches_once_and_the_cache_answers_from_then_on(
     assert fetch_package("photo-pack==1.0", digest) == first
 
 
-def test_another_archive_than_the_pinned_one_is_refused(
+def test_an_archive_that_differs_from_the_pinned_one_is_rejected(
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_wheel(shelf)
@@ -84,12 +84,12 @@ def test_another_archive_than_the_pinned_one_is_refused(
         fetch_package("photo-pack==1.0", OTHER_SHA)
 
 
-def test_without_a_network_the_error_says_where_to_put_the_archive() -> None:
+def test_without_a_network_the_error_names_the_archive_folder() -> None:
     with pytest.raises(PackageError, match=rf"{OTHER_SHA}[\s\S]*INSWAPPER_PACKAGE_DIR"):
         fetch_package("photo-pack==1.0", OTHER_SHA)
 
 
-def test_an_archive_put_there_by_hand_is_found_by_its_sha256(
+def test_an_archive_placed_by_hand_is_found_by_its_sha256(
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_tar(shelf)

@@ -1,4 +1,4 @@
-"""pipeline.runtime.params: what DVC writes is read strictly, all faults at once."""
+"""pipeline.runtime.params: strict validation, with all faults reported at once."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def fault_lines(path: Path) -> list[str]:
     return str(raised.value).replace(f"{path}: ", "").splitlines()
 
 
-def test_the_repository_s_own_file() -> None:
+def test_the_file_of_the_repository_is_valid() -> None:
     params = load_params(REPOSITORY / "params.yaml")
     assert params.model_dump() == DEFAULTS
 
@@ -88,16 +88,17 @@ def test_unknown_and_missing_sections(tmp_path: Path) -> None:
     ]
 
 
-def test_a_key_given_twice(tmp_path: Path) -> None:
+def test_duplicate_keys(tmp_path: Path) -> None:
     path = write_params(tmp_path / "p.yaml")
     text = path.read_text()
     path.write_text(text.replace("  clip_norm: 1.0", "  clip_norm: 1.0\n  clip_norm: 2.0"))
-    line = path.read_text().splitlines().index("  clip_norm: 2.0") + 1
-    assert fault_lines(path) == [f"line {line}: key 'clip_norm' is given twice"]
+    lines = path.read_text().splitlines()
+    line = next(n for n, text in enumerate(lines, 1) if text.startswith("  clip_norm: 2.0"))
+    assert fault_lines(path) == [f"line {line}: duplicate key 'clip_norm'"]
 
 
 @pytest.mark.parametrize("text", ["? [1, 2]\n: 3\n", "3: 4\n", "null: 4\n"])
-def test_keys_that_are_no_names(tmp_path: Path, text: str) -> None:
+def test_keys_that_are_not_names(tmp_path: Path, text: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(text)
     assert fault_lines(path)[0].startswith("line 1: expected a name as key, got ")
@@ -106,7 +107,7 @@ def test_keys_that_are_no_names(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "text", [".inf", "-.inf", ".nan", "null", "'0.1'", "[0.1]", "yes", "0", "-1"]
 )
-def test_no_learning_rate(tmp_path: Path, text: str) -> None:
+def test_invalid_learning_rates(tmp_path: Path, text: str) -> None:
     (fault,) = fault_lines(write_params(tmp_path / "p.yaml", train__lr=text))
     assert fault.startswith("train.lr: Input should be")
 
@@ -124,7 +125,7 @@ def test_no_learning_rate(tmp_path: Path, text: str) -> None:
         ),
         (
             {"pseudo_swap__hull_frac": "0.7", "pseudo_swap__box_frac": "0.6"},
-            "pseudo_swap: hull_frac + box_frac must not exceed 1; the rest are squares",
+            "pseudo_swap: hull_frac + box_frac must not exceed 1; the remainder are squares",
         ),
         (
             {"build_sample__scenes_min": "4", "build_sample__scenes_max": "2"},
@@ -132,7 +133,7 @@ def test_no_learning_rate(tmp_path: Path, text: str) -> None:
         ),
         (
             {"split_groups__val_frac": "0.5", "split_groups__test_frac": "0.5"},
-            "split_groups: val_frac + test_frac must stay below 1, or nothing is left to train on",
+            "split_groups: val_frac + test_frac must be below 1, or no groups remain for training",
         ),
         (
             {"split_groups__test_sources": '[""]'},
@@ -157,12 +158,12 @@ def test_no_learning_rate(tmp_path: Path, text: str) -> None:
         ),
         (
             {"crop_faces__context_scale": "1.8"},
-            "crop_faces.context_scale: the context crop must hold the largest of"
+            "crop_faces.context_scale: must be at least the largest of"
             " preprocess.scales, 2 (got 1.8)",
         ),
         (
             {"crop_faces__detector": "yolo_face"},
-            "crop_faces.model_file: yolo_face needs the path of its model",
+            "crop_faces.model_file: yolo_face requires the path of a model",
         ),
         (
             {"model__weights": "file"},
@@ -204,7 +205,7 @@ def test_sections_are_frozen() -> None:
         (b"\xff\xfe\x00", "cannot be read as UTF-8 text: "),
     ],
 )
-def test_files_that_are_no_params(tmp_path: Path, content: bytes, fault: str) -> None:
+def test_files_that_are_not_params(tmp_path: Path, content: bytes, fault: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(content)
     assert fault_lines(path)[0].startswith(fault)

@@ -23,14 +23,14 @@ LIMITS = {"min_seam_frac": 0.25, "min_sigma": 3.0}
 
 
 def place(scale: float, degrees: float, x: float, y: float) -> np.ndarray:
-    """Template keypoints, scaled and turned, with the square's centre at (x, y)."""
+    """Template keypoints, scaled and rotated, with the square's centre at (x, y)."""
     angle = np.deg2rad(degrees)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return ((TEMPLATE - 64) @ turn.T + [x, y]).astype(np.float32)
 
 
 def full_frame_alpha(matrix: np.ndarray, size: int) -> np.ndarray:
-    """The mask computed over the whole frame, without any cut."""
+    """The mask computed over the whole frame, without cropping."""
     white = np.full((size, size), 255, np.float32)
     inverse = cv2.invertAffineTransform(matrix)
     mask = cv2.warpAffine(white, inverse, FRAME_HW[::-1], borderValue=0.0)
@@ -62,8 +62,8 @@ def test_a_square_of_256_px_is_twice_that_of_128():
 
 
 @given(keypoints=keypoint_sets, seed=st.integers(0, 1000))
-def test_the_square_equals_the_similarity_of_insightface(keypoints, seed):
-    # insightface does the same in float32, which costs up to 1e-3 px.
+def test_the_square_equals_insightfaces_similarity(keypoints, seed):
+    # insightface computes it in float32, which differs by up to 1e-3 px.
     bent = keypoints.astype(float) + np.random.default_rng(seed).normal(0, 4, (5, 2))
     expected = SimilarityTransform.from_estimate(bent, TEMPLATE).params[:2]
     assert_allclose(arcface_square(bent), expected, atol=1e-4)
@@ -72,13 +72,13 @@ def test_the_square_equals_the_similarity_of_insightface(keypoints, seed):
 @pytest.mark.parametrize(
     "keypoints", [np.zeros((5, 2)), np.zeros((4, 2)), np.full((5, 2), np.nan)], ids=str
 )
-def test_unusable_keypoints_are_refused(keypoints):
+def test_unusable_keypoints_are_rejected(keypoints):
     with pytest.raises(ValueError, match="keypoints"):
         arcface_square(keypoints)
 
 
 @given(keypoints=keypoint_sets)
-def test_the_cut_mask_equals_the_whole_frame_mask(keypoints):
+def test_the_cropped_mask_equals_the_whole_frame_mask(keypoints):
     matrix = arcface_square(keypoints)
     alpha = paste_alpha(matrix, 128, FRAME_HW)
     assert alpha.dtype == np.float32
@@ -119,7 +119,7 @@ def noisy(rgb: np.ndarray, sigma: float, seed: int) -> np.ndarray:
     return np.clip(np.rint(rgb + jitter), 0, 255).astype(np.uint8)
 
 
-def test_contrast_is_small_for_noise_and_grows_with_a_step():
+def test_contrast_is_small_for_noise_and_increases_with_a_step():
     real = np.full((*FRAME_HW, 3), 120, np.uint8)
     alpha = paste_alpha(arcface_square(place(1, 10, 180, 150)), 128, FRAME_HW)
     contrasts = [
@@ -135,7 +135,7 @@ def test_contrast_is_small_for_noise_and_grows_with_a_step():
         seam_contrast_sigma(real, real[:-1], alpha)
 
 
-def test_the_difference_of_twins_finds_the_paste():
+def test_the_difference_from_the_original_finds_the_paste():
     real = noise_frame()
     alpha = paste_alpha(arcface_square(place(1.2, 15, 180, 150)), 128, FRAME_HW)
     softened = cv2.GaussianBlur(real, (0, 0), 2)
@@ -147,7 +147,7 @@ def test_the_difference_of_twins_finds_the_paste():
 
 
 def shaded(alpha: np.ndarray, amount: float) -> tuple[np.ndarray, np.ndarray]:
-    """A real frame and its twin with `amount` grey levels added inside the paste."""
+    """A real frame, and the same frame with `amount` grey levels added inside the paste."""
     real = np.full((*FRAME_HW, 3), 100, np.uint8)
     return np.clip(real + amount * alpha[..., None], 0, 255).astype(np.uint8), real
 

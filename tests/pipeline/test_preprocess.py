@@ -1,4 +1,4 @@
-"""pipeline.views.preprocess: one crop, exact to the pixel, whichever way an image arrives."""
+"""pipeline.views.preprocess: crops are exact to the pixel, from the image or a context crop."""
 
 import json
 
@@ -14,7 +14,7 @@ from tests.support.synthetic import draw_face
 
 
 def gradient(height: int = 60, width: int = 80) -> np.ndarray:
-    """(H, W, 3) uint8: every pixel tells its place."""
+    """(H, W, 3) uint8 in which every pixel encodes its position."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x, y, (x + y) % 256], axis=-1).astype(np.uint8)
 
@@ -67,14 +67,14 @@ def test_crop_without_resize_is_the_pixels() -> None:
     assert np.array_equal(crop, rgb[10:50, 20:60])
 
 
-def test_crop_shrinks_by_area_and_grows_smoothly() -> None:
+def test_crop_shrinks_by_area_and_enlarges_linearly() -> None:
     rgb = draw_face(1).rgb
     box = np.array([60, 40, 220, 200], np.float32)
     patch = rgb[40:200, 60:220]
     small = Preprocess(size_px=80).crop(rgb, box, 1.0)
     assert np.abs(small - patch.reshape(80, 2, 80, 2, 3).mean(axis=(1, 3))).max() <= 1
-    grown = Preprocess(size_px=320).crop(rgb, box, 1.0)
-    assert np.array_equal(grown, cv2.resize(patch, (320, 320), interpolation=cv2.INTER_LINEAR))
+    enlarged = Preprocess(size_px=320).crop(rgb, box, 1.0)
+    assert np.array_equal(enlarged, cv2.resize(patch, (320, 320), interpolation=cv2.INTER_LINEAR))
 
 
 def test_crop_of_a_mask() -> None:
@@ -96,7 +96,7 @@ def test_crop_of_a_mask() -> None:
 def test_crop_of_a_region_is_the_crop_of_the_image(
     dx: int, dy: int, x0: float, y0: float, side: float, scale: float
 ) -> None:
-    """What training cuts from a context crop equals what the service cuts from the image."""
+    """A crop of a context crop, as in training, equals the crop of the image, as in the service."""
     rgb = gradient(240, 320)
     box = np.array([x0, y0, x0 + side, y0 + side], np.float32)
     left, top, square_side = Preprocess.square(box, scale)
@@ -104,7 +104,7 @@ def test_crop_of_a_region_is_the_crop_of_the_image(
     offset = np.array([min(dx, left), min(dy, top)] * 2, np.float32)
     preprocess = Preprocess(size_px=64)
     if Preprocess.square(box - offset, scale) != (left - offset[0], top - offset[1], square_side):
-        return  # float32 rounding moved the box's middle across half a pixel
+        return  # float32 rounding moved the middle of the box across half a pixel
     assert np.array_equal(
         preprocess.crop(rgb, box, scale), preprocess.crop(region, box - offset, scale)
     )
@@ -124,7 +124,7 @@ def test_to_input_values() -> None:
     assert np.array_equal(Preprocess().to_input(crop[0]), inputs[0])
 
 
-def test_values_travel_as_json() -> None:
+def test_values_survive_json() -> None:
     preprocess = Preprocess.from_params(PreprocessParams(size_px=128, scales=[1.2, 2.0]))
     assert (preprocess.size_px, preprocess.scales) == (128, (1.2, 2.0))
     stored = json.loads(json.dumps(preprocess.to_dict()))
@@ -146,8 +146,8 @@ def test_values_travel_as_json() -> None:
         (["aligned"], (), True),
     ],
 )
-def test_only_the_judged_views_travel_with_a_network(
+def test_a_network_stores_only_the_views_it_scores(
     views: list[str], scales: tuple[float, ...], aligned: bool
 ) -> None:
-    judged = Preprocess(size_px=96).judged(views)
-    assert (judged.scales, judged.aligned, judged.size_px) == (scales, aligned, 96)
+    narrowed = Preprocess(size_px=96).for_views(views)
+    assert (narrowed.scales, narrowed.aligned, narrowed.size_px) == (scales, aligned, 96)

@@ -73,7 +73,7 @@ def test_sharpness_of_a_checkerboard() -> None:
 
 
 @pytest.mark.parametrize("degrade", ["jpeg", "blur", "noise"])
-def test_each_degradation_moves_its_own_measure(degrade: str) -> None:
+def test_each_degradation_changes_its_own_measure(degrade: str) -> None:
     drawn = draw_face(1, height=400, width=400, face_px=160)
     clean = measure_quality(drawn.rgb, drawn.box_xyxy)
     assert clean.face_px == pytest.approx(160, abs=0.01)
@@ -93,7 +93,7 @@ def test_each_degradation_moves_its_own_measure(degrade: str) -> None:
         assert measure_quality(noisy, drawn.box_xyxy).noise_level > clean.noise_level + 5
 
 
-def test_a_box_may_leave_the_image_but_not_lie_outside() -> None:
+def test_a_box_may_extend_beyond_the_image_but_must_overlap_it() -> None:
     drawn = draw_face(1, height=100, width=100, face_px=120)
     assert measure_quality(drawn.rgb, drawn.box_xyxy).face_px == pytest.approx(120, abs=0.01)
     with pytest.raises(ValueError, match="outside the image of 100x100"):
@@ -117,7 +117,7 @@ def test_the_worst_measure_decides(change: dict[str, float], expected: int) -> N
     assert quality_label(QualityMeasures(**(GOOD | change)), THRESHOLDS) == expected
 
 
-def test_thresholds_are_quantiles_of_the_reals_but_never_call_harmless_values_bad() -> None:
+def test_thresholds_are_quantiles_of_the_reals_limited_by_harmless_values() -> None:
     reals = [
         QualityMeasures(face_px=100 + i, sharpness=10.0 * i, blockiness=0.001 * i, noise_level=i)
         for i in range(101)
@@ -148,7 +148,7 @@ def test_a_worse_measure_never_gives_a_better_label(values: list[float], seed: i
     assert quality_label(after, THRESHOLDS) >= quality_label(before, THRESHOLDS)
 
 
-def test_thresholds_survive_a_dict_and_bad_ones_are_refused() -> None:
+def test_thresholds_survive_a_dict_and_invalid_ones_are_rejected() -> None:
     stored = THRESHOLDS.to_dict()
     assert QualityThresholds.from_dict(stored) == THRESHOLDS
     for bad in ({}, stored | {"face_px": [1]}, stored | {"sharpness": "ab"}):
@@ -165,10 +165,10 @@ def mutual_information_bit(labels: list[int], others: list[int]) -> float:
 
 
 def pair_measures(person: int) -> tuple[QualityMeasures, QualityMeasures]:
-    """A drawn person before and after a swap, both through the same camera and codec."""
+    """Measures of a drawn person before and after a swap, with the same camera and codec."""
     rng = np.random.default_rng([person, 9])
     drawn = draw_face(person, height=360, width=360, face_px=rng.uniform(110, 220))
-    swapper = PseudoSwapper(PLAIN)  # low-passed no further than INSwapper does
+    swapper = PseudoSwapper(PLAIN)  # low-passed no more than INSwapper does
     fake = swapper.swap(drawn.rgb, drawn.keypoints, rng, None, "square").rgb
     sigma, quality = 0.2 * 12 ** rng.uniform(), int(rng.integers(40, 100))
 
@@ -179,7 +179,7 @@ def pair_measures(person: int) -> tuple[QualityMeasures, QualityMeasures]:
     return captured(drawn.rgb), captured(fake)
 
 
-def test_the_quality_label_does_not_tell_a_swap_from_its_original() -> None:
+def test_the_quality_label_does_not_separate_a_swap_from_its_original() -> None:
     pairs = [pair_measures(person) for person in range(40)]
     # At 128 px the same pairs give a ratio of 0.65.
     assert np.median([fake.sharpness / real.sharpness for real, fake in pairs]) > 0.8

@@ -35,7 +35,7 @@ from tests.support.synthetic import (
     write_swapped_clip,
 )
 
-# Ray warns of settings of its own, which nobody has changed.
+# Ray warns about its own default settings.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:ray.data")
 LOCAL = "local"
 PARAMS = ExtractFramesParams(
@@ -51,7 +51,7 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[None]:
-    """A Ray of this process, which all runs of the module use; nothing of it survives."""
+    """A Ray used by all tests of this module and stopped afterwards."""
     with folder_of_ray():
         others = set(psutil.Process().children(recursive=True))
         with connected(LOCAL, workers=2):
@@ -67,7 +67,7 @@ def real(name: str, seed: int, scenes: int = 2, frames_per_scene: int = 12) -> I
 
 
 def videos() -> list[InputRow]:
-    """Two originals, a fake that follows one of them, a file that is no video and a still."""
+    """Two originals, a fake of one of them, a file that is not a video and a still."""
     path = Path("in/fakes/a.mp4")
     write_swapped_clip(path, draw_clip(1, scenes=2, frames_per_scene=12), 50)
     fake = input_row(
@@ -100,7 +100,7 @@ def crop(rows: list[FrameRow], ray_address: str = "", cache_root: Path | None = 
 
 
 def face_frames() -> list[FrameRow]:
-    """Three frames of two videos with a face, one without, and one that is no image."""
+    """Three frames of two videos with a face, one without, and one that is not an image."""
     images = [draw_face(n).rgb for n in range(3)] + [draw_scenery(5)]
     for number, rgb in enumerate(images):
         write_rgb(Path(f"in/{number}.png"), rgb)
@@ -148,7 +148,7 @@ def process_of(task: int) -> str:
     return f"{os.getpid()} {task}"
 
 
-def result_that_cannot_travel(task: int) -> str:
+def result_that_cannot_be_pickled(task: int) -> str:
     return lambda: task  # type: ignore[return-value]
 
 
@@ -158,39 +158,39 @@ def on_ray(function: Callable[[int], str], count: int = 6) -> list[str]:
 
 
 @on_two_workers
-def test_results_come_in_the_order_of_their_tasks() -> None:
+def test_results_keep_the_order_of_their_tasks() -> None:
     assert on_ray(square, 40) == [str(n * n) for n in range(40)]
     assert on_ray(square, 0) == []
 
 
 @on_two_workers
-def test_a_process_works_on_many_tasks() -> None:
+def test_a_process_runs_many_tasks() -> None:
     processes = {result.split()[0] for result in on_ray(process_of, 20)}
     assert 1 <= len(processes) <= 2
     assert str(os.getpid()) not in processes
 
 
 @on_two_workers
-def test_a_task_that_kills_takes_no_other_with_it() -> None:
+def test_a_task_that_kills_its_worker_affects_no_other() -> None:
     assert on_ray(die_on_three) == ["0", "1", "4", "lost 3", "16", "25"]
 
 
 @on_two_workers
-def test_a_task_whose_worker_is_killed_is_done_again() -> None:
+def test_a_task_whose_worker_is_killed_is_retried() -> None:
     assert on_ray(die_once_on_each, 3) == ["0", "1", "4"]
 
 
 @on_two_workers
-def test_what_a_task_raises_is_raised() -> None:
+def test_an_exception_of_a_task_is_raised() -> None:
     with pytest.raises(DetectorError, match="no such detector") as raised:
         on_ray(fail_on_three)
     assert "in fail_on_three" in "".join(raised.value.__notes__)
     with pytest.raises(AttributeError, match="lambda"):
-        on_ray(result_that_cannot_travel)
+        on_ray(result_that_cannot_be_pickled)
 
 
 @on_two_workers
-def test_frames_are_those_of_a_sequential_run() -> None:
+def test_frames_equal_those_of_a_sequential_run() -> None:
     rows = videos()
     alone = extract(rows)
     assert [row.reason for row in alone[0].skipped] == ["decode_error", "too_short"]
@@ -202,7 +202,7 @@ def test_frames_are_those_of_a_sequential_run() -> None:
 
 
 @on_two_workers
-def test_crops_are_those_of_a_sequential_run() -> None:
+def test_crops_equal_those_of_a_sequential_run() -> None:
     rows = face_frames()
     alone = crop(rows)
     assert crop(rows, LOCAL) == alone
@@ -210,7 +210,7 @@ def test_crops_are_those_of_a_sequential_run() -> None:
 
 
 @on_two_workers
-def test_a_worker_that_is_killed_changes_nothing() -> None:
+def test_a_killed_worker_does_not_change_the_result() -> None:
     rows = [real(f"v{number}", number) for number in range(8)]
     alone = extract(rows)
     killed: list[int] = []
@@ -223,7 +223,7 @@ def test_a_worker_that_is_killed_changes_nothing() -> None:
 
 
 def kill_a_worker(killed: list[int], all_frames: int) -> None:
-    """Kill one as soon as the first frame is there, and before all are."""
+    """Kill a worker after the first frame was written and before the last."""
     deadline = time.monotonic() + START_S
     while not (written := list(Path("frames").rglob("*.png"))):
         assert time.monotonic() < deadline, "no frame was written"
@@ -236,7 +236,7 @@ def kill_a_worker(killed: list[int], all_frames: int) -> None:
 
 
 def extract_or_die(job: frames._Job) -> frames._Outcome:
-    """Dies of one video, after it has written a frame of it; of others nothing is changed."""
+    """Die on one video after writing one of its frames; other videos are extracted as usual."""
     if job.video.video_id == "b":
         Path(job.prefix).mkdir(parents=True, exist_ok=True)
         Path(f"{job.prefix}000_000001.png").write_bytes(b"half a fra")
@@ -245,10 +245,10 @@ def extract_or_die(job: frames._Job) -> frames._Outcome:
 
 
 @on_two_workers
-def test_a_video_that_kills_is_a_skipped_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_that_kills_its_worker_is_a_skipped_row(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = videos()
     without = extract([row for row in rows if row.video_id != "b"])
-    # Only here: a worker imports the module as it is.
+    # Only in this process: a worker imports the unpatched module.
     monkeypatch.setattr(frames, "_extract_video", extract_or_die)
     result, files = extract(rows, LOCAL)
     assert files == without[1]
@@ -268,7 +268,7 @@ def crop_or_die(job: CropJob, cache: object, video: crops.VideoFrames) -> list[c
 
 
 @on_two_workers
-def test_a_video_whose_crops_kill_is_skipped_frame_by_frame(
+def test_a_video_whose_crops_kill_the_worker_is_skipped_frame_by_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = face_frames()
@@ -285,10 +285,10 @@ def test_a_video_whose_crops_kill_is_skipped_frame_by_frame(
 
 
 @on_two_workers
-def test_a_worker_that_cannot_start_is_one_error(
+def test_workers_that_cannot_start_give_one_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone"
     monkeypatch.setattr(Path, "cwd", lambda: gone)
-    with pytest.raises(PipelineError, match=r"Ray gave up \(FileNotFoundError: .*gone"):
+    with pytest.raises(PipelineError, match=r"Ray failed \(FileNotFoundError: .*gone"):
         on_ray(square)

@@ -1,4 +1,4 @@
-"""Stages as processes on Ray: none needed, none installed, none there, one started elsewhere."""
+"""Stages on Ray: not needed, not installed, not reachable, and on a running cluster."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def ray_folder() -> Iterator[Path]:
         yield folder
 
 
-# None in sys.modules makes an import fail as if nothing were installed.
+# None in sys.modules makes an import fail as if the package were not installed.
 RUN_WITHOUT_RAY = (
     "import runpy, sys; sys.modules['ray'] = None;"
     "runpy.run_module('stages.extract_frames', run_name='__main__')"
@@ -38,7 +38,7 @@ RUN_WITHOUT_RAY = (
 
 @pytest.fixture
 def listed() -> None:
-    """A small data root whose videos are listed."""
+    """A small data root with its manifests."""
     write_data_root(Path("data/sample"), people=2, scenes=1)
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     run_python("-m", "stages.list_inputs", check=True)
@@ -64,13 +64,13 @@ def run_python(
 
 
 @pytest.mark.usefixtures("listed")
-def test_without_the_variable_no_ray_is_needed() -> None:
+def test_without_the_variable_ray_is_not_needed() -> None:
     done = run_python("-c", RUN_WITHOUT_RAY, INSWAPPER_WORKERS="1")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.usefixtures("listed")
-def test_a_ray_that_is_not_installed_is_one_line() -> None:
+def test_a_missing_ray_is_reported_on_one_line() -> None:
     done = run_python("-c", RUN_WITHOUT_RAY, RAY_ADDRESS="local")
     assert (done.returncode, done.stderr) == (
         2,
@@ -81,7 +81,7 @@ def test_a_ray_that_is_not_installed_is_one_line() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("listed", "ray_folder")
 @pytest.mark.parametrize("address", ["auto", "nonsense", "127.0.0.1:1", "127.0.0.1:99999"])
-def test_a_ray_that_is_not_there_is_one_line(address: str) -> None:
+def test_an_unreachable_ray_is_reported_on_one_line(address: str) -> None:
     done = run_python("-m", "stages.extract_frames", RAY_ADDRESS=address)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"RAY_ADDRESS: '{address}': cannot be reached (")
@@ -90,12 +90,12 @@ def test_a_ray_that_is_not_there_is_one_line(address: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("listed")
 def test_a_cluster_that_was_started_elsewhere(ray_folder: Path, tmp_path: Path) -> None:
-    """Its processes know neither this folder nor this code; a terminal is shown how far it is."""
+    """Its processes were started elsewhere; progress is shown on a terminal."""
     stages = ("extract_frames", "crop_faces")
     for stage in stages:
         run_python("-m", f"stages.{stage}", check=True)
     alone = outputs()
-    # Loopback and a token for both sides.
+    # Loopback and a token for driver and cluster.
     private = {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
@@ -115,7 +115,7 @@ def outputs() -> Files:
 
 @contextmanager
 def running_cluster(home: Path, variables: dict[str, str]) -> Iterator[str]:
-    """The address of a cluster of one node on loopback, which ends with the block."""
+    """Yield the address of a one-node cluster on loopback, which is stopped afterwards."""
     home.mkdir()
     address = f"127.0.0.1:{free_port()}"
     options = ("--num-cpus=2", "--object-store-memory=100000000", "--include-dashboard=false")
@@ -140,7 +140,7 @@ def running_cluster(home: Path, variables: dict[str, str]) -> Iterator[str]:
 
 
 def run_on_terminal(stage: str, **variables: str) -> str:
-    """What a stage shows on a terminal."""
+    """Output of a stage on a terminal."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     process = subprocess.Popen(
@@ -151,7 +151,7 @@ def run_on_terminal(stage: str, **variables: str) -> str:
     )
     os.close(theirs)
     shown = b""
-    with suppress(OSError):  # the other side is closed
+    with suppress(OSError):  # the other end is closed
         while piece := os.read(ours, 4096):
             shown += piece
     os.close(ours)

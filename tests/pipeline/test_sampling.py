@@ -1,4 +1,4 @@
-"""pipeline.frames.sampling: one pass over a video gives what a scan and a second reading give."""
+"""pipeline.frames.sampling: one pass over a video gives the frames of a scan and a second pass."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def shots(*lengths: int) -> list[np.ndarray]:
 
 
 def plainly(path: Path) -> list[tuple[int, int, float, bytes]]:
-    """Scan, choose, and read the video again."""
+    """Frames by scanning, sampling and reading the video again."""
     scene_of = {
         index: number
         for number, scene in enumerate(detect_scenes(path, *SEARCH))
@@ -44,7 +44,7 @@ def found(path: Path, **options: int) -> list[tuple[int, int, float, bytes]]:
     [(12,), (130,), (40, 10, 70), (30, 4, 30), (25, 1, 30, 2), (3,), (200, 11)],
     ids=lambda lengths: "-".join(map(str, lengths)),
 )
-def test_one_pass_is_a_scan_and_a_second_reading(tmp_path: Path, lengths: tuple[int, ...]) -> None:
+def test_one_pass_equals_a_scan_and_a_second_pass(tmp_path: Path, lengths: tuple[int, ...]) -> None:
     clip = tmp_path / "clip.mp4"
     write_video(clip, shots(*lengths), 25)
     one = found(clip)
@@ -54,8 +54,8 @@ def test_one_pass_is_a_scan_and_a_second_reading(tmp_path: Path, lengths: tuple[
     assert len(one) == PER_SCENE * scenes
 
 
-def test_what_is_kept_does_not_grow_with_the_scene(tmp_path: Path) -> None:
-    """A scene of 400 frames is sampled where the frames that one of 100 keeps are."""
+def test_memory_does_not_increase_with_the_scene(tmp_path: Path) -> None:
+    """The memory for a scene of 100 frames is enough to sample one of 400."""
     write_video(tmp_path / "long.mp4", shots(400), 25)
     assert [index for _, index, *_ in found(tmp_path / "long.mp4")] == [64, 192, 320]
 

@@ -1,4 +1,4 @@
-"""pipeline.frames.scenes: hard cuts are exact; camera motion and flash lights are not cuts."""
+"""pipeline.frames.scenes: exact hard cuts; no cuts at camera motion and flash lights."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_a_shot_that_returns_is_cut_twice(tmp_path: Path) -> None:
     assert [scene.start for scene in scenes_of(frames, tmp_path / "clip.mp4")] == [0, 12, 24]
 
 
-def test_same_colours_in_other_places_are_a_cut(tmp_path: Path) -> None:
+def test_same_colours_at_other_positions_are_a_cut(tmp_path: Path) -> None:
     rgb = np.zeros((160, 208, 3), np.uint8)
     rgb[:, :104], rgb[:, 104:] = (200, 60, 40), (40, 60, 200)
     frames = [rgb] * 12 + [np.ascontiguousarray(rgb[:, ::-1])] * 12
@@ -61,7 +61,7 @@ def test_same_colours_in_other_places_are_a_cut(tmp_path: Path) -> None:
 
 
 def test_another_framing_of_the_same_set_is_a_cut(tmp_path: Path) -> None:
-    """The camera jumps nearer: colours alone hardly change, the distance is below the threshold."""
+    """The camera jumps closer: colours hardly change and the distance is below the threshold."""
     wide = [draw_face(3, face_px=90, pan_px=(i, 0)).rgb for i in range(14)]
     near = [draw_face(3, face_px=150, pan_px=(90 + i, 40)).rgb for i in range(14)]
     distance = np.abs(hsv_histogram(wide[-1]) - hsv_histogram(near[0])).sum() / 2
@@ -70,7 +70,7 @@ def test_another_framing_of_the_same_set_is_a_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pan_px", [(2, 1), (9, 4)])
-def test_camera_motion_is_no_cut(tmp_path: Path, pan_px: tuple[int, int]) -> None:
+def test_camera_motion_is_not_a_cut(tmp_path: Path, pan_px: tuple[int, int]) -> None:
     frames = [
         draw_face(3, pan_px=(pan_px[0] * i, pan_px[1] * i), centre=(90 + 5 * i, 120)).rgb
         for i in range(28)
@@ -78,7 +78,7 @@ def test_camera_motion_is_no_cut(tmp_path: Path, pan_px: tuple[int, int]) -> Non
     assert scenes_of(frames, tmp_path / "pan.mp4") == [Scene(0, 28)]
 
 
-def test_zoom_and_shake_are_no_cut(tmp_path: Path) -> None:
+def test_zoom_and_shake_are_not_a_cut(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     shake = rng.integers(-12, 13, (30, 2))
     frames = [
@@ -88,7 +88,7 @@ def test_zoom_and_shake_are_no_cut(tmp_path: Path) -> None:
     assert scenes_of(frames, tmp_path / "zoom.mp4") == [Scene(0, 30)]
 
 
-def test_flash_lights_are_no_cut(tmp_path: Path) -> None:
+def test_flash_lights_are_not_a_cut(tmp_path: Path) -> None:
     frames = [draw_face(2, height=160, width=208, pan_px=(i, 0)).rgb for i in range(40)]
     for flash in (8, 20, 21, 22, 33):
         frames[flash] = np.clip(frames[flash].astype(int) * 2 + 90, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""pipeline.seam.rings, seam_features and seam_evidence: a paste is seen, a soft image is not."""
+"""pipeline.seam: features respond to a paste and not to a soft image."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ KEYPOINTS = np.asarray(TEMPLATE * 2 + 100, np.float32)
 
 
 def textured(seed: int = 0) -> ImageU8:
-    """Detail of all sizes, as a photograph has it."""
+    """Image with detail at all scales, like a photograph."""
     rng = np.random.default_rng(seed)
     image = np.full((456, 456, 3), 120, np.float32)
     for sigma in (0.6, 1.5, 4, 10):
@@ -29,7 +29,7 @@ def pasted(rgb: ImageU8) -> ImageU8:
     return PseudoSwapper(PLAIN).apply(rgb, KEYPOINTS, SwapRecipe(mirror_border=True)).rgb
 
 
-def numbers(rgb: ImageU8) -> dict[str, float]:
+def features_of(rgb: ImageU8) -> dict[str, float]:
     values = seam_features(ring_statistics(rgb, KEYPOINTS)[None])[0]
     return dict(zip(feature_names(), values.tolist(), strict=True))
 
@@ -46,7 +46,7 @@ def test_every_cell_belongs_to_one_ring_and_sector() -> None:
     assert (found[-1] > 0).all()
 
 
-def test_every_number_has_a_name_of_its_own() -> None:
+def test_every_feature_has_a_unique_name() -> None:
     names = feature_names()
     assert len(names) == len(set(names)) == seam_features(np.ones((1, 29, 13, 16))).shape[1] == 1184
 
@@ -54,7 +54,7 @@ def test_every_number_has_a_name_of_its_own() -> None:
 def test_a_paste_lacks_fine_texture_inside_and_a_soft_photo_does_not() -> None:
     rgb = textured()
     finest = "power_drop_band0_0"
-    real, fake, soft = numbers(rgb), numbers(pasted(rgb)), numbers(blurred(rgb))
+    real, fake, soft = features_of(rgb), features_of(pasted(rgb)), features_of(blurred(rgb))
     assert fake[finest] < real[finest] - 0.25
     assert abs(soft[finest] - real[finest]) < 0.05
 
@@ -63,40 +63,40 @@ def test_a_paste_weakens_every_sector_and_a_soft_background_only_some() -> None:
     rgb = textured()
     half = rgb.copy()
     half[:228] = blurred(rgb)[:228]
-    real, fake, mixed = numbers(rgb), numbers(pasted(rgb)), numbers(half)
+    real, fake, mixed = features_of(rgb), features_of(pasted(rgb)), features_of(half)
     for name in ("power_sector_band0_q10", "power_sector_band0_q90"):
         assert fake[name] < real[name] - 0.25
-    # Inside and outside are soft together.
+    # Inside and outside are equally soft.
     assert abs(mixed["power_sector_band0_q50"] - real["power_sector_band0_q50"]) < 0.1
 
 
-def test_a_paste_bends_less_than_its_surroundings() -> None:
+def test_a_paste_has_less_curvature_than_its_surroundings() -> None:
     rgb = textured()
-    real, fake = numbers(rgb), numbers(pasted(rgb))
+    real, fake = features_of(rgb), features_of(pasted(rgb))
     for name in ("along0", "mixed0", "along1", "mixed1"):
         assert fake[f"power_sector_{name}_mean"] < real[f"power_sector_{name}_mean"] - 0.06
-    # The finer the curvature, the more of it is lost.
+    # Finer curvature loses more.
     assert fake["power_sector_bend0_q50"] < real["power_sector_bend0_q50"] - 0.05
 
 
 def test_sectors_outside_the_image_do_not_count() -> None:
-    """Cut at the lower edge of the square: three sides are left, and they say the same."""
+    """Cropped at the lower edge of the square, the other three sides give the same result."""
     rgb = textured()
-    whole, cut = numbers(rgb), numbers(rgb[:344])
-    assert cut["outside_sides"] < whole["outside_sides"]
+    whole, cropped = features_of(rgb), features_of(rgb[:344])
+    assert cropped["outside_sides"] < whole["outside_sides"]
     name = "power_sector_band2_q50"
-    assert cut[name] == pytest.approx(whole[name], abs=0.1)
+    assert cropped[name] == pytest.approx(whole[name], abs=0.1)
 
 
 def test_brightness_and_contrast_cancel() -> None:
     rgb = textured()
     dim = np.asarray(rgb * np.float32(0.6) + 30, np.uint8)
-    before, after = numbers(rgb), numbers(dim)
+    before, after = features_of(rgb), features_of(dim)
     for name in ("power_drop_band2_0", "log_drop_band3_0", "power_drop_slope1_0"):
         assert after[name] == pytest.approx(before[name], abs=0.05)
 
 
-def test_without_surroundings_nothing_is_made_up() -> None:
+def test_without_surroundings_features_are_unknown() -> None:
     tight = textured()[110:346, 110:346]
     points: FloatArray = KEYPOINTS - np.float32(110)
     values = seam_features(ring_statistics(tight, points)[None])
@@ -108,7 +108,7 @@ def test_without_surroundings_nothing_is_made_up() -> None:
     assert np.isfinite(found["power_step_band0_4"])
 
 
-def test_detail_of_the_surroundings_falls_with_blur() -> None:
+def test_detail_of_the_surroundings_decreases_with_blur() -> None:
     details = [
         float(outside_detail(seam_features(ring_statistics(rgb, KEYPOINTS)[None]))[0])
         for rgb in (textured(), blurred(textured()))

@@ -21,7 +21,7 @@ from pipeline.seam.rings import (
 )
 from pipeline.views.paste import TEMPLATE, arcface_square
 
-# The square's centre lies at this pixel of an image of this size, two pixels to a view pixel less.
+# The square is centred in an image of this side, at the scale of the view.
 SIZE = 400
 POINTS = np.asarray((TEMPLATE - 63.5) * 2 + SIZE / 2 - 0.5, np.float32)
 
@@ -32,7 +32,7 @@ def noise(seed: int = 0, size: int = SIZE) -> ImageU8:
 
 
 def low_passed(rgb: ImageU8) -> ImageU8:
-    """The square of an image through 128 px and back, with hard edges."""
+    """An image whose square went through 128 px and back, with hard edges."""
     matrix = arcface_square(POINTS)
     square = cv2.warpAffine(rgb, matrix, (128, 128), flags=cv2.INTER_AREA)
     inverse = cv2.invertAffineTransform(matrix)
@@ -42,12 +42,12 @@ def low_passed(rgb: ImageU8) -> ImageU8:
 
 
 def mean_levels(statistics: FloatArray) -> FloatArray:
-    """(MAPS, RINGS) mean energy of a cell of each ring, all sides together."""
+    """(MAPS, RINGS) mean energy per cell of each ring, over all sides."""
     return statistics[:MAPS].sum(axis=2) / statistics[-1].sum(axis=1)
 
 
 def by_side(statistics: FloatArray) -> FloatArray:
-    """(SIDES,) cells inside the image."""
+    """(SIDES,) number of cells inside the image."""
     return statistics[-1].sum(axis=0).reshape(-1, SECTORS_PER_SIDE).sum(axis=1)
 
 
@@ -60,19 +60,19 @@ def test_every_cell_of_the_view_is_counted_once() -> None:
     assert np.isfinite(found).all()
 
 
-def test_rings_are_as_large_as_their_edges_say() -> None:
+def test_rings_have_the_size_given_by_their_edges() -> None:
     counts = ring_statistics(noise(), POINTS)[-1]
-    places = (np.arange(CELL_PX // 2) + 0.5) / 64  # of cells, in half sides from the middle
-    within = np.array([(2 * np.count_nonzero(places < edge)) ** 2 for edge in RING_EDGES])
+    offsets = (np.arange(CELL_PX // 2) + 0.5) / 64  # of cells, in half sides from the middle
+    within = np.array([(2 * np.count_nonzero(offsets < edge)) ** 2 for edge in RING_EDGES])
     assert counts.sum(axis=1).tolist() == np.diff(within).tolist()
-    # The two diagonals belong to top and bottom.
+    # Cells on the two diagonals count as top and bottom.
     assert by_side(ring_statistics(noise(), POINTS)) == pytest.approx(
         [CELL_PX**2 / 4] * 4, rel=0.02
     )
 
 
 def test_only_cells_inside_the_image_count() -> None:
-    """An image that ends in the square's middle leaves the sides that it shows."""
+    """An image that ends in the middle of the square contains only some of its sides."""
     right_half = noise()[:, SIZE // 2 :]
     found = ring_statistics(right_half, POINTS - np.float32([SIZE / 2, 0]))
     top, right, bottom, left = by_side(found)
@@ -85,29 +85,29 @@ def test_only_cells_inside_the_image_count() -> None:
 
 
 def test_white_noise_has_a_flat_profile() -> None:
-    """Measured in logarithms, ring to ring: a factor of 1.1, with few cells in the middle."""
+    """Measured ring to ring, in logarithms: a factor of 1.1, with few cells in the middle."""
     levels = np.mean([mean_levels(ring_statistics(noise(k), POINTS)) for k in range(4)], axis=0)
     profile = np.log(levels / levels.mean(axis=1, keepdims=True))
     assert np.abs(profile[:3]).max() < 0.1
     assert np.abs(profile[BANDS:]).max() < 0.1
-    assert np.abs(profile[:, 3:]).max() < 0.25  # coarse bands have few waves to a ring
+    assert np.abs(profile[:, 3:]).max() < 0.25  # coarse bands have few waves per ring
 
 
 def test_a_square_through_128_px_lacks_the_finest_bands_inside() -> None:
     rgb = noise()
     before, after = (mean_levels(ring_statistics(p, POINTS)) for p in (rgb, low_passed(rgb)))
     drop = np.log(before / after)
-    # What a 128-px round trip loses, and the finest band, are nearly gone inside the square.
+    # The loss of a 128-px round trip and the finest band nearly vanish inside the square.
     for row in (0, BANDS, BANDS + 1):
         assert drop[row, INSIDE].min() > 1.0
         assert np.abs(drop[row, OUTSIDE][2:]).max() < 0.05
-    # The finer the band, the more of it is lost.
+    # Finer bands lose more.
     inside = drop[:BANDS, INSIDE].mean(axis=1)
     assert inside.tolist() == sorted(inside.tolist(), reverse=True)
 
 
-def test_sectors_go_along_the_sides() -> None:
-    """Brighter to the right on top, brighter downwards on the right side, and so on."""
+def test_sectors_are_numbered_along_the_sides() -> None:
+    """Texture increases to the right on top, downwards on the right side, and so on."""
     rgb = noise()
     rgb[: SIZE // 2, SIZE // 2 :] = 128  # no texture in the quarter at the top right
     found = ring_statistics(rgb, POINTS)
@@ -120,7 +120,7 @@ def test_sectors_go_along_the_sides() -> None:
 
 
 def test_curvature_is_summed_along_the_sides_and_mixed() -> None:
-    """Stripes along a side have no mixed curvature; stripes across the corner have."""
+    """Stripes along a side have no mixed curvature; diagonal stripes have."""
     x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
     for wave, is_mixed in ((2 * np.pi * y / 8, False), (2 * np.pi * (x + y) / 11, True)):
         grey = (128 + 60 * np.sin(wave)).round().astype(np.uint8)
@@ -129,8 +129,8 @@ def test_curvature_is_summed_along_the_sides_and_mixed() -> None:
         assert ((mixed > 0.2 * along) == is_mixed).all()
 
 
-def test_a_turned_face_gives_nearly_the_same_numbers() -> None:
-    """Upright or on its side: sides change places, the rings stay."""
+def test_a_rotated_face_gives_nearly_the_same_statistics() -> None:
+    """A rotation by 90 degrees permutes the sides and keeps the rings."""
     rgb = noise()
     upright = ring_statistics(rgb, POINTS)
     turned = np.ascontiguousarray(np.rot90(rgb))  # to the left: (x, y) -> (y, SIZE - 1 - x)
@@ -138,6 +138,6 @@ def test_a_turned_face_gives_nearly_the_same_numbers() -> None:
     np.testing.assert_allclose(ring_statistics(turned, points), upright, rtol=0.02, atol=2.0)
 
 
-def test_unusable_keypoints_are_refused() -> None:
-    with pytest.raises(ValueError, match="one spot"):
+def test_unusable_keypoints_are_rejected() -> None:
+    with pytest.raises(ValueError, match="coincide"):
         ring_statistics(noise(), np.full((5, 2), 9, np.float32))

@@ -1,4 +1,4 @@
-"""pipeline.splits.groups: nobody and no video in two splits, whatever the data."""
+"""pipeline.splits.groups: no person and no video is in two splits, for random data."""
 
 import itertools
 import random
@@ -44,7 +44,7 @@ def keys_of(r: CropRow) -> set[str]:
 
 
 def linked_sets(rows: list[CropRow]) -> list[set[str]]:
-    """Connected components the slow way: merge overlapping key sets until none overlap."""
+    """Connected components by brute force: merge overlapping key sets until none overlap."""
     sets: list[set[str]] = []
     for keys in map(keys_of, rows):
         overlapping = [s for s in sets if s & keys]
@@ -53,7 +53,7 @@ def linked_sets(rows: list[CropRow]) -> list[set[str]]:
 
 
 def can_be_divided(rows: list[CropRow]) -> bool:
-    """Try every division of the groups."""
+    """Whether a valid division exists, by trying every division of the groups."""
     groups = find_groups(rows)
     classes: dict[str, set[str]] = defaultdict(set)
     for r in rows:
@@ -104,7 +104,7 @@ def test_no_person_and_no_video_in_two_splits(rows: list[CropRow], seed: int) ->
     )
 )
 def test_split_error_exactly_when_impossible(kinds: list[set[str]]) -> None:
-    """Groups that hold given kinds, in sizes that differ: compared with trying every division."""
+    """For groups of given classes and different sizes, compared with trying every division."""
     rows = [
         row(f"p{i}", fake=kind)
         for i, group in enumerate(kinds)
@@ -130,13 +130,13 @@ def test_order_of_rows_does_not_matter(shuffler: random.Random) -> None:
     divided = assign_groups(rows, PARAMS)
     assert split_of(divided) == expected
     for members in divided.values():
-        kept = [r for r in rows if any(r.face_id == m.face_id for m in members)]
-        assert [m.face_id for m in members] == [r.face_id for r in kept]
+        expected = [r for r in rows if any(r.face_id == m.face_id for m in members)]
+        assert [m.face_id for m in members] == [r.face_id for r in expected]
 
 
 @settings(max_examples=60)
 @given(manifests(), st.lists(st.integers(0, 39), max_size=4))
-def test_no_held_out_crop_is_trained_on(rows: list[CropRow], held: list[int]) -> None:
+def test_no_held_out_crop_is_used_for_training(rows: list[CropRow], held: list[int]) -> None:
     places = {place % len(rows) for place in held}
     rows = [
         r.model_copy(update={"source": "held" if place in places else "other"})

@@ -1,4 +1,4 @@
-"""pipeline.media.video: exact frames, reproducible files, refusal of everything else."""
+"""pipeline.media.video: exact frames, reproducible files, rejection of everything else."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -39,7 +39,7 @@ def corner_names(rgb: np.ndarray) -> str:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 frames of 208x160 at 25 a second."""
+    """48 frames of 208x160 at 25 frames per second."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     write_clip(path, draw_clip(1, frames_per_scene=24))
     return path
@@ -67,7 +67,7 @@ def test_read_some_frames(clip: Path) -> None:
     assert list(read_frames(clip, [])) == []
 
 
-def test_threads_change_nothing(clip: Path) -> None:
+def test_threads_do_not_change_the_frames(clip: Path) -> None:
     one = [rgb for _, _, rgb in read_frames(clip, range(0, 48, 9))]
     two = [rgb for _, _, rgb in read_frames(clip, range(0, 48, 9), threads=2)]
     assert np.array_equal(one, two)
@@ -91,7 +91,7 @@ def test_colours_survive(tmp_path: Path) -> None:
     assert (frame.format.name, frame.color_range, frame.colorspace) == ("yuv420p", 1, 1)
 
 
-def test_full_range_is_read_as_such(tmp_path: Path) -> None:
+def test_full_range_is_recognised(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "full.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "0"})
         stream.width, stream.height, stream.pix_fmt = 384, 64, "yuvj420p"
@@ -171,13 +171,13 @@ def test_display_matrix_is_applied(tmp_path: Path, degrees: int, hflip: bool, co
 
 
 @pytest.mark.parametrize("size", [(63, 96), (64, 95)])
-def test_odd_sizes_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_odd_sizes_are_rejected(tmp_path: Path, size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"odd\.mp4: \d+x\d+: both sides must be even"):
         write_video(tmp_path / "odd.mp4", [np.zeros((*size, 3), np.uint8)], 25)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unusable_frames_are_refused(tmp_path: Path) -> None:
+def test_unusable_frames_are_rejected(tmp_path: Path) -> None:
     rgb = corner_image()
     with pytest.raises(ValueError, match=r"x\.mp4: there are no frames"):
         write_video(tmp_path / "x.mp4", [], 25)
@@ -215,7 +215,7 @@ def test_concat_scripts_are_not_followed(tmp_path: Path, clip: Path) -> None:
         b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom",
     ],
 )
-def test_files_that_are_no_video(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_videos(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "fake.mp4"
     path.write_bytes(content)
     with pytest.raises(DecodeError, match=r"fake\.mp4"):
@@ -231,7 +231,9 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         probe(tmp_path)
 
 
-def test_a_path_is_never_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_never_used_as_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DecodeError, match="No such file"):
         probe(Path("http:example.mp4"))
@@ -244,12 +246,12 @@ def test_sound_only(tmp_path: Path) -> None:
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
         sound.sample_rate = 16000
         container.mux([*stream.encode(sound), *stream.encode()])
-    with pytest.raises(DecodeError, match=r"sound\.mp4: holds no video stream"):
+    with pytest.raises(DecodeError, match=r"sound\.mp4: contains no video stream"):
         probe(tmp_path / "sound.mp4")
 
 
 def test_no_frames(tmp_path: Path, clip: Path) -> None:
-    """The sample table says 0 samples: a valid file, an empty track."""
+    """A valid file whose sample table declares 0 samples."""
     data = bytearray(clip.read_bytes())
     at = data.index(b"stsz") + 12
     assert int.from_bytes(data[at : at + 4], "big") == 48

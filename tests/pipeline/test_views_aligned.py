@@ -10,26 +10,26 @@ from pipeline.views.paste import TEMPLATE
 
 
 def placed(scale: float, degrees: float, x: float, y: float) -> FloatArray:
-    """The template's keypoints turned, scaled and moved: a perfect face."""
+    """The template's keypoints rotated, scaled and moved, as of a perfect face."""
     turn = np.radians(degrees)
     matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     return np.asarray((TEMPLATE - 63.5) @ matrix.T + [x, y], np.float32)
 
 
 @pytest.mark.parametrize(("scale", "degrees"), [(0.8, 0), (1.7, 25), (3.0, -60)])
-def test_the_square_lies_at_a_fixed_place(scale: float, degrees: float) -> None:
+def test_the_square_has_a_fixed_position(scale: float, degrees: float) -> None:
     keypoints = placed(scale, degrees, 300, 260)
     matrix = view_matrix(keypoints, 256, 192)
     turn = np.radians(degrees)
     rotation = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     corners = np.array([[-64, -64], [64, -64], [64, 64], [-64, 64]]) @ rotation.T + [300, 260]
     found = corners @ matrix[:, :2].T + matrix[:, 2]
-    # Edges of pixels: the square covers 32.0 to 224.0, pixel centres lie half a pixel inside.
+    # The square covers the pixel edges 32.0 to 224.0; pixel centres are half a pixel inside.
     wanted = np.array([[32, 32], [224, 32], [224, 224], [32, 224]]) - 0.5
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
-def test_a_mark_is_seen_where_the_matrix_says() -> None:
+def test_a_mark_appears_where_the_matrix_maps_it() -> None:
     rgb = np.zeros((600, 700, 3), np.uint8)
     keypoints = placed(2.0, 15, 320, 300)
     cv2.circle(rgb, (320, 300), 6, (255, 255, 255), -1)
@@ -50,7 +50,7 @@ def test_a_large_image_looks_like_a_small_one() -> None:
     assert np.abs(seen - shrunk).mean() < 1.0
 
 
-def test_valid_marks_what_the_image_shows() -> None:
+def test_valid_marks_pixels_inside_the_image() -> None:
     rgb = np.full((256, 256, 3), 90, np.uint8)
     whole = aligned_view(rgb, placed(0.8, 0, 128, 128), 256)
     assert whole.valid.all()
@@ -70,6 +70,6 @@ def test_surroundings_shrink_with_the_image() -> None:
     assert fracs[-1] == 0
 
 
-def test_unusable_keypoints_are_refused() -> None:
-    with pytest.raises(ValueError, match="one spot"):
+def test_unusable_keypoints_are_rejected() -> None:
+    with pytest.raises(ValueError, match="coincide"):
         aligned_view(np.zeros((64, 64, 3), np.uint8), np.full((5, 2), 9, np.float32), 256)

@@ -1,4 +1,4 @@
-"""pipeline.runtime.workers: order and exceptions, in this process and in others."""
+"""pipeline.runtime.workers: order and exceptions, in this process and in other processes."""
 
 import os
 
@@ -21,7 +21,7 @@ def test_results_keep_the_order_of_the_items(chunksize: int) -> None:
 
 
 @pytest.mark.parametrize(("items", "workers"), [(range(3), 1), (range(1), 4), (range(0), 4)])
-def test_one_worker_or_one_item_needs_no_other_process(items: range, workers: int) -> None:
+def test_one_worker_or_one_item_uses_no_other_process(items: range, workers: int) -> None:
     found = map_in_processes(squared_where, items, workers)
     assert found == [(number**2, os.getpid()) for number in items]
 

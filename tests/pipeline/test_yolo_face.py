@@ -1,4 +1,4 @@
-"""YOLO-face: boxes, keypoints, colours, and models that are something else."""
+"""YOLO-face: boxes, keypoints, colours, and other models."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_yolo_boxes_and_keypoints_are_scaled_back_to_the_image(tmp_path: Path) -
     np.testing.assert_allclose(np.asarray(faces[0].keypoints), expected)
 
 
-def test_yolo_models_without_keypoints_are_understood(tmp_path: Path) -> None:
+def test_yolo_models_without_keypoints_are_supported(tmp_path: Path) -> None:
     save_graph(tmp_path / "yolo.onnx", [1, 3, 640, 640], yolo_rows()[:, :5])
     faces = load_detector("yolo_face", model_file=str(tmp_path / "yolo.onnx")).detect(
         np.zeros((640, 640, 3), np.uint8)
@@ -45,7 +45,7 @@ def test_yolo_models_without_keypoints_are_understood(tmp_path: Path) -> None:
 
 
 def test_yolo_gets_red_green_blue_from_0_to_1(tmp_path: Path) -> None:
-    """This graph answers with the image's brightest red, green and blue as cx, cy and width."""
+    """The graph returns the image's brightest red, green and blue as cx, cy and width."""
     constants = [
         numpy_helper.from_array(np.array([1, 3, 1], np.int64), "shape"),
         numpy_helper.from_array(np.array([[[100], [0.9]]], np.float32), "rest"),
@@ -64,12 +64,12 @@ def test_yolo_gets_red_green_blue_from_0_to_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model_file", ["", "nowhere/yolo.onnx"])
-def test_yolo_without_a_model_says_what_is_needed(model_file: str) -> None:
+def test_yolo_without_a_model_reports_what_is_required(model_file: str) -> None:
     with pytest.raises(DetectorError, match=r"model_file: yolo_face needs.*\.onnx"):
         load_detector("yolo_face", model_file=model_file)
 
 
-def test_another_onnx_model_than_yolo_is_refused(tmp_path: Path) -> None:
+def test_other_onnx_models_are_rejected(tmp_path: Path) -> None:
     save_graph(tmp_path / "net.onnx", [1, 3, 64, 64], np.zeros((1, 84, 10), np.float32))
     with pytest.raises(DetectorError, match="has 84 rows"):
         load_detector("yolo_face", model_file=str(tmp_path / "net.onnx"))

@@ -1,4 +1,4 @@
-"""Hostile requests against a real uvicorn process: each is refused or answered, never a 500."""
+"""Hostile requests to a real uvicorn process: each is refused or answered, never with a 500."""
 
 import signal
 import subprocess
@@ -18,7 +18,7 @@ from tests.support.hostile_inputs import (
     END,
     FACE,
     FILE_NAMES,
-    PICTURES,
+    IMAGES,
     hostile_image,
     part,
 )
@@ -33,7 +33,7 @@ PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True)
 class Victim:
-    """A service that is attacked. temporary: its folder for temporary files."""
+    """A service under attack. temporary: its folder for temporary files."""
 
     process: subprocess.Popen[str]
     address: str
@@ -44,7 +44,7 @@ class Victim:
         return httpx.post(self.address + path, content=body, headers=headers, timeout=60)
 
     def raw(self, *pieces: bytes) -> bytes:
-        """Send the pieces as they are, until the service has enough; what it says."""
+        """Send raw bytes piece by piece until the service responds, and return its response."""
         with connected(self.address) as connection:
             try:
                 for piece in pieces:
@@ -57,12 +57,12 @@ class Victim:
                 return b""
 
     def is_well(self) -> bool:
-        """A good request is answered, and nothing of the bad ones is left."""
+        """Check that a valid request is answered and that no temporary file is left."""
         good = self.post("/detect", part(FACE) + END)
         return good.status_code == 200 and self.upload_count() == 0
 
     def upload_count(self) -> int:
-        """Temporary files with a name or without."""
+        """Number of temporary files, including files without a name."""
         targets = open_files(self.process.pid)
         unnamed = sum(target.startswith(str(self.temporary)) for target in targets)
         return unnamed + len(list(self.temporary.iterdir()))
@@ -92,14 +92,14 @@ def check(response: httpx.Response, status: int) -> None:
     assert "inswapper-abuse" not in response.text
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_hostile_images(victim: Victim, name: str) -> None:
-    check(victim.post("/detect", part(hostile_image(name)) + END), PICTURES[name][1])
+    check(victim.post("/detect", part(hostile_image(name)) + END), IMAGES[name][1])
     assert victim.is_well()
 
 
 def test_no_hostile_image_is_a_video(victim: Victim) -> None:
-    for name in PICTURES:
+    for name in IMAGES:
         check(victim.post("/detect/video", part(hostile_image(name)) + END), 415)
     assert victim.is_well()
 
@@ -119,7 +119,7 @@ def test_hostile_bodies(victim: Victim, name: str) -> None:
     assert victim.is_well()
 
 
-# --- Below HTTP's own rules ---
+# --- Invalid HTTP ---
 
 START = (
     b"POST /detect HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: " + MULTIPART.encode()
@@ -145,7 +145,7 @@ RAW = {
     "chunk size in words": ([START, CHUNKED, b"many\r\n"], 400),
     "chunk size without end": ([START, CHUNKED, b"0" * 200_000], 400),
     "header of 1 MB": ([START, b"\r\nX: " + b"y" * 1_000_000, b"\r\n\r\n"], 400),
-    # Around 64 kB the parser's answer depends on how the bytes arrive.
+    # Near 64 kB the parser's response depends on how the bytes are split.
     "2000 headers": ([START, b"\r\nX: y" * 2000, b"\r\n\r\n"], 422),
     "40000 headers": ([START, b"\r\nX: y" * 40_000, b"\r\n\r\n"], 400),
     "path of 1 MB": ([b"GET /" + b"a" * 1_000_000], 400),
@@ -168,7 +168,7 @@ def test_clients_that_leave_within_a_body(victim: Victim, path: bytes) -> None:
     for _ in range(5):
         with connected(victim.address) as connection:
             connection.sendall(START.replace(b"/detect", path) + length(5_000_000) + half)
-    # The end of a connection is noticed in the order of events, so a request later it is.
+    # Events are processed in order, so the disconnects have been handled after one more request.
     assert victim.is_well()
 
 
@@ -177,7 +177,7 @@ def test_clients_that_leave_within_a_body(victim: Victim, path: bytes) -> None:
 
 @pytest.mark.parametrize("path", ["/detect", "/detect/batch", "/detect/video"])
 def test_a_full_disk(victim: Victim, path: str) -> None:
-    """No file may grow beyond 100 kB, which is what a full disk does to temporary files."""
+    """A file size limit of 100 kB has the same effect on temporary files as a full disk."""
     service = psutil.Process(victim.process.pid)
     before = service.rlimit(psutil.RLIMIT_FSIZE)
     service.rlimit(psutil.RLIMIT_FSIZE, (100_000, before[1]))

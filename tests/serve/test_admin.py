@@ -1,4 +1,4 @@
-"""The administrator's routes: a threshold that outlives a restart, rollback and audit lines."""
+"""Admin routes: threshold saved across restarts, rollback and audit log."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.runtime.errors import SettingsError
-from serve.detector.state import keep, read_saved_threshold
+from serve.detector.state import read_saved_threshold, save_threshold
 from serve.main import create_app
 from serve.settings import Settings
 from tests.support.bundles import write_bundle
@@ -45,7 +45,7 @@ def score(client: TestClient, image: bytes) -> float:
     return float(client.post("/detect", files={"file": image}).json()["score"])
 
 
-def test_a_kept_threshold_outlives_a_restart(bundle: Path, tmp_path: Path) -> None:
+def test_a_saved_threshold_survives_a_restart(bundle: Path, tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     with service(bundle, state_file=file) as client:
         answer = set_threshold(client, 0.123456789).json()
@@ -100,10 +100,10 @@ def test_what_cannot_be_written_changes_nothing(bundle: Path, tmp_path: Path) ->
 
 def test_an_interrupted_write_leaves_the_old_content(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    keep(file, 0.25)
+    save_threshold(file, 0.25)
     (tmp_path / "state.json.tmp").write_text('{"thresh')
     assert read_saved_threshold(file) == 0.25
-    keep(file, None)
+    save_threshold(file, None)
     assert read_saved_threshold(file) is None
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
@@ -123,7 +123,7 @@ def test_rollback_puts_the_replaced_bundle_back(bundle: Path, face_png: bytes) -
         assert score(client, face_png) == first
         refused = reload(client, "?rollback=true")
         assert refused.status_code == 409
-        assert "no bundle to go back to" in refused.json()["detail"]
+        assert "no previous bundle to restore" in refused.json()["detail"]
 
 
 def test_a_refused_reload_keeps_the_way_back(bundle: Path) -> None:

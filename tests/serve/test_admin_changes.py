@@ -1,4 +1,4 @@
-"""The administrator's token, thresholds and bundles: what is taken, and what is refused."""
+"""Admin routes: accepted and refused tokens, thresholds and bundles."""
 
 import json
 from collections.abc import Iterator
@@ -36,10 +36,12 @@ def face_png() -> bytes:
     return encoded_png(draw_face(3, height=260, width=320, face_px=110).rgb)
 
 
-def test_admin_is_shut_without_a_token(folder: Path) -> None:
-    with TestClient(create_app(Settings(model_path=folder))) as shut:
-        check_problem(shut.post("/admin/reload-model", headers=ADMIN), 403)
-        check_problem(shut.post("/admin/threshold", json={"threshold": 0.1}, headers=ADMIN), 403)
+def test_admin_is_disabled_without_a_token(folder: Path) -> None:
+    with TestClient(create_app(Settings(model_path=folder))) as disabled:
+        check_problem(disabled.post("/admin/reload-model", headers=ADMIN), 403)
+        check_problem(
+            disabled.post("/admin/threshold", json={"threshold": 0.1}, headers=ADMIN), 403
+        )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def flipped_bit(folder: Path) -> None:
 
 
 def other_model(folder: Path, content: bytes) -> None:
-    """A model whose hash detector.json knows."""
+    """Replace the model and its hash in detector.json."""
     (folder / MODEL_FILE).write_bytes(content)
     spec = json.loads((folder / SPEC_FILE).read_text())
     spec["files"][MODEL_FILE] = file_entry(content)
@@ -119,7 +121,7 @@ def weights_not_finite(folder: Path) -> None:
 
 
 def other_answers(folder: Path) -> None:
-    """A correct file whose golden outputs are those of another model."""
+    """A valid file whose golden outputs belong to a different model."""
     spec = json.loads((folder / SPEC_FILE).read_text())
     outputs = spec["golden"]["outputs"]["fp32"]
     outputs["real_fake"] = [value + 1 for value in outputs["real_fake"]]

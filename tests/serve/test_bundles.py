@@ -1,4 +1,4 @@
-"""serve.detector.bundles: which bundle is taken."""
+"""serve.detector.bundles: selection of the bundle and its precision."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""serve.client: against the service, and against a server that misbehaves on purpose."""
+"""serve.client with the service, and with a server that misbehaves on purpose."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ TOKEN = "a-token-of-the-test"
 HEAVY = ("numpy", "cv2", "onnxruntime", "av", "PIL", "pydantic", "fastapi", "pipeline")
 OK = (200, {}, b'{"verdict": "real"}')
 PROBLEM = b'{"title": "busy", "detail": "later", "request_id": "r1"}'
-# No answer: the connection is closed.
+# None: the connection is closed without a response.
 SILENCE = None
 
 Answer = tuple[int, dict[str, str], bytes] | None
@@ -33,7 +33,7 @@ Answer = tuple[int, dict[str, str], bytes] | None
 
 @dataclass
 class Script:
-    """What a server answers, one after the other, and what it was asked."""
+    """Responses that a server sends in turn, and the requests that it received."""
 
     answers: list[Answer]
     requests: list[tuple[str, bytes]] = field(default_factory=list)
@@ -61,7 +61,7 @@ def server(script: Script, port: int = 0) -> Iterator[str]:
         do_GET = do_DELETE = do_POST
 
         def log_message(self, *_: object) -> None:
-            """Nothing on the tests' output."""
+            """Keep the test output clean."""
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as opened:
         thread = threading.Thread(target=opened.serve_forever, kwargs={"poll_interval": 0.02})

@@ -1,4 +1,4 @@
-"""serve.client: videos as jobs of the real service."""
+"""serve.client: video jobs of the real service."""
 
 from collections.abc import Iterator
 from pathlib import Path

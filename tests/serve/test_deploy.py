@@ -1,4 +1,4 @@
-"""serve/deploy: what can be checked without an engine or a cluster."""
+"""serve/deploy: checks that need neither a container engine nor a cluster."""
 
 import json
 import re
@@ -20,8 +20,8 @@ DEPLOY = ROOT / "serve" / "deploy"
 DOCKERFILE = DEPLOY / "Dockerfile"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 KUBERNETES = "1.34"
-# Peak of one process with data/release: JPEGs of 48 megapixels, four at a time. It was 394 after 50
-# images of 2 megapixels.
+# Peak memory of one process with data/release and four JPEGs of 48 megapixels at a time. After 50
+# images of 2 megapixels it was 394.
 MEASURED_PEAK_MB = 2102
 PROBED = {"startup": "/ready", "readiness": "/ready", "liveness": "/health"}
 UNITS = {"g": 10**9, "Gi": 2**30, "m": 10**6, "Mi": 2**20}
@@ -122,7 +122,7 @@ def test_the_image_runs_without_rights() -> None:
 
 
 def test_the_image_starts_the_service_as_make_serve_does() -> None:
-    """But for its address, which stands first."""
+    """The arguments are equal except for the address, which comes first."""
     recipe = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     (line,) = re.findall(r"\$\(BIN\)/(uvicorn serve.*)", recipe)
     address, first, options = line.partition("--no-access-log")
@@ -229,5 +229,5 @@ def test_everything_points_at_the_deployment() -> None:
     scaled = manifest("HorizontalPodAutoscaler")["spec"]
     assert scaled["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert "replicas" not in deployment["spec"]
-    # With one replica a budget of one unavailable pod would protect nothing.
+    # With one replica, a budget of one unavailable pod would not protect anything.
     assert scaled["minReplicas"] > manifest("PodDisruptionBudget")["spec"]["maxUnavailable"]

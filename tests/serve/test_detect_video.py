@@ -59,7 +59,7 @@ def test_a_long_video_becomes_a_job(client: TestClient, tmp_path: Path) -> None:
 
 
 def test_a_video_that_hides_its_length_becomes_a_job(client: TestClient, tmp_path: Path) -> None:
-    """An MPEG program stream declares none."""
+    """The header of an MPEG program stream states no length."""
     import av
 
     with av.open(str(tmp_path / "a.mpg"), "w", format="mpeg") as container:

@@ -63,14 +63,14 @@ def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
     (child,) = multiprocessing.active_children()
     child.kill()
     crash = next(report for report in reports if report[1])
-    assert crash[1] == "the process ended with -9"
+    assert crash[1] == "the process exited with -9"
     assert next(reports) == (crash[0] + 1, "")
     reports.close()
 
 
 @pytest.mark.parametrize("number", [532_532, 601_552])
 def test_a_gif_whose_frame_is_larger_than_its_screen_takes_no_room(number: int) -> None:
-    """They took 1,378 and 537 MB before the size was looked at."""
+    """These took 1,378 and 537 MB before the size was checked."""
     with pytest.raises(TooLargeError):
         decode_image(io.BytesIO(mutated(seeds_of("images"), number)), MAX_PIXELS)
     assert list(fuzz("images", first=number, count=1, seconds=600)) == [(number, "")]

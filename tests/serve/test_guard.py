@@ -1,4 +1,4 @@
-"""serve.web.guard: size and time limits of a request's body, played message by message."""
+"""serve.web.guard: size and time limits of a request's body, sent message by message."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def small_app() -> FastAPI:
 def play(
     messages: list[Message], headers: dict[str, str] | None = None, path: str = "/detect"
 ) -> tuple[int, dict[str, str], Any]:
-    """Send these messages and no more: afterwards the client is silent, but stays connected."""
+    """Send these messages; afterwards the client sends nothing but stays connected."""
     waiting, sent = list(messages), []
 
     async def receive() -> Message:
@@ -94,7 +94,7 @@ def test_a_body_beyond_the_limit_is_413(messages: list[Message], headers: dict[s
 
 def test_a_silent_client_gets_408() -> None:
     status, _, problem = play([part(b"x", True)])
-    assert (status, problem["detail"]) == (408, "nothing of the body came for 0.05 s")
+    assert (status, problem["detail"]) == (408, "no request body received for 0.05 s")
 
 
 def test_a_client_that_leaves_is_no_failure_of_ours() -> None:

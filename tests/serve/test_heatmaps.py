@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.faces.detector import Face
+from pipeline.runtime.errors import DetectorError
 from pipeline.views.cut import cut_view
 from pipeline.views.paste import TEMPLATE
 from pipeline.views.preprocess import Preprocess
@@ -32,8 +33,8 @@ def turned_face(scale: float, degrees: float, x: float, y: float) -> Face:
 
 
 def seen_through_corners(rgb: ImageU8, corners: FloatArray, size_px: int) -> ImageU8:
-    """What lies between four corners of an image, stretched to a square by other means."""
-    # OpenCV counts from the middle of the first pixel, the corners from its edge.
+    """The area between four corners of an image, warped to a square independently of cut_view."""
+    # OpenCV's origin is the centre of the first pixel, that of the corners its edge.
     target = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * size_px - 0.5
     matrix = cv2.getPerspectiveTransform(np.asarray(corners - 0.5, np.float32), target.astype("f4"))
     flags = cv2.INTER_CUBIC
@@ -46,7 +47,7 @@ def seen_through_corners(rgb: ImageU8, corners: FloatArray, size_px: int) -> Ima
 @pytest.mark.parametrize(
     ("scale", "degrees", "x", "y"), [(0.9, 0, 200, 190), (1.3, 25, 210, 200), (1.0, -60, 180, 220)]
 )
-def test_what_lies_between_the_corners_is_the_view(
+def test_the_area_between_the_corners_is_the_view(
     index: int, scale: float, degrees: float, x: float, y: float
 ) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (400, 420, 3), dtype=np.uint8)
@@ -55,13 +56,13 @@ def test_what_lies_between_the_corners_is_the_view(
     view = cut_view(PREPROCESS, index, rgb, face.box_xyxy, face.keypoints).astype(int)
     corners = view_corners(PREPROCESS, index, face)
     seen = seen_through_corners(rgb, corners, PREPROCESS.size_px).astype(int)
-    # One pixel beside the place the difference is more than twice as large.
+    # A shift of one pixel more than doubles the difference.
     shifted = seen_through_corners(rgb, corners + 1, PREPROCESS.size_px).astype(int)
     assert np.abs(seen - view).mean() < 0.8
     assert np.abs(shifted - view).mean() > 2 * np.abs(seen - view).mean()
 
 
-def test_a_mark_in_a_corner_of_the_view_lies_at_the_corner() -> None:
+def test_a_mark_in_a_corner_of_the_view_is_at_the_corner() -> None:
     face = turned_face(1.2, 25, 300, 280)
     top_left, top_right, bottom_right, bottom_left = view_corners(PREPROCESS, ALIGNED, face)
     inwards = (bottom_right - top_left) / 16
@@ -72,14 +73,14 @@ def test_a_mark_in_a_corner_of_the_view_lies_at_the_corner() -> None:
     assert abs(rows.mean() - 7.5) < 1
     assert abs(columns.mean() - 7.5) < 1
     np.testing.assert_allclose(top_right + bottom_left, top_left + bottom_right, atol=1e-2)
-    # 25 degrees clockwise in an image whose y points down.
+    # 25 degrees clockwise, since y points down in an image.
     right = top_right - top_left
     assert np.degrees(np.arctan2(right[1], right[0])) == pytest.approx(25, abs=0.01)
 
 
 def test_the_aligned_view_needs_keypoints() -> None:
     face = Face(np.array([0, 0, 9, 9], np.float32), None, 1.0)
-    with pytest.raises(ValueError, match="keypoints"):
+    with pytest.raises(DetectorError, match="keypoints"):
         view_corners(PREPROCESS, ALIGNED, face)
 
 

@@ -1,4 +1,4 @@
-"""serve.detector.images: what each kind of image becomes, and which errors hostile files get."""
+"""serve.detector.images: decoding of each kind of image, and errors for hostile files."""
 
 import io
 import struct
@@ -71,7 +71,7 @@ def test_damaged_exif_counts_as_upright() -> None:
     assert decode_image(stream, LIMIT).orientation == 1
 
 
-def test_alpha_is_laid_over_white() -> None:
+def test_alpha_is_composited_onto_white() -> None:
     rgba = np.dstack([gradient(), np.full((20, 30), 255, np.uint8)])
     rgba[:, :10, 3] = 0
     image = decoded(Image.fromarray(rgba))
@@ -80,7 +80,7 @@ def test_alpha_is_laid_over_white() -> None:
     assert any("transparent" in warning for warning in image.warnings)
 
 
-def test_transparent_palette_is_laid_over_white() -> None:
+def test_transparent_palette_is_composited_onto_white() -> None:
     image = Image.fromarray(np.repeat([[0, 1]], 4, axis=0).astype(np.uint8), "P")
     image.putpalette([10, 20, 30, 40, 50, 60])
     rgb = decoded(image, transparency=0).rgb
@@ -145,7 +145,8 @@ def test_pixel_bound_is_checked_before_decoding() -> None:
 
 def test_what_no_setting_allows_is_refused_with_the_header() -> None:
     bomb = drawn_png(20_000, 20_000, pixels=b"\0" * 64)
-    with pytest.raises(TooLargeError, match="more than 200000000 px, which INSWAPPER_MAX_IMAGE"):
+    match = "more than 200000000 px, the largest allowed INSWAPPER_MAX_IMAGE_PIXELS"
+    with pytest.raises(TooLargeError, match=match):
         decode_image(io.BytesIO(bomb), LIMIT)
 
 
@@ -156,8 +157,8 @@ def test_pixel_bound_is_inclusive() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 201), (201, 1)])
-def test_a_side_out_of_all_proportion_is_refused(size: tuple[int, int]) -> None:
-    """The search for faces makes a square of the longer side."""
+def test_a_side_that_is_too_long_is_refused(size: tuple[int, int]) -> None:
+    """Face detection pads the image to a square of the longer side."""
     content = encoded(Image.new("RGB", size), "PNG")
     with pytest.raises(TooLargeError, match="a side above 200 px"):
         decode_image(content, 20_000)
@@ -223,7 +224,7 @@ def test_altered_files_decode_or_raise_decode_error(
 def drawn_png(
     width: int, height: int, depth: int = 8, pixels: bytes = b"", compressed: bool = True
 ) -> bytes:
-    """A PNG written chunk by chunk, so that its header may lie."""
+    """A PNG written chunk by chunk, so that its header may be false."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + data))

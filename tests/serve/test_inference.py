@@ -17,7 +17,7 @@ from pipeline.seam.features import seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.views.aligned import aligned_view
 from serve.detector.heatmaps import SIDE_PX, draw_heatmap, overlay
-from serve.detector.inference import FaceResult, SwapDetector, judged, load_swap_detector
+from serve.detector.inference import FaceResult, SwapDetector, image_result, load_swap_detector
 from serve.schemas import FaceAnswer
 from serve.settings import Settings
 from tests.support.bundles import write_bundle
@@ -54,7 +54,7 @@ def side_by_side(*images: np.ndarray) -> np.ndarray:
 
 
 def test_score_follows_from_the_views(detector: SwapDetector, drawn: DrawnFace) -> None:
-    """Worked out by hand: brightness -> logits -> probabilities -> weighted mean over 4 views."""
+    """Computed by hand: brightness -> logits -> probabilities -> weighted mean over 4 views."""
     result = detector.score_image(drawn.rgb)
     (found,) = result.faces
     preprocess = detector.bundle.spec.preprocess
@@ -100,7 +100,7 @@ def test_the_brighter_face_is_the_worst(detector: SwapDetector) -> None:
     assert result.score == by_position[1].score
 
 
-def test_faces_together_are_judged_as_each_alone(detector: SwapDetector) -> None:
+def test_faces_together_score_as_each_alone(detector: SwapDetector) -> None:
     rgb = side_by_side(*(draw_face(k, height=260, width=260, face_px=110).rgb for k in (1, 2, 3)))
     result = detector.score_image(rgb)
     assert len(result.faces) == 3
@@ -127,7 +127,7 @@ def test_a_small_face_is_undecided(detector: SwapDetector) -> None:
 
 
 def test_the_operators_threshold_wins(folder: Path, drawn: DrawnFace) -> None:
-    """The bundle says suspicious from 0.5 and fake from 0.8."""
+    """The bundle's thresholds are 0.5 for suspicious and 0.8 for fake."""
     score = load_swap_detector(Settings(model_path=folder), 1).score_image(drawn.rgb).score
     assert score is not None
     assert 0.1 < score < 0.5
@@ -164,7 +164,7 @@ def test_the_seams_trees_are_asked_and_their_evidence_is_shown(
 
 
 def test_the_answer_is_json_where_the_image_ends(detector: SwapDetector) -> None:
-    """Without surroundings nothing is known of the texture outside: null, not NaN."""
+    """Without surroundings the texture outside is unknown: null, not NaN."""
     rgb = draw_face(2, height=190, width=150, face_px=190).rgb
     (found,) = detector.score_image(rgb).faces
     assert found.decision.surroundings < 0.02
@@ -186,7 +186,7 @@ def test_a_soft_image_is_left_undecided(detector: SwapDetector, drawn: DrawnFace
     assert strict.score_image(drawn.rgb).verdict != "undecided"
 
 
-def test_a_face_without_keypoints_cannot_be_judged(
+def test_a_face_without_keypoints_cannot_be_scored(
     detector: SwapDetector, drawn: DrawnFace
 ) -> None:
     face = Face(drawn.box_xyxy, None, 0.9)
@@ -206,16 +206,16 @@ def face_result(verdict: str, score: float, *reasons: str) -> FaceResult:
 def test_background_faces_do_not_make_an_image_undecided() -> None:
     large = face_result("real", 0.1)
     small = face_result("undecided", 0.9, "face_too_small")
-    result = judged([large, small])
+    result = image_result([large, small])
     assert (result.verdict, result.score) == ("real", 0.1)
-    assert result.warnings == ("faces too small to judge: 1 of 2",)
+    assert result.warnings == ("faces too small to score: 1 of 2",)
     assert len(result.faces) == 2
 
 
 def test_a_face_without_surroundings_does() -> None:
     cut = face_result("undecided", 0.4, "no_surroundings")
-    assert judged([face_result("real", 0.1), cut]).verdict == "undecided"
-    assert judged([face_result("fake", 0.9), cut]).verdict == "fake"
+    assert image_result([face_result("real", 0.1), cut]).verdict == "undecided"
+    assert image_result([face_result("fake", 0.9), cut]).verdict == "fake"
 
 
 def test_the_shown_seam_map_is_that_of_the_aligned_view(

@@ -1,4 +1,4 @@
-"""serve.detector.inference_queue: one at a time, a bounded queue, a deadline."""
+"""serve.detector.inference_queue: one inference at a time, bounded length, deadline."""
 
 import asyncio
 import threading
@@ -11,14 +11,14 @@ from serve.detector.inference_queue import InferenceQueue
 from serve.problems import Problem
 
 
-def in_lane(
+def with_queue(
     scenario: Callable[[InferenceQueue], Coroutine[Any, Any, None]],
     *,
-    places: int = 8,
+    slots: int = 8,
     deadline_s: float = 5,
 ) -> None:
     async def play() -> None:
-        inference_queue = InferenceQueue(places, deadline_s)
+        inference_queue = InferenceQueue(slots, deadline_s)
         try:
             await scenario(inference_queue)
         finally:
@@ -44,7 +44,7 @@ def test_work_is_done_one_at_a_time_in_order() -> None:
         assert timed[4].queue_ms > timed[0].queue_ms
         assert all(t.compute_ms >= 4 for t in timed)
 
-    in_lane(scenario)
+    with_queue(scenario)
     assert seen == [(n, 1) for n in range(5)]
 
 
@@ -61,20 +61,20 @@ def test_a_full_queue_refuses_at_once() -> None:
         inference_queue.refuse_if_full()
         assert inference_queue.inside == 0
 
-    in_lane(scenario, places=2)
+    with_queue(scenario, slots=2)
 
 
-def test_waiting_beyond_the_deadline_is_refused_and_the_place_is_free_again() -> None:
+def test_waiting_beyond_the_deadline_is_refused_and_the_slot_is_free_again() -> None:
     async def scenario(inference_queue: InferenceQueue) -> None:
         async with inference_queue.slot(), inference_queue.slot():
-            with pytest.raises(Problem, match="no turn"):
+            with pytest.raises(Problem, match=r"timed out after .* in the queue"):
                 async with inference_queue.slot():
                     pass
         assert inference_queue.inside == 0
         async with inference_queue.slot():
             assert (await inference_queue.run(lambda: 7)).value == 7
 
-    in_lane(scenario, deadline_s=0.05)
+    with_queue(scenario, deadline_s=0.05)
 
 
 def test_work_that_did_not_begin_by_the_deadline_is_dropped() -> None:
@@ -88,7 +88,7 @@ def test_work_that_did_not_begin_by_the_deadline_is_dropped() -> None:
         release.set()
         assert (await inference_queue.run(lambda: 7)).value == 7
 
-    in_lane(scenario, deadline_s=0.05)
+    with_queue(scenario, deadline_s=0.05)
     assert begun == []
 
 
@@ -97,4 +97,4 @@ def test_errors_of_the_work_come_back() -> None:
         with pytest.raises(ZeroDivisionError):
             await inference_queue.run(lambda: 1 // 0)
 
-    in_lane(scenario)
+    with_queue(scenario)

@@ -1,4 +1,4 @@
-"""Metrics, log lines, Server-Timing, the rate limit and the OpenAPI document of a real app."""
+"""Metrics, log, Server-Timing, rate limit and OpenAPI document of a real app."""
 
 import json
 import logging
@@ -214,7 +214,7 @@ def test_the_rate_limit(folder: Path, face_png: bytes) -> None:
             assert 1 <= int(refused.headers["retry-after"]) <= 60
             assert "192.0.2.1" not in refused.text
         assert client.get("/ready").status_code == 200
-        # The same service, another client.
+        # The same service, a different client.
         other = TestClient(app, client=("192.0.2.2", 1))
         assert detect(other, face_png).status_code == 200
 

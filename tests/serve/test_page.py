@@ -1,4 +1,4 @@
-"""serve.routes.page: the review page's files, their types, and the headers that fence them in."""
+"""serve.routes.page: files of the review page, their types and their security headers."""
 
 import re
 import tomllib
@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serve.main import create_app
-from serve.routes.page import FILES, HEADERS
+from serve.routes.page import HEADERS, PAGE_FILES
 from serve.settings import Settings
 from tests.support.imports import ROOT
 
@@ -23,9 +23,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield opened
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", PAGE_FILES)
 def test_files_are_served_even_without_a_detector(client: TestClient, path: str) -> None:
-    name, media_type = FILES[path]
+    name, media_type = PAGE_FILES[path]
     response = client.get(path)
     assert response.status_code == 200
     assert response.content == (FOLDER / name).read_bytes()
@@ -36,7 +36,7 @@ def test_files_are_served_even_without_a_detector(client: TestClient, path: str)
     assert (head.status_code, head.content) == (200, b"")
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", PAGE_FILES)
 def test_a_browser_that_has_a_file_gets_304(client: TestClient, path: str) -> None:
     etag = client.get(path).headers["etag"]
     response = client.get(path, headers={"If-None-Match": etag})
@@ -56,14 +56,14 @@ def test_the_page_has_nothing_inline_and_names_no_other_host() -> None:
     html = (FOLDER / "index.html").read_text()
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", html)
     assert re.findall(r"<script[^>]*>[^<]*", html) == ['<script type="module" src="review.js">']
-    # The name of the SVG language is a name and never fetched.
+    # The XML namespace of SVG is a name and is never fetched.
     for name in ("index.html", "review.js", "review.css"):
         text = (FOLDER / name).read_text().replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"(https?:)?//\w+\.\w", text), name
 
 
 def test_there_is_nothing_else_in_the_folder(client: TestClient) -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {name for name, _ in FILES.values()}
+    assert {path.name for path in FOLDER.iterdir()} == {name for name, _ in PAGE_FILES.values()}
     for path in ("/index.html", "/page/index.html", "/..%2fmain.py"):
         assert client.get(path).status_code == 404
     assert client.post("/").status_code == 405

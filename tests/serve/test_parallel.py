@@ -1,4 +1,4 @@
-"""serve.video.videos: order, the bound on what is under way, and errors."""
+"""serve.video.videos.map_in_order: order, limit of pending calls, and errors."""
 
 import threading
 from collections.abc import Iterator

@@ -179,7 +179,7 @@ def test_explicit_files_are_tried_whatever_their_suffix(tmp_path: Path, face_png
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (record,) = records("empty", code=1)
-    assert record["error"] == "this folder holds no images or videos"
+    assert record["error"] == "this folder contains no images or videos"
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_containers_are_known_by_their_start(clip: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_as_a_program(face_png: Path, tmp_path: Path) -> None:
-    """A real process: the exit code, one line a record, nothing else on standard output."""
+    """A real process: exit code, one line per record, nothing else on standard output."""
     (tmp_path / "text.jpg").write_text("no image")
     done = subprocess.run(
         [sys.executable, "-m", "serve.predict", face_png, tmp_path / "text.jpg", "--json"],

@@ -1,4 +1,4 @@
-"""The service as a process: uvicorn on loopback, start-up refusals and SIGTERM."""
+"""The service as a process: uvicorn on loopback, startup errors and SIGTERM."""
 
 import json
 import signal
@@ -84,7 +84,7 @@ def test_the_log_is_json_and_uvicorn_writes_no_lines_of_its_own(bundle: Path) ->
         httpx.get(f"{address}/secret?secret", headers={"user-agent": "secret"})
         process.send_signal(signal.SIGTERM)
         log = process.communicate(timeout=30)[1].splitlines()
-    # uvicorn's first two lines come before the settings are read.
+    # uvicorn writes its first two lines before the settings are read.
     lines = [json.loads(line) for line in log[2:]]
     assert {line["logger"] for line in lines} >= {"inswapper.access", "uvicorn.error"}
     (request,) = [line for line in lines if line.get("status") == 404]
@@ -115,12 +115,12 @@ def test_sigterm_under_load_answers_every_accepted_request(
     for client in clients:
         client.sendall(head)
     for client in clients:
-        # The service has taken the request and asks for its body.
+        # The service has accepted the request and waits for its body.
         assert client.recv(100).startswith(b"HTTP/1.1 100 ")
     process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + START_S
     while accepts(address):
-        assert time.monotonic() < deadline, "SIGTERM was not obeyed"
+        assert time.monotonic() < deadline, "the service still accepts connections after SIGTERM"
         time.sleep(0.05)
     for client in clients:
         client.sendall(body)
@@ -153,7 +153,7 @@ def test_while_draining_it_is_not_ready_but_serves(bundle: Path) -> None:
         answer = httpx.post(f"{address}/detect", files={"file": image}, timeout=30)
         assert answer.status_code == 200
         assert process.poll() is None
-        # The second one does not wait.
+        # The second SIGTERM skips the drain period.
         process.send_signal(signal.SIGTERM)
         assert "Traceback" not in process.communicate(timeout=30)[1]
 
@@ -191,7 +191,7 @@ def test_a_head_in_time_and_a_long_body_are_served(bundle: Path) -> None:
         time.sleep(0.2)
         client.sendall(head[20:])
         assert client.recv(100).startswith(b"HTTP/1.1 100 ")
-        # Longer than a head may take; the body has a limit of its own.
+        # Longer than the limit for a head; the body has its own limit.
         time.sleep(1.5)
         client.sendall(body + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         answered = read_to_end(client)
@@ -226,7 +226,7 @@ def test_a_job_by_http_its_events_and_its_end(
             assert client.delete(first).status_code == 204
             assert [line for line in lines if line.startswith("event:")][-1] == "event: cancelled"
         assert not child.is_running()
-        # The next job's turn has come; a stream of it must not hold up the end of the service.
+        # The next job is running; its event stream must not delay the shutdown.
         child = reader_of(process)
         child.suspend()
         with client.stream("GET", f"{second}/events") as stream:

@@ -30,7 +30,7 @@ FAKE_RGB = [180, 35, 24]
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service that calls every face fake, and takes images of at most half a megapixel."""
+    """A service that flags every face as fake and accepts at most half a megapixel."""
     bundle = write_bundle(tmp_path_factory.mktemp("bundle"), bias=6.0)
     variables = {"INSWAPPER_MODEL_PATH": str(bundle), "INSWAPPER_MAX_IMAGE_PIXELS": "500000"}
     with started("/ready", **variables) as url:
@@ -39,7 +39,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    # Chromium's sandbox refuses to run as root, as in most containers.
+    # Chromium's sandbox does not run as root, which is the user in most containers.
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
@@ -49,7 +49,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[..., Watched]]:
-    """Opens pages; afterwards none may have an error or have asked another host."""
+    """Open pages; at the end none may have an error or a request to another host."""
     watched: list[Watched] = []
 
     def open_page(address: str, **context: Any) -> Watched:
@@ -74,9 +74,9 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def give(page: Any, *paths: Path) -> Any:
-    """Choose files and return the first card once all are judged."""
+    """Choose files and return the first card once all are processed."""
     page.set_input_files("#files", [str(path) for path in paths])
-    expect(page.locator("#tally")).not_to_contain_text("to do", timeout=ANSWER_MS)
+    expect(page.locator("#tally")).not_to_contain_text("pending", timeout=ANSWER_MS)
     return page.locator("article").first
 
 
@@ -104,14 +104,14 @@ def test_an_image_gets_its_verdict_and_boxes(
     assert shown[(top + bottom) // 2, left, :3].tolist() == FAKE_RGB
 
 
-def test_the_seam_map_can_be_laid_over_the_face(
+def test_the_seam_map_can_be_shown_over_the_face(
     opened: Callable[..., Watched], address: str, face: Path
 ) -> None:
     card = give(opened(address).page, face)
     canvas = card.locator("canvas")
     plain = pixels(canvas)
     card.get_by_label("Show the seam map").check()
-    expect(card).to_contain_text("Strongest point: 0.")
+    expect(card).to_contain_text("Maximum: 0.")
     mapped = pixels(canvas)
     card.get_by_label("Stretch the colours").check()
     assert np.mean(mapped != plain) > 0.1
@@ -120,7 +120,7 @@ def test_the_seam_map_can_be_laid_over_the_face(
     assert np.array_equal(pixels(canvas), plain)
 
 
-def test_errors_are_told_in_words_with_their_request_id(
+def test_errors_are_described_with_their_request_id(
     opened: Callable[..., Watched], address: str, tmp_path: Path
 ) -> None:
     text, large = tmp_path / "notes.png", tmp_path / "large.png"
@@ -129,8 +129,8 @@ def test_errors_are_told_in_words_with_their_request_id(
     page = opened(address).page
     give(page, text, large)
     first, second = page.locator("article").all()
-    expect(first).to_contain_text("This is no image or video that the service reads")
-    expect(second).to_contain_text("This file is beyond a limit of the service")
+    expect(first).to_contain_text("This file is not a supported image or video")
+    expect(second).to_contain_text("This file exceeds a limit of the service")
     expect(second).to_contain_text("500000")
     for card in (first, second):
         expect(card.locator("code")).to_have_text(re.compile("^[0-9a-f]{32}$"))
@@ -175,7 +175,7 @@ def test_the_keyboard_alone_is_enough(
     expect(page.locator("#tally")).to_have_text("1 file: 1 fake", timeout=ANSWER_MS)
     names = [focused(page, press=True) for _ in range(8)]
     assert names[:3] == ["Copy JSON", f"Remove {face.name}", "Show the seam map over the faces"]
-    assert {"The same as a table", "1 face", "Face 1", "About this answer"} <= set(names)
+    assert {"Show as a table", "1 face", "Face 1", "About this result"} <= set(names)
     page.locator("article button").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
@@ -187,7 +187,7 @@ def test_the_keyboard_alone_is_enough(
 
 
 def focused(page: Any, *, press: bool) -> str:
-    """Name of the element that has the focus, which must be seen."""
+    """Accessible name of the focused element, which must be visible."""
     if press:
         page.keyboard.press("Tab")
     outline, name = page.evaluate(
@@ -251,7 +251,7 @@ def test_a_video_is_followed_and_shown_over_time(
     expect(card.get_by_role("group", name="Sampled frames").locator("tbody tr")).to_have_count(12)
     tracks = card.get_by_role("group", name=re.compile("most alarming first"))
     expect(tracks.locator("tbody tr")).to_have_count(2)
-    # The answer is here; the service need not keep it.
+    # The page has the result and deletes the job.
     assert [method for method, url in sent if url.startswith("/jobs/")][-1] == "DELETE"
 
 
@@ -282,7 +282,7 @@ def test_a_video_can_be_cancelled(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_sticks_out(
+def test_nothing_overflows_the_page(
     opened: Callable[..., Watched], address: str, face: Path, clip: Path, scheme: str, width: int
 ) -> None:
     size = {"width": width, "height": 800}

@@ -1,4 +1,4 @@
-"""schemathesis asks the service what its OpenAPI document says: no 5xx, nothing undocumented."""
+"""schemathesis tests the service against its OpenAPI document: no 5xx, nothing undocumented."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ CHECKS = (
 @pytest.mark.slow
 @pytest.mark.parametrize(("token", "seconds"), [(TOKEN, 60), ("", 15)])
 def test_the_document_tells_everything(tmp_path: Path, token: str, seconds: int) -> None:
-    """With the admin routes open, and shut."""
+    """Run with the admin routes enabled and disabled."""
     bundle = write_bundle(tmp_path / "bundle")
     with live_service(INSWAPPER_MODEL_PATH=str(bundle), INSWAPPER_ADMIN_TOKEN=token) as address:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""serve.main: every route through a real application with a real tiny bundle."""
+"""serve.main: every route of a real application with a real tiny bundle."""
 
 import io
 import json

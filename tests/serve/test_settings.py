@@ -1,4 +1,4 @@
-"""serve.settings: the environment, read strictly, and .env.example kept true."""
+"""serve.settings: strict parsing of the environment, and .env.example is up to date."""
 
 import os
 from pathlib import Path

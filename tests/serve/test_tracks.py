@@ -23,7 +23,7 @@ def boxes(*rows: tuple[int, ...]) -> np.ndarray:
 
 
 def image(*faces: tuple[tuple[int, ...], str, float]) -> ImageResult:
-    """A frame's result with faces of (box, verdict, score)."""
+    """Result of a frame with these faces: (box, verdict, score)."""
     found: list[Any] = [
         SimpleNamespace(face=SimpleNamespace(box_xyxy=np.array(box)), verdict=verdict, score=score)
         for box, verdict, score in faces
@@ -44,7 +44,7 @@ def test_a_link_needs_three_tenths_of_overlap() -> None:
 
 
 def test_links_are_one_to_one_and_the_best_goes_first() -> None:
-    # The first face overlaps both, the second only the first: the better pair wins.
+    # The first face overlaps both, the second only the first; the better pair is linked.
     before = boxes(LEFT)
     assert link(before, boxes(moved(LEFT, 2), moved(LEFT, 1))) == {1: 0}
     crossed = link(boxes(LEFT, RIGHT), boxes(moved(RIGHT, 1), moved(LEFT, 1)))

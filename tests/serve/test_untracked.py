@@ -1,4 +1,4 @@
-"""onnxruntime's reports of its use to its maker are off."""
+"""serve.untracked: onnxruntime's telemetry is disabled."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The jobs of POST /detect/video: their progress, their turn, and every way in which they end."""
+"""Jobs of POST /detect/video: progress, queue, and every way to finish."""
 
 import json
 from collections.abc import Iterator
@@ -44,14 +44,14 @@ def clip(clip: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """5 s of video: a job."""
+    """A video of 5 s, which becomes a job."""
     path = tmp_path_factory.mktemp("videos") / "slow.mp4"
     write_slow(path, times=24)
     return path.read_bytes()
 
 
 def frozen_reader() -> psutil.Process:
-    """The process that reads a video now, stopped until it is killed."""
+    """The process that is reading a video, stopped until it is killed."""
     (child,) = until(readers)
     child.suspend()
     return child  # type: ignore[no-any-return]
@@ -77,7 +77,7 @@ def test_a_job_from_its_start_to_its_result(client: TestClient, clip: bytes) -> 
     check_problem(client.get(f"/jobs/{job['job_id']}"), 404)
 
 
-def test_events_tell_the_progress_and_the_end(client: TestClient, slow: bytes) -> None:
+def test_events_report_the_progress_and_the_end(client: TestClient, slow: bytes) -> None:
     where = start(client, slow)
     response = client.get(f"{where}/events")
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -118,7 +118,7 @@ def test_one_video_at_a_time_and_no_more_than_may_wait(
 ) -> None:
     running = start(client, slow)
     child = frozen_reader()
-    check_problem(post(client, clip), 503)  # its turn does not come
+    check_problem(post(client, clip), 503)  # times out in the queue
     waiting = start(client, clip)
     assert client.get(waiting).json()["status"] == "queued"
     response = post(client, clip, **APART)

@@ -1,4 +1,4 @@
-"""serve.video.reader: what the child reads, and every way in which it may fail."""
+"""serve.video.reader: messages of the child process, and every way in which it may fail."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ def test_the_child_reads_what_this_process_reads(clip: Path) -> None:
 
 
 def test_rows_of_pixels_without_padding(tmp_path: Path) -> None:
-    """libav pads rows of a width like this one."""
+    """libav pads the rows of a frame of this width."""
     rgb = draw_scenery(4, 66, 98)
     write_video(tmp_path / "odd.mp4", [rgb] * 20, 25, crf=1)
     frame = next(m for m in read(tmp_path / "odd.mp4") if isinstance(m, ReadFrame))
@@ -71,7 +71,7 @@ def test_an_hour_too_long(tmp_path: Path) -> None:
     write_long(tmp_path / "long.mp4", 3700)
     with pytest.raises(TooLargeError, match=r"3700 s is above the limit of 3600 s"):
         with_fd(tmp_path / "long.mp4", READER.length_s)
-    # The header is not believed either: each frame's own time counts.
+    # The header is not trusted: the timestamp of each frame is checked too.
     with pytest.raises(TooLargeError, match="above the limit of 2000 s"):
         read(tmp_path / "long.mp4", replace(READER, limits=VideoLimits(2000, 50_000_000)))
 
@@ -161,7 +161,7 @@ def test_cancelling_ends_the_child(slow_video: Path) -> None:
 
 
 def test_a_slow_consumer_slows_the_child_down(tmp_path: Path) -> None:
-    """Of 28 frames, 19 MB, nobody asks for more than one: the child cannot get rid of the rest."""
+    """Only one of 28 frames (19 MB) is requested, so the child is blocked with the rest."""
     write_360p(tmp_path / "clip.mp4")
 
     async def stop_early(fd: int) -> None:

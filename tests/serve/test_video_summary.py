@@ -1,4 +1,4 @@
-"""serve.video.videos: frames and scenes of a video, summed up in one verdict."""
+"""serve.video.videos.summary: verdict of a video from its frames and scenes."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_short_swap_in_a_long_video_is_announced() -> None:
     assert [scene.verdict for scene in result.scenes] == ["real", "fake", "real"]
     assert [scene.score for scene in result.scenes] == pytest.approx([0.1, 0.85, 0.0])
     assert result.highest_scene == 1
-    assert any("scene 2 of 3 alone is fake" in warning for warning in result.warnings)
+    assert any("scene 2 of 3 is fake on its own" in warning for warning in result.warnings)
 
 
 def test_undecided_frames_count_only_without_others() -> None:

@@ -1,4 +1,4 @@
-"""Every stage declares exactly the folders of the code it runs, or results would go stale."""
+"""Every stage declares exactly the folders of the code it runs, so that no result is stale."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,12 @@ import yaml
 from tests.support.imports import PACKAGES, ROOT, closure, module_file
 
 DVC_YAML = ROOT / "dvc.yaml"
-# Distributes work and reports errors; changes no output (tests/pipeline/test_incremental.py).
+# Distributes work and reports errors; affects no output (tests/pipeline/test_incremental.py).
 RUNTIME = "pipeline/runtime"
 
 
 def stages() -> dict[str, dict[str, Any]]:
-    """Stage name -> its definition; a matrix stage once."""
+    """Definition of each stage by name; a matrix stage appears once."""
     if not DVC_YAML.exists():
         return {}
     raw = yaml.safe_load(DVC_YAML.read_text(encoding="utf-8"))["stages"]
@@ -22,7 +22,7 @@ def stages() -> dict[str, dict[str, Any]]:
 
 
 def entry_points(stage: dict[str, Any]) -> set[Path]:
-    """The files of all `python -m stages.NAME` in a stage's command."""
+    """Files of all `python -m stages.NAME` in a stage's command."""
     commands = stage["cmd"] if isinstance(stage["cmd"], list) else [stage["cmd"]]
     words = [word for command in commands for word in command.split()]
     files = {file for word in words if (file := module_file(word)) is not None}
@@ -30,13 +30,13 @@ def entry_points(stage: dict[str, Any]) -> set[Path]:
 
 
 def declared_code(stage: dict[str, Any]) -> list[str]:
-    """The deps in our packages as written; DVC allows `path` and `path: {options}`."""
+    """Dependencies in this repository's packages; DVC allows `path` and `path: {options}`."""
     deps = [next(iter(dep)) if isinstance(dep, dict) else dep for dep in stage.get("deps", [])]
     return [dep for dep in deps if dep.split("/")[0] in PACKAGES]
 
 
 def needed_code(stage: dict[str, Any]) -> set[str]:
-    """The stage's script and the folders of all that it imports, pipeline/runtime excepted."""
+    """The stage's script and the folders of all its imports, except pipeline/runtime."""
     entries = entry_points(stage)
     reached = {path for entry in entries for path in closure(entry)} - entries
     folders = {path.parent.relative_to(ROOT).as_posix() for path in reached}
@@ -69,7 +69,7 @@ def test_no_declared_folder_contains_another() -> None:
         assert not [a for a in declared for b in declared if b.startswith(f"{a}/")], name
 
 
-def test_forms_of_a_stage_are_understood() -> None:
+def test_all_forms_of_a_stage_are_parsed() -> None:
     deps = ["pipeline/core", {"pipeline/views": {"persist": True}}, "data/a.csv"]
     stage = {"cmd": "python -m stages.show_result --split ${item}", "deps": deps}
     assert entry_points(stage) == {ROOT / "stages/show_result.py"}

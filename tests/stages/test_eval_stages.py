@@ -1,4 +1,4 @@
-"""calibrate, evaluate and export as DVC runs them, on a drawn split and an untrained network."""
+"""calibrate, evaluate and export as run by DVC, on drawn splits and an untrained network."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.support.tiny_trees import stump
 ROOT = Path(__file__).parents[2]
 PEOPLE = {"train": 2, "val": 3, "test": 4}
 MODEL = {
-    "backbone": "mobilenetv2_035",
+    "backbone": "test_efficientnet",
     "weights": "none",
     "views": ["1.1x", "1.5x", "2x", "aligned"],
     "rgb_dim": 32,
@@ -31,7 +31,7 @@ MODEL = {
 
 
 def write_split(name: str, people: int) -> None:
-    """A packed split below the current folder; every split has its own people."""
+    """Write a packed split below the current folder, with its own people."""
     store = drawn_store(people, 1)
     rows = []
     for number, values in enumerate(store.table.to_dict("records")):
@@ -95,7 +95,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_the_three_stages_run_and_an_export_repeats_itself(repository: Path) -> None:
+def test_the_three_stages_run_and_export_is_reproducible(repository: Path) -> None:
     for stage in ("calibrate", "evaluate", "export"):
         run(repository, stage)
     first = written(repository)
@@ -111,7 +111,7 @@ def test_the_three_stages_run_and_an_export_repeats_itself(repository: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_stage_without_its_inputs_says_what_to_run(repository: Path) -> None:
+def test_a_stage_without_its_inputs_reports_what_to_run(repository: Path) -> None:
     done = run_stage(repository, "evaluate")
     assert done.returncode == 2
     assert done.stderr.strip() == "data/calibration.json: not found; run calibrate"

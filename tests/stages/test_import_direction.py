@@ -1,4 +1,4 @@
-"""Who may import whom: measured in a clean interpreter, and read from the source."""
+"""Allowed imports between packages, tested in a clean interpreter and in the source."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ def test_no_module_loads_a_training_library(package: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_guard_guards() -> None:
+def test_the_guard_detects_an_import() -> None:
     done = run_guarded("try:\n    import torch\nexcept ImportError:\n    pass")
     assert "imports torch" in done.stderr
 
@@ -91,7 +91,7 @@ def test_a_whole_prediction_loads_no_training_library(tmp_path: Path) -> None:
         ("stages", ("stages", "serve")),
     ],
 )
-def test_imports_point_down(package: str, forbidden: tuple[str, ...]) -> None:
+def test_packages_import_only_lower_ones(package: str, forbidden: tuple[str, ...]) -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in sources(package)
@@ -102,7 +102,7 @@ def test_imports_point_down(package: str, forbidden: tuple[str, ...]) -> None:
 
 
 def test_base_modules_do_not_name_training_libraries() -> None:
-    """Imports inside functions count too."""
+    """Includes imports inside functions."""
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in sources("pipeline")

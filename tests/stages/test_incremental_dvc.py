@@ -1,4 +1,4 @@
-"""One video added to a data root of one's own, by `dvc repro` in a temporary clone."""
+"""Adding one video to a data root, with `dvc repro` in a temporary clone."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 
-def test_only_the_new_video_is_worked_on_and_the_bytes_are_those_of_a_cold_run(
+def test_only_the_new_video_is_processed_and_the_bytes_equal_a_cold_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("INSWAPPER_STAGE_CACHE", raising=False)

@@ -1,4 +1,4 @@
-"""The parts of a bundle around a tiny ONNX graph, for tests that make one of them wrong."""
+"""Parts of a bundle with a tiny ONNX graph, for tests that damage one of them."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,12 @@ from tests.support.tiny_trees import stump
 SIZE = 64
 HEADS = {"real_fake": [], "inswapper": [], "boundary": [], "quality": [3], "seam_map": [32, 32]}
 PREPROCESS = Preprocess(size_px=SIZE, scales=(1.1, 1.5), aligned=True)
-# Of the golden numbers' first column one is above and one below this.
+# The first column of the golden seam features has one value above and one below this threshold.
 TREES = stump(feature_names()[1], 0.0)
 
 
 def tiny_graph(scale: float = 1.0, *, quality_classes: int = 3) -> bytes:
-    """A detector of one average and one product a head: mean colour of the crop times weights."""
+    """A graph with one mean and one product per head: the crop's mean colour times weights."""
     weights = {
         "w_flat": np.array([[0.5], [-0.25], [1.0]], dtype=np.float32) * np.float32(scale),
         "w_quality": np.ones((3, quality_classes), dtype=np.float32),

@@ -1,8 +1,8 @@
-"""A real bundle around a tiny ONNX graph whose answers can be worked out by hand.
+"""A real bundle with a tiny ONNX graph whose outputs can be computed by hand.
 
-The graph looks at brightness alone: with m the mean of a normalised crop,
-real_fake = gain * m + bias, inswapper = half of it, boundary = a quarter of it. The trees say +1
-for a face whose surroundings are mostly in the image, else -1.
+The graph depends only on brightness: with m the mean of a normalised crop,
+real_fake = gain * m + bias, inswapper = real_fake / 2, boundary = real_fake / 4. The trees return
++1 for a face whose surroundings are mostly inside the image, else -1.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ NOWHERE = "0" * 64
 
 
 def tiny_graph(size_px: int, gain: float = 1.0, bias: float = 0.0) -> bytes:
-    """crops (n, 3, size, size) -> the five heads; size is a multiple of 32."""
+    """A graph from crops (n, 3, size, size) to the five heads; size is a multiple of 32."""
     constants = {
         "pixels": np.array([1, 2, 3], np.int64),
         "sides": np.array([2, 3], np.int64),
@@ -85,8 +85,8 @@ def write_bundle(
 ) -> Path:
     """Write a bundle that `load_bundle` accepts and return its folder.
 
-    thresholds: where suspicious and where fake begins. changes: other top-level fields of
-    detector.json, as JSON values.
+    thresholds: for suspicious and for fake. changes: JSON values of further top-level fields of
+    detector.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = tiny_graph(size_px, gain, bias)
@@ -137,5 +137,5 @@ def write_bundle(
 
 
 def file_entry(content: bytes) -> dict[str, Any]:
-    """What detector.json says about a file."""
+    """Entry of a file in detector.json."""
     return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}

@@ -1,7 +1,6 @@
-"""Temporary clones of the repository, and commands in them as a reader types them."""
+"""Temporary clones of the repository, and the README's commands run in them."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,9 @@ from tests.support.imports import ROOT
 BIN = Path(sys.executable).parent
 
 
-# What `dvc status` and `dvc repro` say where nothing is to do.
+# Output of `dvc status` and `dvc repro` if nothing has changed.
 UP_TO_DATE = "Data and pipelines are up to date."
-# With these, a make below `make test` announces the folders that it works in.
+# Variables with which a make started by `make test` would print its working folders.
 OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 
 
@@ -46,31 +45,17 @@ def run(repo: Path, *command: str, ok: bool = True, timeout_s: int = 600, **vari
 
 
 def dvc_cache_dir() -> str:
-    """The folder of the cache of this checkout."""
+    """Folder of this checkout's DVC cache."""
     return run(ROOT, "dvc", "cache", "dir").strip()
 
 
-def readme_commands(title: str, block: int = 0) -> list[str]:
-    """The commands of one `sh` block of the README's section, without their comments.
-
-    `make` takes the environment that runs the tests, and does not make one.
-    """
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, _, section = text.partition(f"\n## {title}\n")
-    found = re.findall(
-        r"^```sh\n(.*?)^```", section.partition("\n## ")[0], re.DOTALL | re.MULTILINE
-    )
-    lines = [re.sub(r"\s+#.*", "", line) for line in found[block].splitlines()]
-    return [re.sub(r"^make ", "make -o .venv/.ready ", line) for line in lines if line]
-
-
 def shell(repo: Path, command: str) -> str:
-    """Run one line as a reader does in the repository's folder."""
+    """Run one line in a shell, in the repository's folder."""
     return run(repo, "bash", "-euc", command)
 
 
 def clone_working_tree(target: Path) -> None:
-    """Clone HEAD, then lay the uncommitted changes of the tracked and new files over it."""
+    """Clone HEAD, then copy uncommitted changes and new files into the clone."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(target)], check=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

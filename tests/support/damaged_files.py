@@ -1,4 +1,4 @@
-"""Small real images and videos, and damage to them: input number n is always the same bytes."""
+"""Small real images and videos, and reproducible damage to them."""
 
 import io
 import tempfile
@@ -11,9 +11,9 @@ from PIL import Image
 from pipeline.media.video_writer import write_mask_video, write_video
 from tests.support.synthetic import draw_clip, draw_face
 
-# Sizes, counts and offsets that parsers get wrong: nothing, one, and the edges of the signed types.
+# Sizes, counts and offsets that parsers handle wrongly: zero, one, and limits of integer types.
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-# Headers decide more than pixels do.
+# Half of the changes hit the header, which affects decoding more than pixels do.
 HEADER_BYTES = 512
 MOST_CHANGES = 6
 
@@ -21,7 +21,7 @@ Damage = Callable[[bytearray, np.random.Generator], bytearray]
 
 
 def image_seeds() -> dict[str, bytes]:
-    """Name -> a file of 64x48 px, of every format that is read and of its usual variants."""
+    """Files of 64x48 px by name, in every supported format and its usual variants."""
     rgb = Image.fromarray(draw_face(1, height=48, width=64, face_px=40).rgb)
     exif = Image.Exif()
     exif[274] = 6
@@ -55,7 +55,7 @@ def image_seeds() -> dict[str, bytes]:
 
 
 def video_seeds() -> dict[str, bytes]:
-    """Name -> a video of twelve frames of 96x80 px: H.264 in three containers, FFV1 in Matroska."""
+    """Videos by name, 12 frames of 96x80 px: H.264 in three containers, FFV1 in Matroska."""
     faces = draw_clip(1, scenes=2, frames_per_scene=6, height=80, width=96, face_px=40)
     frames = [face.rgb for face in faces]
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def video_seeds() -> dict[str, bytes]:
 
 
 def mutated(seeds: Sequence[bytes], number: int) -> bytes:
-    """The seeds take turns; each gets 1 to MOST_CHANGES changes."""
+    """Seed number `number` (cyclic) with 1 to MOST_CHANGES changes; deterministic."""
     rng = np.random.default_rng(number)
     content = bytearray(seeds[number % len(seeds)])
     for _ in range(int(rng.integers(1, MOST_CHANGES + 1))):

@@ -1,4 +1,4 @@
-"""Data roots of files that hold their own names, to be listed and never opened."""
+"""Data roots whose files contain only their names, for tests that list them."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ HEADER = "path,label,source"
 
 
 def make_root(root: Path, *names: str, images: str = HEADER, identities: str = "") -> Path:
-    """Files below the root, each with its own name as content, and its CSV files."""
+    """Write files below the root, each with its name as content, and the root's CSV files."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Decisions with round numbers, for tests of what comes before and after them."""
+"""Decision specs with round numbers."""
 
 from pipeline.decision.decide import Conformal, DecisionSpec, ScoreLimits
 from pipeline.decision.fusion import Fusion
@@ -16,8 +16,11 @@ def limits_of(
     balanced: float = 0.5,
     possible: tuple[float, float] = (0.3, 0.9),
 ) -> ScoreLimits:
-    """suspicious, fake: where they begin. possible: from where a score may be a fake's, and up to
-    where it may be a real face's."""
+    """Limits of scores.
+
+    suspicious, fake: thresholds of the verdicts. possible: least score of a possible fake, and
+    greatest score of a possible real face.
+    """
     fake_at_least, real_at_most = possible
     return ScoreLimits(
         thresholds=Thresholds(
@@ -37,7 +40,7 @@ def decision_of(
     min_surroundings_frac: float = 0.02,
     min_detail: float | None = None,
 ) -> DecisionSpec:
-    """tight: the limits of faces that fill the image, those of the others unless told."""
+    """A decision spec. tight: limits of faces without surroundings, by default `open_limits`."""
     limits = open_limits or limits_of()
     return DecisionSpec(
         temperature=temperature,

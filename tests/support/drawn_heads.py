@@ -19,12 +19,12 @@ TEMPLATE_112 = np.array(
     ],
     dtype=np.float32,
 )
-# Where a detector sees the drawn head, in the same square.
+# Box in which a detector finds the drawn head, in the same square.
 BOX_112 = (22.0, 22.0, 90.0, 110.0)
 
 
 def pose(face_px: float, cx: float, cy: float, roll_deg: float) -> NDArray[np.float64]:
-    """(2, 3) similarity from the 112-px square to the image; the box's centre to (cx, cy)."""
+    """Similarity (2, 3) from the 112-px square to the image, with the box's centre at (cx, cy)."""
     x0, y0, x1, y1 = BOX_112
     scale = face_px / max(x1 - x0, y1 - y0)
     angle = np.deg2rad(roll_deg)
@@ -38,7 +38,7 @@ def transform(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArr
 
 
 class _Canvas:
-    """Soft ellipses given in the 112-px square, drawn where they fall in the image."""
+    """Draws soft ellipses, given in the 112-px square, into the image."""
 
     def __init__(self, rgb: ImageU8, to_image: NDArray[np.float64]) -> None:
         self.rgb = rgb.astype(np.float32)
@@ -51,7 +51,7 @@ class _Canvas:
         self.softness = float(abs(back[0, 0]) + abs(back[0, 1]))
 
     def disc(self, colour: Any, opacity: float, ellipse: tuple[float, ...], edge: float) -> None:
-        """ellipse: centre u, v and radii; edge: width of its blur. colour: (3,) or (H, W, 3)."""
+        """Draw an ellipse (centre u, v; two radii). edge: its blur. colour: (3,) or (H, W, 3)."""
         cu, cv, ru, rv = ellipse
         reach = max(ru, rv) + 2 * (edge + self.softness)
         scale = float(np.hypot(*self.to_image[0, :2]))
@@ -68,7 +68,7 @@ class _Canvas:
 
 
 def paint(rgb: ImageU8, to_image: NDArray[np.float64], person: int) -> NDArray[np.float32]:
-    """Draw a head over `rgb`; the looks come from the person's seed."""
+    """Draw a head over `rgb`; the person's seed determines its appearance."""
     rng = np.random.default_rng([person, 2])
     skin = np.array([150, 108, 84]) + rng.uniform(-30, 60) * np.array([1.0, 0.9, 0.8])
     hair = rng.uniform(15, 90) * np.array([1.0, 0.75, 0.5])
@@ -104,7 +104,7 @@ def paint(rgb: ImageU8, to_image: NDArray[np.float64], person: int) -> NDArray[n
 def _sampled(
     texture: NDArray[np.float64], u: NDArray[np.float32], v: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Texture that is fixed to the face: one texel to half a unit of the 112-px square."""
+    """Texture fixed to the face, with one texel per half unit of the 112-px square."""
     sampled = cv2.remap(
         texture.astype(np.float32),
         2 * u,

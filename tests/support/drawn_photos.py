@@ -29,7 +29,7 @@ def changed(**changes: object) -> PhotoImportParams:
 
 
 def draw(path: Path, person: int, *, face_px: float = 110, quality: int = 87) -> None:
-    """A drawn person as the file's suffix says; JPEG with 4:4:4 colours below quality 80."""
+    """Write a drawn person in the format of the suffix; JPEG has 4:4:4 colour below quality 80."""
     rgb = draw_face(person, height=240, width=280, face_px=face_px).rgb
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {} if path.suffix == ".png" else {"quality": quality, "subsampling": quality >= 80}
@@ -37,7 +37,7 @@ def draw(path: Path, person: int, *, face_px: float = 110, quality: int = 87) ->
 
 
 def write_photos(folder: Path) -> Path:
-    """Two sources; four people of whom one has two photos, and everything that is left out."""
+    """Two sources with four people, one of whom has two photos, and files to leave out."""
     draw(folder / "a/one.jpg", 1)
     draw(folder / "a/two.JPEG", 2, quality=70)
     draw(folder / "b/anna/x.jpg", 3)

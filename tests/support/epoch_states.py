@@ -1,4 +1,4 @@
-"""Train as stage `train` does, keeping every epoch's weights.
+"""Train as stage `train` does, and save the weights of every epoch.
 
 `python -m tests.support.epoch_states FOLDER`
 

@@ -1,4 +1,4 @@
-"""A split in memory, of drawn people and their swaps, and a network small enough to follow."""
+"""A split in memory of drawn people and their swaps, and a network that is easy to follow."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ class _Face:
 
 @dataclass(frozen=True)
 class DrawnImages:
-    """The images of a store, in memory."""
+    """Images of a store in memory."""
 
     crops: list[ImageU8]
     contexts: list[ImageU8]
@@ -45,7 +45,7 @@ class DrawnImages:
 
 
 class SharpnessNet(nn.Module):
-    """Calls smooth crops fake: every logit falls with the mean step between neighbouring pixels."""
+    """Flags smooth crops: logits fall with the mean difference between neighbouring pixels."""
 
     def __init__(self, gain: float = 20.0, middle: float = 0.12) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class SharpnessNet(nn.Module):
 def drawn_store(
     people: int = 4, frames: int = 2, *, kinds: tuple[str, ...] = ("inswapper",), **row: Any
 ) -> FaceStore:
-    """Each person's real video and a swap of it per kind; row: columns that all rows share."""
+    """A real video per person, and a swap of it per kind. row: values of columns in all rows."""
     faces = [
         face
         for person in range(people)

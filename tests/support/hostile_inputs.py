@@ -1,4 +1,4 @@
-"""Files and requests that mean harm."""
+"""Hostile files and requests."""
 
 import gzip
 import io
@@ -23,7 +23,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 @cache
 def large_png(side_px: int) -> bytes:
-    """Black, one bit a pixel: 20000 x 20000 have 50 kB."""
+    """A black PNG with one bit per pixel; 20000 x 20000 pixels take 50 kB."""
     rows = zlib.compress((b"\0" + bytes((side_px + 7) // 8)) * side_px, 9)
     header = struct.pack(">IIBBBBB", side_px, side_px, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -32,7 +32,7 @@ def large_png(side_px: int) -> bytes:
 
 
 def with_chunk(kind: bytes, data: bytes) -> bytes:
-    """A sound PNG with one more chunk after its header."""
+    """A valid PNG with an additional chunk after its header."""
     at = 8 + 25
     return FACE[:at] + png_chunk(kind, data) + FACE[at:]
 
@@ -48,7 +48,7 @@ def profile_bomb() -> bytes:
 
 
 def gif(width: int, height: int, frames: int) -> bytes:
-    """Says that its screen is that large; each frame is one pixel."""
+    """A GIF whose header states this size; each frame is one pixel."""
     one = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
     palette = b"\x00\x00\x00\xff\xff\xff"
     return (
@@ -90,8 +90,8 @@ def thin(height: int, width: int) -> bytes:
 ENTITY = b"""<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>
 <svg xmlns="http://www.w3.org/2000/svg"><text>&x;</text></svg>"""
 
-# What each is called, the file or what makes it, and the status of /detect for it.
-PICTURES: dict[str, tuple[bytes | Callable[[], bytes], int]] = {
+# Name, file or the function that makes it, and status of /detect for it.
+IMAGES: dict[str, tuple[bytes | Callable[[], bytes], int]] = {
     "PNG of 20000x20000": (partial(large_png, 20_000), 413),
     "PNG of 7000x7000, one bit": (partial(large_png, 7000), 200),
     "JPEG that claims 65500x65500": (jpeg_that_claims(65_500, 65_500), 413),
@@ -119,8 +119,8 @@ PICTURES: dict[str, tuple[bytes | Callable[[], bytes], int]] = {
 
 
 def hostile_image(name: str) -> bytes:
-    """The file that `PICTURES` has under that name."""
-    content, _ = PICTURES[name]
+    """The file that `IMAGES` has under that name."""
+    content, _ = IMAGES[name]
     return content if isinstance(content, bytes) else content()
 
 
@@ -150,7 +150,7 @@ END = b"--" + BOUNDARY + b"--\r\n"
 HEADED = b"--" + BOUNDARY + b"\r\nContent-Disposition: form-data"
 CHARSET = "multipart/form-data; boundary=b; charset="
 
-# What each is called, the media type (None: the usual one), the body, and the status of /detect.
+# Name, media type (None: the usual one), body, and status of /detect.
 BODIES: dict[str, tuple[str | None, bytes, int]] = {
     "1001 files": (None, part(b"x") * 1001 + END, 413),
     "1001 fields": (None, part(b"x", file_name=None) * 1001 + END, 413),
@@ -161,8 +161,8 @@ BODIES: dict[str, tuple[str | None, bytes, int]] = {
     "part without headers": (None, b"--b\r\n\r\nx\r\n" + END, 400),
     "no end": (None, part(FACE), 422),
     "nothing": (None, b"", 422),
-    "boundary alone": (None, END, 422),
-    "another boundary": (None, part(FACE).replace(b"--b", b"--c"), 400),
+    "boundary only": (None, END, 422),
+    "wrong boundary": (None, part(FACE).replace(b"--b", b"--c"), 400),
     "boundary of 10 kB": ("multipart/form-data; boundary=" + "b" * 10_000, part(FACE) + END, 400),
     "no boundary": ("multipart/form-data", part(FACE) + END, 400),
     "multipart in multipart": ("multipart/mixed; boundary=b", part(FACE) + END, 415),
@@ -172,7 +172,7 @@ BODIES: dict[str, tuple[str | None, bytes, int]] = {
     "charset undefined": (CHARSET + "undefined", part(FACE) + END, 400),
     "charset utf-16": (CHARSET + "utf-16", part(FACE) + END, 422),
     "charset zlib": (CHARSET + "zlib", part(FACE) + END, 200),
-    "name in a charset of its own": (
+    "name with its own charset": (
         None,
         HEADED + b"; name=\"file\"; filename*=idna''%ff%fe\r\n\r\nx\r\n" + END,
         422,

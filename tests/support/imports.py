@@ -10,9 +10,9 @@ PACKAGES = ("pipeline", "serve", "stages")
 
 @cache
 def imported_names(path: Path) -> frozenset[str]:
-    """Dotted names that a source file imports anywhere, inside functions too.
+    """Dotted names that a source file imports, also inside functions.
 
-    `from a import b` gives both `a` and `a.b`, since b may be a module.
+    `from a import b` gives both `a` and `a.b`, because b may be a module.
     """
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -26,18 +26,18 @@ def imported_names(path: Path) -> frozenset[str]:
 
 
 def module_file(name: str) -> Path | None:
-    """The project file of a dotted module name, None for packages and for others' modules."""
+    """Project file of a dotted module name; None for packages and foreign modules."""
     path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
     return path if name.split(".")[0] in PACKAGES and path.is_file() else None
 
 
 def project_imports(path: Path) -> set[Path]:
-    """Project files that a source file imports itself."""
+    """Project files that a source file imports directly."""
     return {file for name in imported_names(path) if (file := module_file(name))}
 
 
 def closure(path: Path) -> set[Path]:
-    """A source file and every project file that it reaches."""
+    """A source file and all project files that it imports, directly or not."""
     reached: set[Path] = set()
     waiting = [path]
     while waiting:
@@ -49,5 +49,5 @@ def closure(path: Path) -> set[Path]:
 
 
 def sources(package: str) -> list[Path]:
-    """All source files of a package folder (`pipeline/training`), below it too."""
+    """All source files in and below a package folder, such as `pipeline/training`."""
     return sorted((ROOT / package).rglob("*.py"))

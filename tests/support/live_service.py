@@ -1,4 +1,4 @@
-"""The service as a process of its own, for tests that talk to it as a user would."""
+"""The service as a separate process, for tests that use it over HTTP."""
 
 import subprocess
 import sys
@@ -15,10 +15,10 @@ COMMAND = ("-m", "uvicorn", "serve.main:app", "--http", "serve.web.connection:Co
 
 @contextmanager
 def live_service(**variables: str) -> Iterator[str]:
-    """The address of a service that is ready. variables: its environment."""
+    """Start a service; yields its address when it is ready. variables: its environment."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    # Not a pipe: it would be full after some hundred lines, and the service wait for a reader.
+    # Not a pipe, which would be full after some hundred lines and block the service.
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [sys.executable, *COMMAND, "--port", str(port)],
@@ -29,14 +29,14 @@ def live_service(**variables: str) -> Iterator[str]:
             text=True,
         )
         try:
-            await_ready(process, address, lambda: read_anew(log))
+            await_ready(process, address, lambda: read_from_start(log))
             yield address
         finally:
             process.kill()
             process.wait()
 
 
-def read_anew(stream: IO[str]) -> str:
-    """All that a file holds, whoever wrote it."""
+def read_from_start(stream: IO[str]) -> str:
+    """Whole content of a file, including what other processes wrote."""
     stream.seek(0)
     return stream.read()

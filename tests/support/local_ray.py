@@ -1,4 +1,4 @@
-"""A Ray on this machine: where it may write, and what the stages on it have written."""
+"""A local Ray: its temporary folder, and the files that stages wrote on it."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ Files = dict[str, bytes]
 
 @contextmanager
 def folder_of_ray() -> Iterator[Path]:
-    """Where Ray keeps its sockets, whose paths must be short, and its logs."""
+    """Temporary folder for Ray's logs and its sockets, whose paths must be short."""
     if find_spec("ray") is None:
         pytest.skip("needs the extra [scale]")
     folder = Path(tempfile.mkdtemp(prefix="ray-"))

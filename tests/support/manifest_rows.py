@@ -1,4 +1,4 @@
-"""Rows of crops.csv, with no files behind them."""
+"""Rows of crops.csv without files."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def crop_row(**changes: Any) -> CropRow:
 def crop_rows(
     people: int = 6, *, frames: int = 3, scales: Sequence[float] = (1.1, 1.5, 2.0)
 ) -> list[CropRow]:
-    """Rows of a real video and an INSwapper fake a person, in crops.csv's order; no files."""
+    """Rows of one real video and one INSwapper fake per person, in the order of crops.csv."""
     return list(_crop_rows(people, frames, scales))
 
 

@@ -1,4 +1,4 @@
-"""A small drawn split on disk: real faces and their swaps, at every crop scale."""
+"""A small split of drawn faces on disk: real faces and their swaps, at every crop scale."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def write_split(
 
 
 def packed_split(root: Path, **options: Any) -> FaceStore:
-    """The same as a Zarr group."""
+    """Write the same split as a Zarr group and open it."""
     pack(write_split(root, **options), root / "split.zarr", crops_per_shard=8)
     return open_zarr(root / "split.zarr")
 
@@ -57,7 +57,7 @@ def _rows(
     rgb: ImageU8,
     mask: ImageU8 | None,
 ) -> list[SplitRow]:
-    """The crops of one face, written beside each other; a mask makes it a fake."""
+    """Write the crops of one face and return their rows; a face with a mask is a fake."""
     video = f"p{person}" if mask is None else f"inswapper/p{person}"
     stem = root / "crops" / video / f"{frame:06d}"
     write_rgb(stem.with_name(stem.name + "_context.png"), rgb)
@@ -99,7 +99,7 @@ def _origin(person: int, *, fake: bool) -> dict[str, Any]:
 
 
 def _geometry(face: DrawnFace) -> dict[str, Any]:
-    """Box and keypoints of a frame of which the image is the part at (10, 20), unscaled."""
+    """Columns of box and keypoints in a frame that contains the image, unscaled, at (10, 20)."""
     box = face.box_xyxy + np.float32([10, 20, 10, 20])
     points = face.keypoints + np.float32([10, 20])
     names = ("box_x0", "box_y0", "box_x1", "box_y1")

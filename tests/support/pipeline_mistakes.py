@@ -1,4 +1,4 @@
-"""Mistakes on the way to a detector, each made in an empty folder, and what was printed."""
+"""Users' mistakes, each reproduced in an empty folder, with the output that they cause."""
 
 import os
 import re
@@ -20,9 +20,9 @@ MISTAKES: dict[str, Mistake] = {}
 
 
 def mistake(start: str) -> Callable[[Mistake], Mistake]:
-    """Marks a function that makes a mistake in an empty folder and returns what was printed.
+    """Register a function that makes a mistake in an empty folder and returns the output.
 
-    start: how the symptom in the README begins.
+    start: beginning of the symptom in the README.
     """
 
     def register(function: Mistake) -> Mistake:
@@ -34,14 +34,14 @@ def mistake(start: str) -> Callable[[Mistake], Mistake]:
 
 
 def printed(folder: Path, *command: str, ok: bool = False, **variables: str) -> str:
-    """Both streams of a command that fails, unless it is to be `ok`."""
+    """Output (both streams) of a command that must fail, or succeed if `ok`."""
     return run(folder, *command, ok=ok, **{"PYTHONPATH": str(ROOT)} | variables)
 
 
 def stage(
     folder: Path, name: str, *changes: tuple[str, str], ok: bool = False, **variables: str
 ) -> str:
-    """Run a stage in a folder with params.yaml changed; a change is (line's start, new line)."""
+    """Run a stage in a folder with a changed params.yaml; a change is (line's start, new line)."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for start, line in changes:
         text, count = re.subn(rf"(?m)^{re.escape(start)}.*$", line, text)
@@ -54,7 +54,7 @@ OWN = ("  root: data/sample", "  root: data/own")
 
 
 def own_root(folder: Path) -> Path:
-    """An empty data root of the user's."""
+    """An empty data root."""
     root = folder / "data/own"
     (root / "inswapper/original_videos").mkdir(parents=True)
     (root / "images").mkdir()
@@ -97,7 +97,7 @@ def no_image_manifest(folder: Path) -> str:
     return stage(folder, "list_inputs", OWN)
 
 
-@mistake("data/own: holds no input.")
+@mistake("data/own: contains no input.")
 def empty_root(folder: Path) -> str:
     own_root(folder)
     return stage(folder, "list_inputs", OWN)
@@ -120,7 +120,7 @@ def broken_video(folder: Path) -> str:
 
 
 def stills(folder: Path, faces: int, sceneries: int) -> None:
-    """images.csv and raw.csv as the stages before crop_faces write them."""
+    """Write images.csv and raw.csv like the stages before crop_faces."""
     rows = []
     for number in range(faces + sceneries):
         rgb = draw_face(number, face_px=120).rgb if number < faces else draw_scenery(number)
@@ -170,7 +170,7 @@ def unknown_source(folder: Path) -> str:
 
 
 def pretrained(weights: str, file: str = "") -> str:
-    """Code that fills a network with weights, as the stage `train` does first of all."""
+    """Code that loads pretrained weights, as stage `train` does at its start."""
     params = load_params(ROOT / "params.yaml").model
     chosen = params.model_copy(update={"weights": weights, "weights_file": file})
     return (
@@ -231,12 +231,12 @@ def manifest_too_early(folder: Path) -> str:
 def full_disk(folder: Path) -> str:
     write_rows(folder / "data/manifests/crops.csv", crop_rows(6), CropRow)
     (folder / "data/splits").mkdir()
-    # The temporary sibling to which manifests are written.
+    # Temporary file to which the manifest is written before it is renamed.
     (folder / "data/splits/train.csv.tmp").symlink_to("/dev/full")
     return stage(folder, "split_groups")
 
 
-@mistake("two OpenCVs")
+@mistake("conflicting OpenCV packages:")
 def two_opencvs(folder: Path) -> str:
     metadata = folder / "opencv_python-4.1.0.dist-info/METADATA"
     metadata.parent.mkdir()

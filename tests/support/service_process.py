@@ -1,4 +1,4 @@
-"""The service as a process: uvicorn on loopback, and raw connections to it."""
+"""The service in a separate process: uvicorn on loopback, and raw connections to it."""
 
 import contextlib
 import os
@@ -47,7 +47,7 @@ def free_port() -> int:
 def running(
     bundle: Path, *options: str, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A service that is ready, and its address."""
+    """Start a service; yields its process and address when it is ready."""
     port = free_port()
     process = serve(port, *options, INSWAPPER_MODEL_PATH=str(bundle), **variables)
     address = f"http://127.0.0.1:{port}"
@@ -60,7 +60,7 @@ def running(
 
 
 def await_ready(process: subprocess.Popen[str], address: str, log: Callable[[], str]) -> None:
-    """Until the service is ready. log: what a process that has ended wrote."""
+    """Wait until the service is ready. log: returns the output of a process that has exited."""
     deadline = time.monotonic() + START_S
     while not answers(address):
         assert process.poll() is None, log()
@@ -99,7 +99,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 
 def reader_of(service: subprocess.Popen[str]) -> psutil.Process:
-    """The process that reads a video for the service."""
+    """Wait for the process that reads a video for the service, and return it."""
     deadline = time.monotonic() + START_S
     while not (found := readers(service.pid)):
         assert time.monotonic() < deadline, "no video is being read"
@@ -108,7 +108,7 @@ def reader_of(service: subprocess.Popen[str]) -> psutil.Process:
 
 
 def open_files(pid: int) -> Iterator[str]:
-    """Where the open descriptors of a process lead; some close while they are looked at."""
+    """Targets of a process's open descriptors; ones closed in the meantime are skipped."""
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             yield str(entry.readlink())

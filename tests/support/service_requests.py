@@ -1,4 +1,4 @@
-"""Requests to the service, and what every answer to them holds."""
+"""Requests to the service, and checks of its responses."""
 
 from typing import Any
 

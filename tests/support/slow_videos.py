@@ -13,7 +13,7 @@ from tests.support.synthetic import draw_scene, draw_scenery
 
 
 def repeat(source: Path, target: Path, times: int) -> None:
-    """Play a clip again and again, without encoding it anew."""
+    """Write a clip repeated `times` times, without re-encoding it."""
     with av.open(str(source)) as played, av.open(str(target), "w") as container:
         stream = container.add_stream_from_template(played.streams.video[0])
         packets = [packet for packet in played.demux(video=0) if packet.dts is not None]
@@ -32,7 +32,7 @@ def repeat(source: Path, target: Path, times: int) -> None:
 
 
 def write_slow(path: Path, times: int = 50) -> None:
-    """1080p, 0.2 s of it `times` times over: 50 take a few seconds of processor time to read."""
+    """Write a 1080p clip of 0.2 s `times` times over; 50 take a few seconds of CPU to decode."""
     once = path.with_name("once.mp4")
     rgb = draw_scenery(1, 1080, 1920)
     write_video(once, [np.roll(rgb, 4 * index, axis=1) for index in range(5)], 25)
@@ -49,13 +49,13 @@ def write_4k(path: Path) -> None:
 
 
 def write_long(path: Path, length_s: int) -> None:
-    """12 small frames spread over that time."""
+    """Write 12 small frames spread over this time."""
     faces = draw_scene(1, 12, height=96, width=128, face_px=60)
     write_video(path, [face.rgb for face in faces], Fraction(12, length_s))
 
 
 def readers(parent: int | None = None) -> list[psutil.Process]:
-    """Children of a process (None: this one) that read videos; not those that tell a length."""
+    """Children of a process (None: this one) that read whole videos, not just their length."""
     found = []
     for child in psutil.Process(parent).children():
         try:

@@ -1,4 +1,4 @@
-"""Crops to be divided into splits, and the parameters with which they are."""
+"""Crops to assign to splits, and parameters for it."""
 
 from pipeline.core.manifest import CropRow, SplitRow
 from pipeline.runtime.sections import SplitGroupsParams
@@ -16,7 +16,7 @@ def row(
     original: str = "",
     source: str = "videos",
 ) -> CropRow:
-    """One crop; its video is its person's own unless told."""
+    """One crop; by default of a video of that person only."""
     return crop_row(
         source=source,
         identity_id=identity,

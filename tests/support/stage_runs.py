@@ -1,4 +1,4 @@
-"""A stage run as DVC runs it: a process of its own, in a folder that need not be the repository."""
+"""Runs of a stage as by DVC: in a separate process, in any folder."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Tiny ONNX files that stand in for INSwapper's and ArcFace's networks."""
+"""Tiny ONNX files that replace INSwapper's and ArcFace's networks."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from pipeline.core.arrays import ImageU8
 
 
 def write_inswapper(path: Path, face: ImageU8) -> Path:
-    """A graph that always draws `face`, (128, 128, 3)."""
+    """Write a graph that always draws `face`, (128, 128, 3)."""
     drawn = np.moveaxis(face.astype(np.float32) / 255, -1, 0)[None]
-    # Half a grey level more, so that cutting to whole levels gives `face` back.
+    # Half a grey level is added, so that truncation gives `face` exactly.
     initializers = [
         numpy_helper.from_array(drawn + np.float32(0.5 / 255), "face"),
         numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
@@ -34,7 +34,7 @@ def write_inswapper(path: Path, face: ImageU8) -> Path:
 
 
 def write_arcface(path: Path) -> Path:
-    """A graph that reduces the aligned face to 512 numbers."""
+    """Write a graph that reduces the aligned face to 512 values."""
     weights = np.random.default_rng(0).normal(size=(3 * 7 * 7, 512)).astype(np.float32)
     nodes = [
         helper.make_node(
@@ -49,7 +49,7 @@ def write_arcface(path: Path) -> Path:
 
 
 def write_colours(path: Path) -> Path:
-    """Colours in a 7x7 grid, less their mean: tells drawn people apart by the wall behind them."""
+    """Write a graph of 7x7 colours minus their mean, which differ by the wall behind a person."""
     nodes = [
         helper.make_node("AveragePool", ["x"], ["grid"], kernel_shape=[16, 16], strides=[16, 16]),
         helper.make_node("ReduceMean", ["grid"], ["mean"], axes=[1, 2, 3]),

@@ -1,6 +1,6 @@
-"""Drawn faces, clips and manifests: every image the tests need, made from a seed.
+"""Synthetic faces, clips and manifests for tests, drawn from a seed.
 
-A drawn face is a function of the person's seed and a pose: its five keypoints lie on INSwapper's
+A drawn face depends on the person's seed and a pose. Its five keypoints are those of INSwapper's
 (ArcFace's) template under a known similarity, so keypoints and the paste square are exact. Real
 detectors find these faces, with boxes and keypoints within a few pixels of the drawn ones.
 """
@@ -25,7 +25,7 @@ SHA256 = "0" * 64
 
 @dataclass(frozen=True)
 class DrawnFace:
-    """rgb (H, W, 3) uint8, box_xyxy (4,) and keypoints (5, 2) float32 in pixels of it."""
+    """An image rgb (H, W, 3) uint8, with box_xyxy (4,) and keypoints (5, 2) float32 in pixels."""
 
     rgb: ImageU8
     box_xyxy: FloatArray
@@ -33,7 +33,7 @@ class DrawnFace:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """(2, 3) similarity from the image to the 112-px square."""
+        """Similarity (2, 3) from the image to the 112-px square."""
         matrix, _ = cv2.estimateAffinePartial2D(self.keypoints, TEMPLATE_112)
         return np.asarray(matrix, dtype=np.float64)
 
@@ -49,10 +49,11 @@ def draw_face(
     scenery: int | None = None,
     pan_px: tuple[int, int] = (0, 0),
 ) -> DrawnFace:
-    """A person in front of a textured wall.
+    """Draw a person in front of a textured wall.
 
-    person: seed of the looks. face_px: longer side of the face box. centre: of the box, default the
-    image's. scenery: seed of the background, default the person. pan_px: shift of the background.
+    person: seed of the appearance. face_px: longer side of the face box. centre: of the box, by
+    default the image's. scenery: seed of the background, by default the person's. pan_px: shift of
+    the background.
     """
     backdrop = draw_scenery(person if scenery is None else scenery, height, width, pan_px)
     cx, cy = centre if centre is not None else (width / 2, height / 2)
@@ -69,16 +70,16 @@ def draw_face(
 def draw_scenery(
     seed: int, height: int = 240, width: int = 320, pan_px: tuple[int, int] = (0, 0)
 ) -> ImageU8:
-    """A textured wall without a face: (H, W, 3) uint8. pan_px: (x, y) of the camera, modulo 256."""
+    """Textured wall without a face: (H, W, 3) uint8. pan_px: (x, y) of the camera, modulo 256."""
     left, top = pan_px[0] % 256, pan_px[1] % 256
     return _texture(seed, height, width)[top : top + height, left : left + width].copy()
 
 
 @lru_cache(maxsize=32)
 def _texture(seed: int, height: int, width: int) -> ImageU8:
-    """A wall that is 256 px wider and higher than the image, for the camera to pan over."""
+    """Wall 256 px wider and higher than the image, over which the camera pans."""
     rng = np.random.default_rng([seed, 1])
-    # One hue to a seed, spread by the golden ratio, so that a cut changes the colours.
+    # One hue per seed, spread by the golden ratio, so that a cut changes the colours.
     hue = np.array(
         [[[int(seed * 111.246) % 180, 90 + seed * 37 % 90, 80 + seed * 53 % 110]]], np.uint8
     )
@@ -100,7 +101,7 @@ def draw_scene(
     face_px: float = 100,
     scenery: int = 0,
 ) -> list[DrawnFace]:
-    """One shot: the camera pans and the head sways, smoothly, by a few pixels a frame."""
+    """Draw one shot; the camera pans and the head sways by a few pixels per frame."""
     scene = []
     for index in range(frames):
         sway = np.sin(index / 5 + person)
@@ -129,7 +130,7 @@ def draw_clip(
     width: int = 208,
     face_px: float = 70,
 ) -> list[DrawnFace]:
-    """Shots of one person in front of different walls, with hard cuts between them."""
+    """Draw shots of one person in front of different walls, with hard cuts between them."""
     return [
         face
         for scene in range(scenes)
@@ -145,7 +146,7 @@ def draw_clip(
 
 
 def paste_alpha(face: DrawnFace) -> FloatArray:
-    """(H, W) float32 in [0, 1]: a soft square where INSwapper pastes; not its exact arithmetic."""
+    """Soft square (H, W) float32 in [0, 1] at INSwapper's paste; not its exact arithmetic."""
     height, width = face.rgb.shape[:2]
     white = np.ones((112, 112), np.float32)
     back = cv2.invertAffineTransform(face.matrix)
@@ -157,7 +158,7 @@ def paste_alpha(face: DrawnFace) -> FloatArray:
 
 
 def swap_face(face: DrawnFace, source_person: int) -> tuple[ImageU8, FloatArray]:
-    """Paste another drawn person's 128-px face into the image: (fake rgb, alpha)."""
+    """Paste a different person's 128-px face into the image; return fake rgb and alpha."""
     height, width = face.rgb.shape[:2]
     back = cv2.invertAffineTransform(128 / 112 * face.matrix)
     pasted = cv2.warpAffine(_aligned_128(source_person), back, (width, height))
@@ -175,7 +176,7 @@ def _aligned_128(person: int) -> ImageU8:
 
 
 def alpha_u8(alpha: FloatArray) -> ImageU8:
-    """[0, 1] float -> [0, 255] uint8, as masks are stored."""
+    """Convert an opacity in [0, 1] to the stored form, uint8 in [0, 255]."""
     return np.round(255 * alpha).astype(np.uint8)
 
 
@@ -186,7 +187,7 @@ def write_clip(path: Path, faces: Sequence[DrawnFace], fps: int = 25, crf: int =
 def write_swapped_clip(
     path: Path, faces: Sequence[DrawnFace], source_person: int, fps: int = 25, crf: int = 18
 ) -> None:
-    """Write a fake and, in the folder masks/ beside it, the video of its paste mask."""
+    """Write a fake and, in the folder masks/ next to it, the video of its paste mask."""
     swaps = [swap_face(face, source_person) for face in faces]
     write_video(path, (rgb for rgb, _ in swaps), fps, crf=crf)
     masks = (alpha_u8(alpha) for _, alpha in swaps)
@@ -200,15 +201,15 @@ def write_rgb(path: Path, rgb: ImageU8) -> None:
 
 
 def encoded_png(rgb: ImageU8) -> bytes:
-    """(H, W, 3) uint8 as the content of a PNG file."""
+    """Encode (H, W, 3) uint8 as the content of a PNG file."""
     return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def write_data_root(root: Path, *, people: int = 4, stills: bool = True, **clip: Any) -> None:
-    """A tiny data root: `people` clips, an INSwapper fake of each, a UniFace one of p0, stills.
+    """Write a tiny data root: `people` clips with INSwapper fakes, a UniFace fake of p0, stills.
 
-    Person p<i> is swapped with nobody else of the root (source seeds start at 100), so that every
-    person is a group of its own. clip: keywords of draw_clip.
+    Swaps of person p<i> use no other person of the root (source seeds start at 100), so every
+    person is a separate group. clip: keywords of draw_clip.
     """
     videos = root / "inswapper"
     for person in range(people):

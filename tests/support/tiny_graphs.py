@@ -1,4 +1,4 @@
-"""ONNX files of a few nodes."""
+"""ONNX files with a few nodes."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def save_graph(path: Path, shape: list[int], output: NDArray[np.float32]) -> None:
-    """An ONNX file that answers every input with the same output."""
+    """Write an ONNX file that gives the same output for every input."""
     node = helper.make_node("Constant", [], ["output"], value=numpy_helper.from_array(output))
     save_nodes(path, shape, [node], list(output.shape), [])
 

@@ -1,4 +1,4 @@
-"""Trees on the seam's numbers that are small enough to follow."""
+"""Trees on seam features that are small enough to follow."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from pipeline.seam.trees import TreeEnsemble
 def stump(
     name: str = "outside_share", threshold: float = 0.5, low: float = -1.0, high: float = 1.0
 ) -> TreeEnsemble:
-    """One decision: `low` where the number is at or below the threshold, else `high`.
+    """A tree of one decision: `low` if the feature is at most the threshold, else `high`.
 
-    A number that is not known counts as above.
+    An unknown feature counts as above.
     """
     return TreeEnsemble(
         feature=np.array([feature_names().index(name), 0, 0], np.int32),

@@ -1,4 +1,4 @@
-"""A folder in which stage `train` runs on a small drawn split, and torchrun to run it there."""
+"""A folder in which torchrun can run stage `train` on a small drawn split."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from tests.support.service_process import free_port
 
 LIMIT_S = 300
 
-# Small enough for seconds; no batch norm, which is exact between processes on GPUs alone.
+# Small enough to train in seconds. No batch norm, which processes synchronise on GPUs only.
 SECTIONS: dict[str, dict[str, Any]] = {
     "preprocess": {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)},
     "pseudo_swap": {"square_min_px": 80},
@@ -46,7 +46,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
 
 
 def train_folder(root: Path, *, model: dict[str, Any] | None = None, **train: Any) -> Path:
-    """params.yaml and all that stage `train` reads, under root. model, train: changed params."""
+    """Write params.yaml and the inputs of stage `train` to root. model, train: changed params."""
     learn = packed_split(root / "train", people=3, frames=2)
     for name, options in (("train", {"people": 3}), ("val", {"people": 2, "first_person": 10})):
         pack(write_split(root / name, **options), root / f"data/zarr/{name}.zarr", 8)
@@ -59,7 +59,7 @@ def train_folder(root: Path, *, model: dict[str, Any] | None = None, **train: An
 
 
 def write_params(root: Path, *, model: dict[str, Any] | None = None, **train: Any) -> None:
-    """The repository's params.yaml with the small run's values and these."""
+    """Write the repository's params.yaml, changed to a small run and by these values."""
     params = load_params(ROOT / "params.yaml").model_dump(mode="json")
     for section, values in SECTIONS.items():
         params[section] |= values
@@ -72,10 +72,10 @@ def write_params(root: Path, *, model: dict[str, Any] | None = None, **train: An
 def started(
     folder: Path, processes: int, *command: str, options: tuple[str, ...] = ()
 ) -> Iterator[subprocess.Popen[str]]:
-    """`python -m command` in a folder, or as many of it by torchrun; all print into one pipe.
+    """Run `python -m command` in a folder, as several processes by torchrun; all write to one pipe.
 
-    options: of torchrun instead of a free port of this machine. Nothing of it is left after
-    LIMIT_S, nor after the block.
+    options: of torchrun, instead of a free port of this machine. All processes are ended after
+    LIMIT_S and at the end of the block.
     """
     launcher = ["torch.distributed.run", f"--nproc_per_node={processes}", *(options or local())]
     launcher += ["-m"]
@@ -104,7 +104,7 @@ def local() -> tuple[str, ...]:
 
 
 def end(run: subprocess.Popen[str]) -> None:
-    """Kill a launcher, unless it has ended by itself, and all that it has started."""
+    """Kill a launcher that is still running, and all processes that it started."""
     if run.poll() is None:
         launcher = psutil.Process(run.pid)
         for process in [launcher, *launcher.children(recursive=True)]:

@@ -1,4 +1,4 @@
-"""Videos sent to a real application, and the jobs that judge them."""
+"""Requests with videos to a real application, and their jobs."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def post(client: TestClient, content: bytes, **headers: str) -> Any:
 
 
 def start(client: TestClient, content: bytes) -> str:
-    """Where the job is found."""
+    """Start a job; returns its path."""
     response = post(client, content, **APART)
     assert response.status_code == 202, response.text
     return str(response.headers["location"])
@@ -46,7 +46,7 @@ def ended(client: TestClient, where: str) -> dict[str, Any]:
 
 
 def nameless_files() -> int:
-    """How many deleted files this process keeps open."""
+    """Number of deleted files that this process has open."""
     links = Path("/proc/self/fd").iterdir()
     targets = [str(link.readlink()) for link in links if link.is_symlink()]
     return sum(target.endswith("(deleted)") for target in targets)

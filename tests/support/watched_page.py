@@ -1,4 +1,4 @@
-"""A page of the service in a browser, watched for errors and for requests to other hosts."""
+"""A browser page of the service that records errors and requests to other hosts."""
 
 import re
 import subprocess
@@ -13,13 +13,13 @@ import numpy as np
 
 from tests.support.service_process import START_S, free_port, serve
 
-# What the browser itself writes about an answer that is an error, which is no fault of the page.
+# The browser's own message for an error response, which is not an error of the page.
 STATUS_LINE = re.compile(r"Failed to load resource: the server responded with a status of \d+")
 
 
 @dataclass
 class Watched:
-    """A page and what must stay empty: its errors, and requests that leave the service."""
+    """A page with its errors and all its requests."""
 
     page: Any
     address: str
@@ -69,7 +69,7 @@ def is_ok(url: str) -> bool:
 
 
 def pixels(canvas: Any) -> np.ndarray:
-    """(H, W, 4) uint8 of a canvas."""
+    """Pixels of a canvas, (H, W, 4) uint8."""
     width, height, values = canvas.evaluate(
         """c => {
           const image = c.getContext("2d").getImageData(0, 0, c.width, c.height);

@@ -1,4 +1,4 @@
-"""Frames written where their rows say, and crop_frames on them."""
+"""Frames written to the paths of their rows, and runs of crop_frames on them."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def crop(frames: list[FrameRow], workers: int = 1, **changes: Any) -> CropResult
 
 
 def put(rgb: ImageU8, **changes: Any) -> FrameRow:
-    """Write a frame where its row says."""
+    """Write a frame to the path of its row."""
     row = frame_row(**changes)
     path = f"data/frames/{row.video_id}/{row.frame_index}.png"
     write_rgb(Path(path), rgb)

@@ -1,4 +1,4 @@
-"""pipeline.training.review.ablation: every variant changes what it says, judged on everything."""
+"""pipeline.training.review.ablation: every variant changes what it says, measured on everything."""
 
 import csv
 from dataclasses import replace
@@ -11,13 +11,13 @@ from pipeline.core.arrays import ImageU8
 from pipeline.faces.detector import Face
 from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import load_params
-from pipeline.training.loop.train import Inputs
+from pipeline.training.loop.train import TrainingInputs
 from pipeline.training.review.ablation import (
     BASE,
     NETWORKS,
     TREES,
     Budget,
-    KeptRuns,
+    SavedRuns,
     ablate,
     changed_params,
     gather,
@@ -26,7 +26,7 @@ from pipeline.training.review.genuine_set import CELLS, read_genuine
 from pipeline.views.quality import fit_quality, measure_quality
 from tests.support.packed_split import packed_split
 from tests.support.synthetic import draw_face, swap_face, write_rgb
-from tests.training.test_train import tiny_params
+from tests.training.test_train import BACKBONE, tiny_params
 from tests.training.test_weights import detector
 
 BUDGET = Budget((1, 2), 1, 4, 4, 8, 4, (BASE, "hull_mask"), ("seam",))
@@ -104,7 +104,7 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
 def test_a_tiny_ablation_judges_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSWAPPER_WORKERS", "1")
     weights = tmp_path / "backbone.pth"
-    torch.save(detector(5).backbone.state_dict(), weights)
+    torch.save(detector(5, BACKBONE).backbone.state_dict(), weights)
     learn = packed_split(tmp_path / "train", people=3, frames=2)
     val = packed_split(tmp_path / "val", people=2, frames=1, first_person=10)
     quality = fit_quality(
@@ -113,9 +113,9 @@ def test_a_tiny_ablation_judges_every_part(tmp_path: Path, monkeypatch: pytest.M
     labels, drawn = genuine_folder(tmp_path / "genuine")
     lines: list[str] = []
     params = tiny_params(weights)
-    kept = KeptRuns(tmp_path / "kept", params, BUDGET)
+    kept = SavedRuns(tmp_path / "kept", params, BUDGET)
     material = gather(val, read_genuine(labels, drawn), BUDGET.val_faces)
-    inputs = Inputs(learn, val, quality)
+    inputs = TrainingInputs(learn, val, quality)
     report = ablate(params, inputs, material, BUDGET, kept, workers=1, log=lines.append)
     parts = {BASE, "hull_mask", "seam", "fusion_learned", "fusion_learned_with_seam"}
     assert set(report["variant"]) == parts
@@ -134,14 +134,14 @@ def test_a_tiny_ablation_judges_every_part(tmp_path: Path, monkeypatch: pytest.M
 
 def test_runs_are_kept_apart_by_what_they_follow_from(tmp_path: Path) -> None:
     params = load_params()
-    kept = KeptRuns(tmp_path, params, BUDGET)
+    kept = SavedRuns(tmp_path, params, BUDGET)
     kept.keep("base", 2, {"val": 0.5})
     kept.keep("base", 1, {"val": 0.25})
     assert kept.has("base", 2)
     assert not kept.has("base", 3)
     assert kept.all() == {"base": [{"val": 0.25}, {"val": 0.5}]}
     other_seeds = replace(BUDGET, seeds=(9,), networks=(BASE,))
-    assert KeptRuns(tmp_path, params, other_seeds).has("base", 1)
-    assert not KeptRuns(tmp_path, params, replace(BUDGET, pairs=5)).has("base", 1)
+    assert SavedRuns(tmp_path, params, other_seeds).has("base", 1)
+    assert not SavedRuns(tmp_path, params, replace(BUDGET, pairs=5)).has("base", 1)
     harder = params.model_copy(update={"train": params.train.model_copy(update={"lr": 0.5})})
-    assert not KeptRuns(tmp_path, harder, BUDGET).has("base", 1)
+    assert not SavedRuns(tmp_path, harder, BUDGET).has("base", 1)

@@ -1,4 +1,4 @@
-"""pipeline.training.pairs.augment: seeded, paired, in place."""
+"""pipeline.training.pairs.augment: degradations are seeded, paired and keep the face in place."""
 
 import subprocess
 import sys
@@ -38,9 +38,9 @@ def detail(rgb: ImageU8) -> float:
     return float(np.abs(np.diff(rgb.astype(np.float64), axis=1)).mean())
 
 
-def softened(way: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> ImageU8:
-    """What one of the softenings makes of the face."""
-    monkeypatch.setattr(augment, "SOFTENING_FRACS", {way: 1.0})
+def softened(kind: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> ImageU8:
+    """The face after one kind of softening."""
+    monkeypatch.setattr(augment, "SOFTENING_FRACS", {kind: 1.0})
     return soften_real(FACE, np.random.default_rng(seed)).rgb
 
 
@@ -50,12 +50,12 @@ def test_without_degradations_nothing_changes() -> None:
     assert found.keypoints is FACE.keypoints
 
 
-def test_equal_seeds_do_equal_things() -> None:
+def test_equal_seeds_give_equal_images() -> None:
     half = dict.fromkeys(FRACTIONS, 0.5)
     every = Degradations(params(**half))
     first = [every.apply(FACE, seed) for seed in range(6)]
     other = Degradations(params(**half))
-    for seed in reversed(range(6)):  # what came before must not matter
+    for seed in reversed(range(6)):  # earlier calls must not matter
         again = other.apply(FACE, seed)
         np.testing.assert_array_equal(again.rgb, first[seed].rgb)
         np.testing.assert_array_equal(again.keypoints, first[seed].keypoints)
@@ -121,27 +121,27 @@ def test_a_pair_gets_the_same_noise() -> None:
     assert added.std() > 0.5
 
 
-def test_shares_of_softenings_sum_to_one() -> None:
+def test_fractions_of_softenings_sum_to_one() -> None:
     assert sum(SOFTENING_FRACS.values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("way", SOFTENING_FRACS)
-def test_softenings_take_detail_away(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    soft = softened(way, 1, monkeypatch)
+@pytest.mark.parametrize("kind", SOFTENING_FRACS)
+def test_softenings_remove_detail(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    soft = softened(kind, 1, monkeypatch)
     assert soft.shape == FACE.rgb.shape
     assert soft.dtype == np.uint8
     assert detail(soft) < 0.97 * detail(FACE.rgb)
 
 
-@pytest.mark.parametrize("way", [way for way in SOFTENING_FRACS if way != "focused"])
-def test_most_softenings_are_of_the_whole_image(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in SOFTENING_FRACS if kind != "focused"])
+def test_most_softenings_affect_the_whole_image(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(6):
-        soft = softened(way, seed, monkeypatch)
+        soft = softened(kind, seed, monkeypatch)
         for part in (CORNER, CENTRE):
             assert (soft[part] != FACE.rgb[part]).any()
 
 
-def test_focus_is_on_the_face_or_on_what_is_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_focus_is_on_the_face_or_on_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {"sharp behind": 0, "sharp face": 0, "neither": 0}
     for seed in range(40):
         soft = softened("focused", seed, monkeypatch)
@@ -167,7 +167,7 @@ def test_softening_repeats() -> None:
 
 
 @pytest.mark.slow
-def test_importing_asks_no_server_for_a_newer_version() -> None:
+def test_importing_does_not_check_for_a_newer_version() -> None:
     code = (
         "import urllib.request\n"
         "def refuse(*_, **__): raise SystemExit('asked the network')\n"

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.core.files import write_json
 from pipeline.decision.decide import DecisionSpec
-from pipeline.decision.fusion import DETAIL, SEAM, SURROUNDINGS, LearnedFusion, sigmoid
+from pipeline.decision.fusion import LearnedFusion, sigmoid
+from pipeline.decision.scorer import FaceScorer
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.calibration.fit import (
     calibrate,
@@ -20,14 +21,14 @@ from pipeline.training.calibration.fusion import FEWEST_FACES
 from pipeline.training.calibration.report import sweep_rows, validation_report
 from pipeline.training.pairs.degradations import DEGRADED_COPIES
 from pipeline.training.scoring.copies import AS_IT_IS, ScoredCopies, pool_of, score_copies
-from pipeline.training.scoring.scorer import Scorer
+from pipeline.training.scoring.scorer import torch_network
 from tests.support.drawn_logits import (
     MIXED,
     ONE_HEAD,
     PARAMS,
     drawn_logits,
+    evidence_from,
     faces_of,
-    logits_of,
     pool_with,
 )
 from tests.support.face_stores import PREPROCESS, SharpnessNet, drawn_store
@@ -68,8 +69,7 @@ def test_softer_reals_raise_the_limit_for_fake() -> None:
 def test_soft_copies_that_are_too_small_to_be_judged_do_not_count() -> None:
     faces = faces_of()
     high = np.full(400, 50.0)
-    around = {SURROUNDINGS: np.ones(400)}  # at most 70 px are left
-    third = {"third": logits_of(high, high, high, **around)}
+    third = {"third": evidence_from(high)}  # at most 70 px are left
     tiny = replace(faces, copies=faces.copies | third)
     strict = PARAMS.model_copy(update={"min_face_px": 71})
     assert (
@@ -91,7 +91,7 @@ def test_one_large_source_does_not_set_the_limit() -> None:
         is_inswapper=labels,
         face_px=np.full(150, 200.0),
         sources=sources,
-        copies={AS_IT_IS: logits_of(logit, logit, logit, surroundings=np.ones(150))},
+        copies={AS_IT_IS: evidence_from(logit)},
     )
     strict = PARAMS.model_copy(update={"low_fpr": 0.04})
     limit, lone = float(sigmoid(1.0)), replace(faces, sources=np.full(150, "one"))
@@ -108,7 +108,7 @@ def test_conformal_sets_are_promised_to_each_class_by_its_weights() -> None:
     soft = np.arange(4000) % 10 == 0
     shifted = logit + 3.0 * soft
     weights = np.where(soft, 9.0, 1.0)
-    pool = pool_with(labels, logits_of(shifted, shifted, shifted), weights=weights)
+    pool = pool_with(labels, evidence_from(shifted), weights=weights)
     decision = fit_decision(pool, ONE_HEAD, 1.0, PARAMS)
     kept = sigmoid(shifted) <= decision.open.conformal.real_at_most
     reals = labels == 0
@@ -123,21 +123,18 @@ def test_faces_that_fill_the_image_get_limits_of_their_own_if_there_are_enough(f
     for label in (0, 1):
         tight[np.flatnonzero(labels == label)[: few if label else 200]] = True
     shifted = logit + 1.5 * tight
-    pool = pool_with(
-        labels, logits_of(shifted, shifted, shifted), surroundings=np.where(tight, 0.2, 0.9)
-    )
+    pool = pool_with(labels, evidence_from(shifted, surroundings=np.where(tight, 0.2, 0.9)))
     decision = fit_decision(pool, ONE_HEAD, 1.0, PARAMS)
     assert decision.min_surroundings_frac == 0.25
     if few < FEWEST_FACES:
         everyone = fit_decision(
-            replace(pool, surroundings=np.ones(2000)), ONE_HEAD, 1.0, PARAMS
+            pool_with(labels, evidence_from(shifted)), ONE_HEAD, 1.0, PARAMS
         ).open
         assert decision.tight == everyone
         assert decision.open != everyone
     else:
         alone = fit_decision(
-            replace(pool.where(tight), surroundings=np.ones(int(tight.sum()))),
-            *(ONE_HEAD, 1.0, PARAMS),
+            pool_with(labels[tight], evidence_from(shifted[tight])), ONE_HEAD, 1.0, PARAMS
         ).open
         assert decision.tight == alone
         assert decision.tight.thresholds.low_fpr > decision.open.thresholds.low_fpr
@@ -147,9 +144,7 @@ def test_less_evidence_never_lowers_the_limit_for_fake() -> None:
     labels, logit = drawn_logits(2000, 1.0)
     tight = np.arange(2000) % 2 == 0
     shifted = logit - 2.0 * tight  # as if less to see made faces look more real
-    pool = pool_with(
-        labels, logits_of(shifted, shifted, shifted), surroundings=np.where(tight, 0.2, 0.9)
-    )
+    pool = pool_with(labels, evidence_from(shifted, surroundings=np.where(tight, 0.2, 0.9)))
     decision = fit_decision(pool, ONE_HEAD, 1.0, PARAMS)
     assert decision.tight.thresholds.low_fpr == decision.open.thresholds.low_fpr
     assert decision.tight.thresholds.suspicious < decision.open.thresholds.suspicious
@@ -160,29 +155,33 @@ def test_the_softest_images_are_not_judged() -> None:
     detail = np.concatenate([np.arange(100.0), np.full(50, -999.0)])
     detail[50] = np.nan  # a face without surroundings
     logit = np.where(labels == 1, 3.0, -3.0)
-    pool = pool_with(labels, logits_of(logit, logit, logit, **{DETAIL: detail}))
+    pool = pool_with(labels, evidence_from(logit, detail=detail))
     decision = fit_decision(pool, ONE_HEAD, 1.0, PARAMS)
     limit = decision.min_detail
     assert limit is not None
     reals = detail[:100][np.isfinite(detail[:100])]
     assert (reals < limit).mean() <= PARAMS.soft_frac
     assert (reals <= limit).mean() >= PARAMS.soft_frac
-    without = fit_decision(pool_with(labels, logits_of(logit, logit, logit)), *(MIXED, 1.0, PARAMS))
+    without = fit_decision(pool_with(labels, evidence_from(logit)), *(MIXED, 1.0, PARAMS))
     assert without.min_detail is None
 
 
 def test_a_drawn_split_from_images_to_file(tmp_path: Path) -> None:
     store = drawn_store(people=3, frames=1)
-    faces = score_copies(Scorer(SharpnessNet().eval(), PREPROCESS, stump()), store)
+    faces = score_copies(
+        FaceScorer(torch_network(SharpnessNet().eval()), PREPROCESS, stump()), store
+    )
     assert list(faces.copies) == [AS_IT_IS, *DEGRADED_COPIES]
-    for logits in faces.copies.values():
-        assert logits["real_fake"].shape == (6, 4)
-        assert logits[SEAM].shape == logits[DETAIL].shape == (6,)
-    blurred, plain = faces.copies["blur"]["real_fake"], faces.logits["real_fake"]
-    assert (blurred > plain).all()
-    assert (faces.copies["blur"][DETAIL] < faces.logits[DETAIL]).all()
+    for evidence in faces.copies.values():
+        assert evidence.real_fake.shape == (6, 4)
+        assert np.shape(evidence.trees) == np.shape(evidence.detail) == (6,)
+    blurred, plain = faces.copies["blur"], faces.stored
+    assert (blurred.real_fake > plain.real_fake).all()
+    assert blurred.detail is not None
+    assert plain.detail is not None
+    assert (blurred.detail < plain.detail).all()
     assert faces.labels.tolist() == [0, 1] * 3
-    assert faces.surroundings.tolist() == [1.0] * 6
+    assert plain.surroundings.tolist() == [1.0] * 6
     calibration = calibrate(faces, MIXED, PARAMS)
     path = tmp_path / "calibration.json"
     write_json(path, calibration.model_dump())

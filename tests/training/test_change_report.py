@@ -1,4 +1,4 @@
-"""pipeline.training.review.change_report: the comment on a change and its workflow."""
+"""pipeline.training.review.change_report: the report on a change, and its workflow."""
 
 import json
 import re
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not 
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
-    """A clone without data whose working tree is committed; `base` is that commit."""
+    """A clone without data whose working tree is committed, with that commit tagged `base`."""
     target = tmp_path / "repo"
     clone_working_tree(target)
     run(target, "git", "add", "-A")
@@ -32,7 +32,7 @@ def repo(tmp_path: Path) -> Path:
 
 
 def change(repo: Path, auc: float) -> float:
-    """Another learning rate and another AUC; returns the AUC before."""
+    """Change the learning rate and the AUC; return the AUC before."""
     params = repo / "params.yaml"
     text = params.read_text(encoding="utf-8")
     params.write_text(re.sub(r"(?m)^(  lr:).*$", r"\1 0.5", text), encoding="utf-8")
@@ -45,7 +45,7 @@ def change(repo: Path, auc: float) -> float:
 
 
 @pytest.mark.slow
-def test_a_change_is_told_with_its_numbers(repo: Path) -> None:
+def test_the_report_lists_changed_parameters_and_metrics(repo: Path) -> None:
     before = change(repo, 0.5)
     report = change_report(repo, "base")
     assert report.startswith("## Change against `base`\n")
@@ -57,14 +57,14 @@ def test_a_change_is_told_with_its_numbers(repo: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_change_and_no_data_is_no_fault(repo: Path) -> None:
+def test_a_repository_without_changes_or_data_is_reported(repo: Path) -> None:
     report = change_report(repo, "base")
     assert "Parameters: no change." in report
     assert "All metrics: no change." in report
 
 
 @pytest.mark.slow
-def test_a_base_without_metrics_has_no_before(repo: Path) -> None:
+def test_a_base_without_metrics_gives_no_values_before(repo: Path) -> None:
     run(repo, "git", "rm", "-q", "--cached", TEST_METRICS)
     run(repo, "git", "commit", "-qm", "no metrics")
     assert re.search(r"\| auc \| - \| 0\.\d{3} \|", change_report(repo, "HEAD"))
@@ -82,16 +82,23 @@ def test_the_report_needs_no_package_but_dvc() -> None:
     assert names - sys.stdlib_module_names == {"pipeline"}
 
 
-def test_the_workflow_is_one() -> None:
-    """Against the schema of GitHub's workflow files, which check-jsonschema carries."""
-    checker = [sys.executable, "-m", "check_jsonschema"]
-    command = [*checker, "--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ("github-workflows", ".github/workflows/report.yml"),
+        ("github-workflows", ".github/workflows/ci.yml"),
+        ("citation-file-format", "CITATION.cff"),
+    ],
+)
+def test_files_follow_their_schema(schema: str, name: str) -> None:
+    """Those that check-jsonschema carries."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    done = subprocess.run([*command, str(ROOT / name)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-def test_the_step_that_makes_the_report_runs(repo: Path) -> None:
+def test_the_workflow_step_writes_the_report(repo: Path) -> None:
     run(repo, "git", "update-ref", "refs/remotes/origin/trunk", "HEAD")
     steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["report"]["steps"]
     (command,) = [step["run"] for step in steps if "make report" in step.get("run", "")]

@@ -1,4 +1,4 @@
-"""pipeline.training.network.checkpoint: what is saved comes back, byte for byte the same."""
+"""pipeline.training.network.checkpoint: checkpoints can be loaded and are reproducible."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ META = CheckpointMeta(
 )
 
 
-def test_a_saved_detector_comes_back(tmp_path: Path) -> None:
+def test_a_saved_detector_can_be_loaded(tmp_path: Path) -> None:
     model = build_model(META.model, META.preprocess).eval()
     save_detector(tmp_path / "best_model.pt", model.state_dict(), META)
     loaded, meta = load_detector(tmp_path / "best_model.pt")

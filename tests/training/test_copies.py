@@ -1,4 +1,4 @@
-"""pipeline.training.scoring.copies: which copies are judged, and what each source weighs."""
+"""pipeline.training.scoring.copies: copies above the size limit, and the weight of each source."""
 
 from dataclasses import replace
 
@@ -10,15 +10,15 @@ from pipeline.training.scoring.copies import AS_IT_IS, pool_of
 from tests.support.drawn_logits import faces_of
 
 
-def test_a_pool_holds_what_would_be_judged() -> None:
+def test_a_pool_holds_the_copies_above_the_size_limit() -> None:
     pool = pool_of(faces_of(), 60)
     counts = {name: int((pool.copy == name).sum()) for name in np.unique(pool.copy)}
     # Half of the faces are of 100 px, half of 200: of a third only the latter are large enough.
     smaller = {"half": 200, "third": 200}
     assert counts == dict.fromkeys((AS_IT_IS, *DEGRADED_COPIES), 400) | smaller
-    assert pool.logits["real_fake"].shape == (2400, 1)
+    assert pool.evidence.real_fake.shape == (2400, 1)
     part = pool.where(pool.copy == "half")
-    assert len(part.labels) == len(part.weights) == len(part.logits["quality"]) == 200
+    assert len(part.labels) == len(part.weights) == len(part.evidence) == 200
 
 
 def test_within_a_class_every_source_weighs_the_same() -> None:

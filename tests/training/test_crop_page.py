@@ -1,4 +1,4 @@
-"""pipeline.training.review.crop_page: every crop is counted, and the page filters by itself."""
+"""pipeline.training.review.crop_page: all crops are counted, and filters need no server."""
 
 import json
 import re
@@ -19,7 +19,7 @@ CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def splits(root: Path) -> dict[str, list[SplitRow]]:
-    """Two people a split: a real and a fake video each, at three scales."""
+    """Two people per split, with one real and one fake video each, at three scales."""
     rows = [SplitRow(**row.model_dump(), group=row.identity_id) for row in crop_rows(4, frames=2)]
     for row in rows:
         write_rgb(root / row.image_path, draw_face(height=64, width=64, face_px=40).rgb)
@@ -33,7 +33,7 @@ def crops_of(html: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_crop_is_listed_with_what_its_row_says(tmp_path: Path) -> None:
+def test_every_crop_is_listed_with_the_values_of_its_row(tmp_path: Path) -> None:
     given = splits(tmp_path)
     crops = crops_of(render_crop_page(given, tmp_path, most=1000))
     assert len(crops) == sum(map(len, given.values()))
@@ -51,31 +51,31 @@ def test_every_crop_is_listed_with_what_its_row_says(tmp_path: Path) -> None:
     assert all(crop["image"] for crop in crops)
 
 
-def test_fewer_images_are_of_whole_faces(tmp_path: Path) -> None:
+def test_images_show_all_scales_of_the_chosen_faces(tmp_path: Path) -> None:
     crops = crops_of(render_crop_page(splits(tmp_path), tmp_path, most=12))
     with_image = [crop for crop in crops if crop["image"]]
     assert 9 <= len(with_image) <= 15
     assert {crop["facets"][FACETS.index("scale")] for crop in with_image} == {"1.1", "1.5", "2"}
 
 
-def test_the_page_asks_nobody_for_anything_and_names_cannot_break_out(tmp_path: Path) -> None:
+def test_the_page_loads_nothing_and_escapes_names(tmp_path: Path) -> None:
     given = splits(tmp_path)
-    nasty = "</script><script>alert(1)</script>"
-    given["train"][0] = given["train"][0].model_copy(update={"group": nasty})
+    markup = "</script><script>alert(1)</script>"
+    given["train"][0] = given["train"][0].model_copy(update={"group": markup})
     html = render_crop_page(given, tmp_path, most=10)
-    assert nasty not in html
-    assert crops_of(html)[0]["facets"][-1] == nasty
+    assert markup not in html
+    assert crops_of(html)[0]["facets"][-1] == markup
     assert "http" not in re.sub(r'"[^"]*"', "", html)
     assert not re.search(r"<(link|script|img)[^>]+(src|href)=", html)
 
 
-def test_faults_are_named(tmp_path: Path) -> None:
+def test_errors_name_the_file(tmp_path: Path) -> None:
     given = splits(tmp_path)
     missing = given["train"][0]
     (tmp_path / missing.image_path).unlink()
     with pytest.raises(ManifestError, match=rf"{missing.face_id}: image_path .*not a readable"):
         render_crop_page(given, tmp_path, most=1000)
-    with pytest.raises(ManifestError, match="hold no crops; run `dvc repro split_groups`"):
+    with pytest.raises(ManifestError, match="contain no crops; run `dvc repro split_groups`"):
         render_crop_page({"train": []}, tmp_path, most=1)
 
 
@@ -99,7 +99,7 @@ def test_filters_count_and_show(tmp_path: Path) -> None:
         wanted = [row for row in given["test"] if row.crop_scale == 1.5]
         assert page.get_by_role("status").inner_text().startswith(f"{len(wanted)} of {everything}")
         assert page.locator("figure").count() == len(wanted)
-        page.reload()  # the choice stands in the address
+        page.reload()  # the filters are part of the URL
         assert page.locator("figure").count() == len(wanted)
         page.get_by_role("button", name="show all").click()
         assert page.locator("figure").count() == everything

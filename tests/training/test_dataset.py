@@ -1,4 +1,4 @@
-"""pipeline.training.loop.dataset: what a training image and its targets are."""
+"""pipeline.training.loop.dataset: training images and their targets."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,7 @@ QUALITY = QualityThresholds(
     face_px=(60.0, 40.0), sharpness=(50.0, 10.0), blockiness=(0.1, 0.5), noise_level=(4.0, 12.0)
 )
 REAL_FACE, FAKE_FACE = 0, 1
-# Of a 2.0x crop, where the paste does not reach.
+# Part of a 2.0x crop outside the paste.
 CORNER = (slice(0, 4), slice(0, 4))
 
 
@@ -34,22 +34,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
 
 
 def varied(*views: str) -> Params:
-    """params.yaml's own variety, on small images; all views unless told."""
+    """The random variation of params.yaml, on small images; by default with all views."""
     loaded = load_params()
     preprocess = {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)}
-    judged = {"views": list(views or ("1.1x", "1.5x", "2x", "aligned"))}
+    scored = {"views": list(views or ("1.1x", "1.5x", "2x", "aligned"))}
     return loaded.model_copy(
         update={
             "preprocess": loaded.preprocess.model_copy(update=preprocess),
-            "model": loaded.model.model_copy(update=judged),
-            # The drawn faces are small: or none would be resized.
+            "model": loaded.model.model_copy(update=scored),
+            # The drawn faces are small; with the default none would be resized.
             "pseudo_swap": loaded.pseudo_swap.model_copy(update={"square_min_px": 80}),
         }
     )
 
 
 def params(swap: dict[str, float] | None = None, *views: str, **augment: float) -> Params:
-    """No degradation and no variety but what is asked for."""
+    """Parameters without random variation or degradation except those given."""
     chosen = varied(*views)
     plain_swap = {name: 0.0 for name in PseudoSwapParams.model_fields if name.endswith("_frac")}
     plain_swap |= {"keypoint_jitter": 0.0}
@@ -94,19 +94,19 @@ def test_an_undegraded_real_face_is_one_of_its_views(store: FaceStore) -> None:
         assert target["real_fake"] == target["inswapper"] == target["boundary"] == 0
         assert target["seam_known"] == 1
         assert not target["seam_map"].any()
-    assert seen == stored | {aligned.tobytes()}  # all four views are drawn, and nothing else
+    assert seen == stored | {aligned.tobytes()}  # exactly the four views are drawn
 
 
-@pytest.mark.parametrize(("view", "share"), [("2x", 0.9), ("aligned", 0.95)])
+@pytest.mark.parametrize(("view", "most"), [("2x", 0.9), ("aligned", 0.95)])
 def test_a_swap_differs_from_its_pair_only_in_the_paste(
-    store: FaceStore, view: str, share: float
+    store: FaceStore, view: str, most: float
 ) -> None:
     data = dataset(store, params(None, view))
     for real_item in items(REAL_FACE, "real", 6):
         swap = data[replace(real_item, variant="pseudo")]
         real = data[real_item]
         changed = (swap["image"] != real["image"]).any(dim=0)
-        assert 0.1 < changed.float().mean() < share
+        assert 0.1 < changed.float().mean() < most
         assert not changed[CORNER].any()
         assert swap["real_fake"] == swap["inswapper"] == 1
         seam = swap["seam_map"]
@@ -116,7 +116,7 @@ def test_a_swap_differs_from_its_pair_only_in_the_paste(
 
 
 def test_in_the_aligned_view_the_seam_lies_on_the_same_lines(store: FaceStore) -> None:
-    """The paste square covers the cells 4 to 27; its mask is half mixed a tenth inside of it."""
+    """The paste square covers cells 4 to 27; its opacity is 0.5 at a tenth of the side inside."""
     data = dataset(store, params(None, "aligned"))
     for face in (0, 2, 4):
         seam = data[items(face, "pseudo")[0]]["seam_map"].numpy()
@@ -129,7 +129,7 @@ def test_in_the_aligned_view_the_seam_lies_on_the_same_lines(store: FaceStore) -
         assert columns.max() > 0.5
 
 
-def test_the_boundary_is_seen_in_wide_crops_only(store: FaceStore) -> None:
+def test_the_boundary_is_visible_in_wide_crops_only(store: FaceStore) -> None:
     data = dataset(store, params())
     by_boundary: dict[float, list[float]] = {0.0: [], 1.0: []}
     for item in items(REAL_FACE, "pseudo", 20):
@@ -140,7 +140,7 @@ def test_the_boundary_is_seen_in_wide_crops_only(store: FaceStore) -> None:
     assert max(by_boundary[0.0]) < min(by_boundary[1.0])
 
 
-def test_degradations_are_the_same_for_both_of_a_pair(store: FaceStore) -> None:
+def test_both_images_of_a_pair_get_the_same_degradation(store: FaceStore) -> None:
     data = dataset(store, params(None, "2x", noise_frac=1.0, sharpen_frac=1.0, flip_frac=0.5))
     for real_item in items(REAL_FACE, "real", 6):
         real, swap = data[real_item], data[replace(real_item, variant="pseudo")]
@@ -148,7 +148,7 @@ def test_degradations_are_the_same_for_both_of_a_pair(store: FaceStore) -> None:
         assert not torch.equal(real["image"], swap["image"])
 
 
-def test_a_flip_turns_image_and_seam_alike(store: FaceStore) -> None:
+def test_a_flip_mirrors_image_and_seam_map(store: FaceStore) -> None:
     plain, flipped = (dataset(store, params(flip_frac=frac)) for frac in (0.0, 1.0))
     item = items(REAL_FACE, "pseudo")[0]
     for name in ("image", "seam_map"):
@@ -171,7 +171,7 @@ def test_a_fake_without_a_mask_has_no_known_seam(store: FaceStore) -> None:
     assert not target["seam_map"].any()
 
 
-def test_a_hull_is_a_fake_but_not_inswappers(store: FaceStore) -> None:
+def test_a_hull_swap_is_fake_but_not_inswapper(store: FaceStore) -> None:
     target = dataset(store, params({"hull_frac": 1.0}))[items(REAL_FACE, "pseudo")[0]]
     assert (target["real_fake"], target["inswapper"]) == (1, 0)
 
@@ -185,13 +185,13 @@ def test_only_reals_are_softened(store: FaceStore) -> None:
         assert torch.equal(plain[item]["image"], soft[item]["image"])
 
 
-def test_quality_is_that_of_the_degraded_image(store: FaceStore) -> None:
+def test_quality_is_measured_on_the_degraded_image(store: FaceStore) -> None:
     clean, degraded = params(), params(jpeg_frac=1.0, jpeg_min=5, jpeg_max=6)
     item = items(REAL_FACE, "real")[0]
     assert dataset(store, degraded)[item]["quality"] > dataset(store, clean)[item]["quality"]
 
 
-def test_donors_are_other_people_in_a_like_pose(store: FaceStore) -> None:
+def test_donors_are_other_people_with_finite_poses(store: FaceStore) -> None:
     donors = find_donors(store)
     groups = np.array(store.faces["group"])
     for face in range(len(store.faces)):
@@ -226,20 +226,20 @@ def test_the_number_of_processes_changes_nothing(store: FaceStore) -> None:
             assert torch.equal(one[name], two[name]), name
 
 
-def test_the_same_item_twice(store: FaceStore) -> None:
+def test_equal_items_give_equal_tensors(store: FaceStore) -> None:
     data, again = dataset(store, varied()), dataset(store, varied())
     for item in [*items(REAL_FACE, "pseudo", 3), *items(REAL_FACE, "real", 3)]:
         first, second = data[item], again[item]
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_scene_and_its_swap_are_framed_alike(store: FaceStore) -> None:
-    """With all of the variety: same image size, same keypoints; only the swap is told."""
-    scenes = PairImages(store, varied())
+def test_a_real_image_and_its_swap_have_equal_framing(store: FaceStore) -> None:
+    """With all random variation, image size, box and keypoints are equal; only labels differ."""
+    images = PairImages(store, varied())
     sizes = set()
     for item in items(REAL_FACE, "real", 16):
-        real = scenes.scene(item)
-        swap = scenes.scene(replace(item, variant="pseudo"))
+        real = images.pair_image(item)
+        swap = images.pair_image(replace(item, variant="pseudo"))
         assert real.image.rgb.shape == swap.image.rgb.shape
         np.testing.assert_array_equal(real.image.keypoints, swap.image.keypoints)
         np.testing.assert_array_equal(real.image.box_xyxy, swap.image.box_xyxy)
@@ -251,23 +251,23 @@ def test_a_scene_and_its_swap_are_framed_alike(store: FaceStore) -> None:
     assert len(sizes) > 6
 
 
-def test_keypoints_are_moved_as_by_another_detector(store: FaceStore) -> None:
+def test_keypoints_are_jittered_like_those_of_a_different_detector(store: FaceStore) -> None:
     still, moved = (PairImages(store, params({"keypoint_jitter": px})) for px in (0.0, 0.01))
     steps = []
     for item in items(REAL_FACE, "real", 30):
-        before, after = still.scene(item).image, moved.scene(item).image
+        before, after = still.pair_image(item).image, moved.pair_image(item).image
         assert before.keypoints is not None
         assert after.keypoints is not None
         np.testing.assert_array_equal(before.rgb, after.rgb)
         steps.append((after.keypoints - before.keypoints) / before.square_px)
-    # 300 normal numbers: their deviation is known to 4 %.
+    # 300 normal values, whose standard deviation is known to 4 %.
     assert np.std(steps) == pytest.approx(0.01, rel=0.15)
     assert abs(np.mean(steps)) < 0.002
 
 
-def test_the_balance_knows_which_faces_fill_their_images(store: FaceStore) -> None:
+def test_the_balance_marks_faces_without_surroundings(store: FaceStore) -> None:
     params, faces = load_params(), store.faces.copy()
-    faces.loc[[0, 3], "context_x"] += 1000  # their surroundings lie outside the image
+    faces.loc[[0, 3], "context_x"] += 1000  # their surroundings are outside the image
     balance = face_balance(replace(store, faces=faces), params)
     assert balance.lacks_surroundings is not None
     assert np.flatnonzero(balance.lacks_surroundings).tolist() == [0, 3]
@@ -275,10 +275,10 @@ def test_the_balance_knows_which_faces_fill_their_images(store: FaceStore) -> No
     assert balance.tight_frac == params.train.tight_pairs_frac
 
 
-def test_what_is_known_of_a_listed_fake(store: FaceStore) -> None:
-    """A pseudo-swap of the manifest may be a square or not."""
-    whole = PairImages(store, params()).scene(items(FAKE_FACE, "fake")[0])
+def test_labels_of_a_listed_fake(store: FaceStore) -> None:
+    """The INSwapper label of the manifest's pseudo-swaps is unknown: they may not be square."""
+    whole = PairImages(store, params()).pair_image(items(FAKE_FACE, "fake")[0])
     assert whole.boundary == (0, 1, 1, 1)
     assert whole.is_inswapper == 1
     listed = replace(store, faces=store.faces.assign(fake_type="pseudo"))
-    assert PairImages(listed, params()).scene(items(FAKE_FACE, "fake")[0]).is_inswapper == -1
+    assert PairImages(listed, params()).pair_image(items(FAKE_FACE, "fake")[0]).is_inswapper == -1

@@ -39,7 +39,7 @@ def test_jpeg_keeps_the_colours_and_loses_more_at_lower_quality() -> None:
     assert np.abs(good.rgb.mean(axis=(0, 1)) - FACE.rgb.mean(axis=(0, 1))).max() < 1.5
 
 
-def test_nothing_is_a_degradation_too() -> None:
+def test_as_it_is_returns_the_image() -> None:
     assert as_it_is(FACE) is FACE
 
 
@@ -106,7 +106,7 @@ def test_a_face_that_fills_the_image_is_covered_in_grey() -> None:
     assert (cover_face(1.8)(filling).rgb == 128).all()
 
 
-def test_soft_copies_say_what_is_left_of_the_face() -> None:
+def test_degraded_copies_have_the_stated_face_size() -> None:
     for copy in DEGRADED_COPIES.values():
         box = copy.degrade(FACE).box_xyxy
         side = max(box[2] - box[0], box[3] - box[1])

@@ -13,6 +13,7 @@ import pytest
 from pipeline.core.files import to_json
 from pipeline.core.manifest import SkipRow, SplitRow, write_rows
 from pipeline.decision.fusion import LearnedFusion
+from pipeline.decision.scorer import FaceScorer
 from pipeline.media.images import read_image
 from pipeline.runtime.sections import EvaluateParams
 from pipeline.training.calibration.fit import Calibration
@@ -25,13 +26,14 @@ from pipeline.training.evaluation.evaluate import (
     headline_lines,
     read_surroundings,
 )
-from pipeline.training.evaluation.probes import LADDERS, Judge, compressed_reals
+from pipeline.training.evaluation.probes import LADDERS, MeasuredSplit, compressed_reals
 from pipeline.training.evaluation.report import render_report, write_reports
 from pipeline.training.evaluation.worst_mistakes import worst_mistakes, write_mistakes
 from pipeline.training.pairs.degradations import DEGRADED_COPIES, jpeg
-from pipeline.training.scoring.scorer import Scorer
+from pipeline.training.scoring.scorer import torch_network
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, SharpnessNet, drawn_store
+from tests.support.reports import report_of
 from tests.support.tiny_trees import stump
 
 DECISION = decision_of(limits_of(0.5, 0.55))
@@ -44,7 +46,7 @@ PARAMS = EvaluateParams(
 
 @pytest.fixture(scope="module", autouse=True)
 def short_ladders() -> Iterator[None]:
-    """Every ladder's mildest and harshest level; those between are scored in the same way."""
+    """Keep the mildest and the harshest level of each ladder: all levels are scored alike."""
     with pytest.MonkeyPatch.context() as patch:
         ends = {name: dict([*steps.items()][::5]) for name, steps in LADDERS.items()}
         patch.setattr(probes, "LADDERS", ends)
@@ -52,9 +54,10 @@ def short_ladders() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def split() -> MeasuredSplit:
     store = drawn_store(people=3, frames=2, kinds=("inswapper", "uniface"))
-    return Judge(Scorer(SharpnessNet().eval(), PREPROCESS, stump()), store, DECISION)
+    scorer = FaceScorer(torch_network(SharpnessNet().eval()), PREPROCESS, stump())
+    return MeasuredSplit(scorer, store, DECISION)
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +68,12 @@ def around() -> Surroundings:
 
 
 @pytest.fixture(scope="module")
-def evaluation(judge: Judge, around: Surroundings) -> Evaluation:
-    return evaluate(judge, CALIBRATION, around, PARAMS)
+def evaluation(split: MeasuredSplit, around: Surroundings) -> Evaluation:
+    return evaluate(split, CALIBRATION, around, PARAMS)
 
 
 def test_the_report_has_every_section(evaluation: Evaluation) -> None:
-    report = evaluation.report
+    report = evaluation.report.to_json()
     assert report["note"] == SAMPLE_NOTE
     assert set(report["report"]) == {
         "clean_real",
@@ -95,14 +98,14 @@ def test_the_report_has_every_section(evaluation: Evaluation) -> None:
     )
     assert report["surroundings"]["open"]["n_real"] == 6
     assert report["surroundings"]["tight"]["auc"] is None
-    # Of half or a third of these faces too little is left to be judged.
-    judged = {name for name, copy in DEGRADED_COPIES.items() if 100 * copy.size_factor >= 60}
-    assert set(report["copies"]) == {"promised", "as_it_is", *judged, "all"}
+    # Of half or a third of these faces too little is left for a verdict.
+    measured = {name for name, copy in DEGRADED_COPIES.items() if 100 * copy.size_factor >= 60}
+    assert set(report["copies"]) == {"promised", "as_it_is", *measured, "all"}
     assert report["copies"]["as_it_is"]["n_fake"] == 12
 
 
 def test_all_ladders_have_the_same_number_of_steps(evaluation: Evaluation) -> None:
-    found = evaluation.report["ladder"]
+    found = evaluation.report.to_json()["ladder"]
     assert {name: len(steps) for name, steps in LADDERS.items()} == dict.fromkeys(LADDERS, 6)
     ends = {name: [f"{level:g}" for level in [*LADDERS[name]][::5]] for name in LADDERS}
     assert {name: list(found[name]) for name in LADDERS} == ends
@@ -110,7 +113,7 @@ def test_all_ladders_have_the_same_number_of_steps(evaluation: Evaluation) -> No
 
 
 def test_the_probes_see_through_a_detector_of_softness(evaluation: Evaluation) -> None:
-    found = evaluation.report["probe"]
+    found = evaluation.report.to_json()["probe"]
     assert found["only_reals_blurred"]["passed"] == 0
     assert found["background_only"]["auc"] == pytest.approx(0.5, abs=0.01)
     assert found["background_only"]["passed"] == 1
@@ -118,62 +121,67 @@ def test_the_probes_see_through_a_detector_of_softness(evaluation: Evaluation) -
     assert found["permuted_labels"]["auc"] == pytest.approx(0.5, abs=0.06)
 
 
-def test_a_detector_of_backgrounds_is_caught(judge: Judge, around: Surroundings) -> None:
+def test_a_detector_of_backgrounds_is_caught(split: MeasuredSplit, around: Surroundings) -> None:
     """Swaps with another background: what is around the face gives them away."""
-    images = judge.store.images
+    images = split.store.images
     bright = [
         rgb if label == 0 else np.full_like(rgb, 200)
-        for rgb, label in zip(images.contexts, judge.labels, strict=True)
+        for rgb, label in zip(images.contexts, split.labels, strict=True)
     ]
-    told = replace(judge, store=replace(judge.store, images=replace(images, contexts=bright)))
+    told = replace(split, store=replace(split.store, images=replace(images, contexts=bright)))
     found = probes.probes(told, np.linspace(0, 1, 18), around.train, 10, 0)
     assert found["background_only"]["auc"] > 0.95
     assert found["background_only"]["passed"] == 0
 
 
-def test_metadata_that_tells_is_caught(judge: Judge, around: Surroundings) -> None:
+def test_metadata_that_tells_is_caught(split: MeasuredSplit, around: Surroundings) -> None:
     told = around.train.assign(timestamp_s=around.train["label"] * 9.0)
-    faces = judge.store.faces.assign(timestamp_s=judge.store.faces["label"] * 9.0)
-    judge_told = replace(judge, store=replace(judge.store, faces=faces))
-    found = probes.probes(judge_told, np.linspace(0, 1, 18), told, 10, 0)
+    faces = split.store.faces.assign(timestamp_s=split.store.faces["label"] * 9.0)
+    told_split = replace(split, store=replace(split.store, faces=faces))
+    found = probes.probes(told_split, np.linspace(0, 1, 18), told, 10, 0)
     assert found["metadata_only"] == {"auc": 1.0, "at_most": 0.6, "passed": 0}
 
 
-def test_probes_without_a_class_are_null(judge: Judge, around: Surroundings) -> None:
-    faces = judge.store.faces.assign(label=0)
-    lacking = replace(judge, store=replace(judge.store, faces=faces))
+def test_probes_without_a_class_are_null(split: MeasuredSplit, around: Surroundings) -> None:
+    faces = split.store.faces.assign(label=0)
+    lacking = replace(split, store=replace(split.store, faces=faces))
     found = probes.probes(lacking, np.zeros(18), around.train, 10, 0)
     assert found == {"auc": None, "reason": "the test split lacks a class"}
 
 
 def test_compressed_reals_are_the_real_faces_scored_again(
-    judge: Judge, evaluation: Evaluation
+    split: MeasuredSplit, evaluation: Evaluation
 ) -> None:
-    table = compressed_reals(judge, evaluation.faces, 50)
+    table = compressed_reals(split, evaluation.faces, 50)
     assert (table["label"] == 0).all()
-    reals = np.flatnonzero(judge.labels == 0)
-    assert table["score"].to_numpy() == pytest.approx(judge.scores(reals, jpeg(50)))
-    assert judge.scores(np.array([], dtype=np.int64), jpeg(50)).tolist() == []
+    reals = np.flatnonzero(split.labels == 0)
+    assert table["score"].to_numpy() == pytest.approx(split.scores(reals, jpeg(50)))
+    assert split.scores(np.array([], dtype=np.int64), jpeg(50)).tolist() == []
 
 
 def test_the_report_repeats_itself(
-    judge: Judge, around: Surroundings, evaluation: Evaluation
+    split: MeasuredSplit, around: Surroundings, evaluation: Evaluation
 ) -> None:
-    again = evaluate(judge, CALIBRATION, around, PARAMS)
-    assert to_json(again.report) == to_json(evaluation.report)
+    again = evaluate(split, CALIBRATION, around, PARAMS)
+    assert to_json(again.report.to_json()) == to_json(evaluation.report.to_json())
 
 
 def test_headline_lines(evaluation: Evaluation) -> None:
-    lines = headline_lines(evaluation.report)
+    lines = headline_lines(evaluation.report.headline)
     names = [line.split()[0] for line in lines]
     assert names == ["auc", "video_auc", "recall", "inswapper_recall", "fpr", "compressed_fpr"]
     assert re.fullmatch(r"auc +[01]\.\d{3}  \([01]\.\d{3} to [01]\.\d{3}\)", lines[0])
-    empty = {"headline": {"auc": None, "auc_low": None, "auc_high": None, "reason": "none"}}
-    assert headline_lines(empty) == ["auc               not defined  (not defined to not defined)"]
+    empty = report_of().headline.model_copy(
+        update={"auc": None, "auc_low": None, "auc_high": None, "reason": "none"}
+    )
+    line = "auc               not defined  (not defined to not defined)"
+    assert headline_lines(empty)[0] == line
 
 
-def test_only_wrong_verdicts_are_shown_as_mistakes(evaluation: Evaluation, judge: Judge) -> None:
-    found = worst_mistakes(evaluation, judge, count=2)
+def test_only_wrong_verdicts_are_shown_as_mistakes(
+    evaluation: Evaluation, split: MeasuredSplit
+) -> None:
+    found = worst_mistakes(evaluation, split, count=2)
     wrong = {
         (row.face_id, row.verdict)
         for row in evaluation.faces.itertuples()
@@ -186,9 +194,9 @@ def test_only_wrong_verdicts_are_shown_as_mistakes(evaluation: Evaluation, judge
 
 
 def test_mistakes_become_images_that_repeat_themselves(
-    evaluation: Evaluation, judge: Judge, tmp_path: Path
+    evaluation: Evaluation, split: MeasuredSplit, tmp_path: Path
 ) -> None:
-    found = worst_mistakes(evaluation, judge, count=2)
+    found = worst_mistakes(evaluation, split, count=2)
     alarms = sum(mistake.truth == "real" for mistake in found)
     names = {f"false_alarm_{n + 1}.png" for n in range(alarms)}
     names |= {f"missed_fake_{n + 1}.png" for n in range(len(found) - alarms)}
@@ -211,9 +219,9 @@ def test_without_mistakes_an_image_says_so(tmp_path: Path) -> None:
 
 
 def test_the_page_stands_alone_and_repeats_itself(
-    evaluation: Evaluation, judge: Judge, tmp_path: Path
+    evaluation: Evaluation, split: MeasuredSplit, tmp_path: Path
 ) -> None:
-    mistakes = worst_mistakes(evaluation, judge)
+    mistakes = worst_mistakes(evaluation, split)
     page = render_report(evaluation, mistakes, CALIBRATION, "data/sample")
     assert "come from the embedded sample" in page
     sources = re.findall(r'src="([^"]*)"', page)
@@ -222,7 +230,7 @@ def test_the_page_stands_alone_and_repeats_itself(
     assert "http" not in re.sub(r'src="[^"]*"', "", page)
     figures = [base64.b64decode(s.split(",")[1]) for s in sources if "svg" in s]
     assert not any(b"dc:date" in figure for figure in figures)
-    write_reports(tmp_path / "reports", evaluation, judge, CALIBRATION, "data")
+    write_reports(tmp_path / "reports", evaluation, split, CALIBRATION, "data")
     own = (tmp_path / "reports/test.html").read_text(encoding="utf-8")
     assert re.findall(r'src="([^"]*)"', own) == sources
     assert "embedded sample" not in re.sub(r'src="[^"]*"', "", own)
@@ -230,8 +238,10 @@ def test_the_page_stands_alone_and_repeats_itself(
     assert len(shown) == len(mistakes) == own.count("<figure>")
 
 
-def test_names_from_the_data_cannot_inject_markup(evaluation: Evaluation, judge: Judge) -> None:
-    evil = replace(worst_mistakes(evaluation, judge)[0], name="<script>alert(1)</script>")
+def test_names_from_the_data_cannot_inject_markup(
+    evaluation: Evaluation, split: MeasuredSplit
+) -> None:
+    evil = replace(worst_mistakes(evaluation, split)[0], name="<script>alert(1)</script>")
     page = render_report(evaluation, [evil], CALIBRATION, "data")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page

@@ -1,4 +1,4 @@
-"""A bundle written from a small network loads, says where it comes from and repeats itself."""
+"""A bundle written from a small network loads, states its provenance and is reproducible."""
 
 import hashlib
 import json
@@ -10,11 +10,10 @@ import torch
 
 from pipeline.bundle.load import Provenance, load_bundle
 from pipeline.decision.decide import decide
-from pipeline.decision.fusion import DETAIL, SEAM, LearnedFusion
+from pipeline.decision.fusion import LearnedFusion
+from pipeline.decision.scorer import FaceScorer
 from pipeline.runtime.errors import BundleError
 from pipeline.runtime.params import Params, load_params
-from pipeline.seam.features import outside_detail, seam_features
-from pipeline.seam.rings import ring_statistics
 from pipeline.training.export import writer as bundle_writer
 from pipeline.training.export.writer import (
     Trained,
@@ -24,32 +23,15 @@ from pipeline.training.export.writer import (
     write_bundle,
 )
 from pipeline.training.network.checkpoint import CheckpointMeta
-from pipeline.training.scoring.scorer import Scorer, decided
-from pipeline.training.store.reader import image_of, surroundings_fracs
-from pipeline.views.cut import cut_views
+from pipeline.training.scoring.scorer import decided, stored_evidence, torch_network
+from pipeline.training.store.reader import image_of
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, drawn_store
+from tests.support.reports import report_of
 from tests.support.tiny_trees import stump
 from tests.training.test_onnx_export import SmallNet
 
-HEADLINE = {
-    f"{name}{end}": 0.5
-    for name in ("auc", "video_auc", "inswapper_recall", "fpr", "compressed_fpr")
-    for end in ("", "_low", "_high")
-}
-REPORT = {
-    "headline": {**HEADLINE, "video_auc": None, "reason": "too few videos"},
-    "coverage": {"faces": 8, "groups": 2},
-    "report": {"unseen_identity": {"seen_in_training_frac": 0.0}},
-    "ladder": {"faces_per_class": 4, "blur_px": {"0.5": {"auc": 0.75}, "4": {"auc": None}}},
-    "copies": {
-        "promised": 0.9,
-        "all": {"auc": 0.5, "recall": 0.25, "fpr": 0.0, "ece": 0.125},
-    },
-    "source": {
-        "videos": {"in_training": 1, "auc": 0.5, "recall": None, "fpr": 0.0, "undecided": 0.0}
-    },
-}
+REPORT = report_of()
 TREES = stump("power_drop_band0_0", -0.5)
 ORIGIN = Provenance(
     code_sha256="1" * 64,
@@ -89,7 +71,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_the_bundle_holds_what_the_service_needs(bundle: Path) -> None:
+def test_the_bundle_contains_what_the_service_needs(bundle: Path) -> None:
     assert sorted(contents(bundle)) == [
         "detector.int8.onnx",
         "detector.json",
@@ -110,23 +92,13 @@ def test_the_bundle_holds_what_the_service_needs(bundle: Path) -> None:
 
 def test_the_bundle_decides_as_the_evaluation_does(bundle: Path, trained: Trained) -> None:
     store, loaded = trained.store, load_bundle(bundle, 1)
-    table = decided(
-        store.faces,
-        Scorer(trained.model, PREPROCESS, trained.trees).stored(store),
-        trained.decision,
-        surroundings_fracs(store),
-    )
+    measured = FaceScorer(torch_network(trained.model), PREPROCESS, trained.trees)
+    table = decided(store.faces, stored_evidence(measured, store), trained.decision)
+    scorer = FaceScorer(loaded.predict, loaded.spec.preprocess, loaded.trees)
     for face in range(len(store.faces)):
-        image = image_of(store, face)
-        spec = loaded.spec
-        views = cut_views(spec.preprocess, image.rgb, image.box_xyxy, image.keypoints)
-        numbers = seam_features(ring_statistics(image.rgb, image.keypoints)[None])
-        found = {SEAM: loaded.trees.logits(numbers)[0], DETAIL: outside_detail(numbers)[0]}
-        served = decide(
-            {**loaded.predict(spec.preprocess.to_input(views)), **found},
-            spec.decision,
-            face_px=store.faces.at[face, "face_px"],
-        )
+        evidence = scorer.of_images([image_of(store, face)])[0]
+        face_px = store.faces.at[face, "face_px"]
+        served = decide(evidence, loaded.spec.decision, face_px=face_px)
         assert served.score == pytest.approx(table.at[face, "score"], abs=1e-5)
         assert served.verdict == table.at[face, "verdict"]
 
@@ -173,14 +145,14 @@ def test_a_network_with_nan_weights_leaves_the_older_bundle(
     assert contents(target) == {"detector.json": b"older"}
 
 
-def test_the_card_warns_of_the_sample_and_only_of_it(bundle: Path, trained: Trained) -> None:
+def test_the_card_warns_about_the_sample_only(bundle: Path, trained: Trained) -> None:
     card = (bundle / "model_card.md").read_text(encoding="utf-8")
     assert "Trained on the embedded sample" in card
-    assert "| AUC, videos | not defined | 0.500 to 0.500 |\n| INSwapper recall |" in card
+    assert "| AUC, videos | not defined | 0.500 to 0.500 |\n| Recall, all swaps | 0.500 |" in card
     assert "| blur px | 0.5: 0.750, 4: not defined |" in card
     assert "| all | 0.500 | 0.250 | 0.000 | 0.125 |" in card
     assert "| videos | yes | 0.500 | not defined | 0.000 | 0.000 |" in card
-    assert "1 boosted trees on 1184 numbers" in card
+    assert "1 boosted trees on 1184 seam features" in card
     assert "Views of 64 px: 1.1x, 1.5x, 2x, aligned;" in card
     spec = load_bundle(bundle, 1).spec
     assert spec.version in card
@@ -193,9 +165,9 @@ def test_the_card_warns_of_the_sample_and_only_of_it(bundle: Path, trained: Trai
 def test_the_version_changes_with_the_decision_and_the_trees(trained: Trained) -> None:
     models = bundle_writer.Models({"fp32": b"x"}, bundle_writer.Int8Check(written=False, reason=""))
     first = bundle_writer.version_of(models, trained)
-    warmer = trained.decision.model_copy(update={"temperature": 2.0})
+    calibrated = trained.decision.model_copy(update={"temperature": 2.0})
     assert len(first) == 12
-    changed = [{"decision": warmer}, {"trees": stump("power_drop_band0_0", -0.4)}]
+    changed = [{"decision": calibrated}, {"trees": stump("power_drop_band0_0", -0.4)}]
     versions = {bundle_writer.version_of(models, replace(trained, **change)) for change in changed}
     assert len(versions | {first}) == 3
 

@@ -1,4 +1,4 @@
-"""pipeline.training.pairs.framing: box, keypoints and mask stay with the face."""
+"""pipeline.training.pairs.framing: box, keypoints and mask follow the face."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from pipeline.views.paste import TEMPLATE
 
 
 def marked(size: int = 500, scale: float = 2.0) -> FaceImage:
-    """A white dot at the nose, which the mask covers too."""
+    """An image with a white dot at the nose, and a mask of the same dot."""
     points = np.asarray(TEMPLATE * scale + 110, np.float32)
     rgb = np.full((size, size + 20, 3), 40, np.uint8)
     alpha = np.zeros(rgb.shape[:2], np.float32)
@@ -27,14 +27,14 @@ def marked(size: int = 500, scale: float = 2.0) -> FaceImage:
 
 
 def dot(image: FaceImage) -> tuple[np.ndarray, np.ndarray]:
-    """Where the dot is seen, and where the keypoint says it is."""
+    """Position of the dot in the pixels, and the position of its keypoint."""
     rows, columns = np.nonzero(image.rgb[..., 0] > 140)
     assert image.keypoints is not None
     return np.array([columns.mean(), rows.mean()]), image.keypoints[2]
 
 
 @pytest.mark.parametrize("factor", [0.45, 0.8, 1.0])
-def test_resizing_moves_all_alike(factor: float) -> None:
+def test_resizing_moves_pixels_box_keypoints_and_mask(factor: float) -> None:
     image = marked().resized(factor)
     seen, said = dot(image)
     assert np.abs(seen - said).max() < 0.6
@@ -45,7 +45,7 @@ def test_resizing_moves_all_alike(factor: float) -> None:
     assert image.square_px == pytest.approx(256 * factor, rel=0.01)
 
 
-def test_cutting_moves_all_alike_and_stops_at_the_edge() -> None:
+def test_cutting_moves_box_and_keypoints_and_stops_at_the_edge() -> None:
     image = marked().cut(-50, 60, 420, 900)
     assert image.rgb.shape == (440, 420, 3)
     seen, said = dot(image)
@@ -59,7 +59,7 @@ def test_without_keypoints_the_square_follows_from_the_box() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_real_face_and_its_swap_are_framed_alike(seed: int) -> None:
+def test_a_real_face_and_its_swap_have_equal_framing(seed: int) -> None:
     params = load_params().pseudo_swap.model_copy(update={"tight_frac": 0.6})
     real = marked()
     assert real.keypoints is not None
@@ -76,16 +76,16 @@ def test_a_real_face_and_its_swap_are_framed_alike(seed: int) -> None:
     assert difference[inner].max(initial=0) <= 1
 
 
-def test_tight_framing_takes_the_surroundings_away() -> None:
+def test_tight_framing_removes_the_surroundings() -> None:
     base = load_params().pseudo_swap
     still = {"resize_frac": 0.0, "soft_camera_frac": 0.0}
     tight = base.model_copy(update={**still, "tight_frac": 1.0, "square_max_px": 4000})
-    shares = []
+    fracs = []
     for seed in range(10):
         cut = framed(marked(), tight, np.random.default_rng(seed))
         assert cut.keypoints is not None
-        shares.append(surroundings_frac(cut.keypoints, *cut.rgb.shape[:2]))
+        fracs.append(surroundings_frac(cut.keypoints, *cut.rgb.shape[:2]))
     assert surroundings_frac(marked().keypoints, 500, 520) == 1
-    assert max(shares) < 1
-    assert np.mean(shares) < 0.65
-    assert min(shares) < 0.45
+    assert max(fracs) < 1
+    assert np.mean(fracs) < 0.65
+    assert min(fracs) < 0.45

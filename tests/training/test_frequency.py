@@ -1,4 +1,4 @@
-"""pipeline.training.network.frequency: the fixed maps against numpy and OpenCV."""
+"""pipeline.training.network.frequency: fixed maps compared with numpy and OpenCV."""
 
 from pathlib import Path
 
@@ -55,13 +55,13 @@ def test_high_pass_of_a_flat_image_is_zero() -> None:
 
 
 def test_high_pass_energy_is_relative_to_the_crop() -> None:
-    # Above the rounding floor, half the detail everywhere is a softer camera and not a swap.
+    # Half the detail everywhere indicates a softer camera, not a swap (above the rounding floor).
     luminance = torch.from_numpy(np.random.default_rng(1).uniform(0, 1, (1, 1, 64, 64))).float()
     sharp, soft = HighPassMaps()(luminance)[:, 3:], HighPassMaps()(0.5 * luminance)[:, 3:]
     torch.testing.assert_close(sharp, soft, atol=0.05, rtol=0)
 
 
-def test_spectrum_is_numpys() -> None:
+def test_spectrum_equals_numpys() -> None:
     luminance = np.random.default_rng(2).uniform(0, 1, (16, 16))
     window = np.hanning(16)
     centred = (luminance - luminance.mean()) * np.outer(window, window) / 16
@@ -71,7 +71,7 @@ def test_spectrum_is_numpys() -> None:
     np.testing.assert_allclose(seen, logs - logs.mean(), atol=1e-3)
 
 
-def test_block_transform_is_opencvs() -> None:
+def test_block_transform_equals_opencvs() -> None:
     luminance = np.random.default_rng(3).uniform(0, 1, (24, 24)).astype(np.float32)
     maps = BlockDctMaps()
     seen = torch.nn.functional.conv2d(
@@ -98,7 +98,7 @@ def test_band_kernels_are_gaussians_of_unit_sum() -> None:
 
 
 def test_bands_are_relative_to_the_rim() -> None:
-    # Half the contrast, and another brightness, are another exposure and not a swap.
+    # A different contrast and brightness indicate a different exposure, not a swap.
     luminance = np.random.default_rng(4).uniform(0, 1, (64, 64)).astype(np.float32)
     seen, dimmed = band_maps(luminance), band_maps(0.3 + 0.5 * luminance)
     assert seen.shape == (BandMaps.channels, 16, 16)
@@ -119,7 +119,7 @@ def test_softer_texture_inside_the_square_lowers_its_finest_bands() -> None:
     assert abs(fall[5]) < 0.3 * abs(fall[0])
 
 
-def test_places_are_half_sides_of_the_paste_square() -> None:
+def test_cell_positions_are_in_half_sides_of_the_paste_square() -> None:
     y, x, ring = BandMaps(64).places.numpy()
     # Cells of 4 px; the square of a 64-px view is 48 px wide.
     np.testing.assert_allclose(x[0], (np.arange(16) * 4 + 2 - 32) / 24, atol=1e-6)
@@ -128,7 +128,7 @@ def test_places_are_half_sides_of_the_paste_square() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bands", "highpass", "fft", "dct"])
-def test_branch_gives_one_feature_vector_a_crop(kind: FrequencyKind) -> None:
+def test_branch_gives_one_feature_vector_per_crop(kind: FrequencyKind) -> None:
     torch.manual_seed(0)
     branch = FrequencyBranch(kind, 24, PREPROCESS).eval()
     both, one = branch(to_batch(noise(1), noise(2))), branch(to_batch(noise(2)))

@@ -1,4 +1,4 @@
-"""pipeline.training.network.hardware: settings are made, and undone."""
+"""pipeline.training.network.hardware: settings are applied, and restored afterwards."""
 
 import cv2
 import pytest
@@ -24,7 +24,7 @@ def test_settings_last_as_long_as_the_run() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["32-true", "bf16-mixed"])
-def test_a_named_precision_is_kept(wanted: str) -> None:
+def test_an_explicit_precision_is_returned(wanted: str) -> None:
     assert choose_precision(wanted) == wanted
 
 

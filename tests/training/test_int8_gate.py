@@ -1,14 +1,17 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 from onnxruntime import InferenceSession
 
-from pipeline.bundle.session import open_session
+from pipeline.bundle.session import open_session, run_session
 from pipeline.decision.fusion import LearnedFusion
+from pipeline.decision.scorer import FaceScorer
 from pipeline.training.export.int8_gate import compare, gate_int8
+from pipeline.training.network.model import HEADS
 from pipeline.training.network.onnx_export import CPU, export_onnx
-from pipeline.training.scoring.scorer import Scorer
-from pipeline.training.scoring.served import ServedNetwork
+from pipeline.training.scoring.scorer import stored_evidence, torch_network
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, SharpnessNet, drawn_store
 from tests.support.tiny_trees import stump
@@ -55,7 +58,7 @@ def test_a_lost_auc_is_refused_although_no_verdict_flips() -> None:
     assert (lost.written, lost.auc_change) == (False, -1.0)
 
 
-def test_one_class_cannot_be_judged() -> None:
+def test_one_class_cannot_be_compared() -> None:
     one = table(CLEAN).assign(label=1)
     assert "lacks a class" in compare(one, one).reason
     assert compare(one, one).written is False
@@ -75,10 +78,12 @@ def test_sessions_are_compared_on_the_stored_faces(sessions: list[InferenceSessi
     net = SharpnessNet(gain=20.0).eval()
     exact, other = sessions
     trees = stump()
-    logits = Scorer(ServedNetwork(exact), PREPROCESS, trees).stored(store)
-    expected = Scorer(net, PREPROCESS, trees).stored(store)
-    for head, values in expected.items():
-        assert logits[head] == pytest.approx(values, abs=1e-4)
+    served, expected = (
+        stored_evidence(FaceScorer(network, PREPROCESS, trees), store)
+        for network in (partial(run_session, exact, heads=HEADS), torch_network(net))
+    )
+    for head in ("real_fake", "inswapper", "boundary", "quality", "trees"):
+        assert getattr(served, head) == pytest.approx(getattr(expected, head), abs=1e-4)
     assert gate_int8(exact, exact, store, PREPROCESS, trees, SPEC).written is True
     assert gate_int8(exact, other, store, PREPROCESS, trees, SPEC).written is False
 

@@ -1,4 +1,4 @@
-"""pipeline.training.loop.losses: exact values, masks and balance."""
+"""pipeline.training.loop.losses: exact values, masked targets and class balance."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_binary_loss_is_the_cross_entropy() -> None:
     assert binary_loss(logits, truth, 0.5, 0).item() == pytest.approx(expected)
 
 
-def test_a_rare_class_weighs_as_much_as_the_other() -> None:
+def test_both_classes_have_equal_total_weight() -> None:
     logits = torch.zeros(10)
     truth = torch.tensor([1.0] * 2 + [0.0] * 8)
     both = binary_loss(logits, truth, 0.2, 0)
@@ -66,7 +66,7 @@ def test_a_rare_class_weighs_as_much_as_the_other() -> None:
     assert positive == pytest.approx(negative)
 
 
-def test_focal_loss_turns_from_what_is_right_already() -> None:
+def test_focal_loss_reduces_the_weight_of_correct_predictions() -> None:
     logits, truth = torch.tensor([3.0]), torch.tensor([1.0])
     p = 1 / (1 + math.exp(-3))
     expected = (1 - p) ** 2 * -math.log(p)
@@ -117,7 +117,7 @@ def test_balance_follows_the_labels() -> None:
     assert balance.real_fake == 0.5
     assert balance.inswapper == pytest.approx(0.5 * (0.5 * 0.9 + 0.5 * 0.5))
     assert balance.boundary == pytest.approx(0.5 * 2 / 3)
-    # Whose square a pseudo-swap of the manifest is, is not told.
+    # The INSwapper label of the manifest's pseudo-swaps is ignored.
     pseudo = pd.DataFrame(
         {"label": [1], "fake_type": ["pseudo"], "is_inswapper": [1], "boundary_label": [1]}
     )
@@ -129,27 +129,27 @@ def test_balance_follows_the_labels() -> None:
     assert np.isfinite([reals.real_fake, reals.boundary]).all()
 
 
-def test_shares_of_a_batch_have_its_loss_in_the_mean() -> None:
+def test_the_mean_loss_of_parts_is_the_loss_of_the_batch() -> None:
     torch.manual_seed(0)
     outputs, targets = tensors(7)
     outputs = {name: torch.randn_like(values) for name, values in outputs.items()}
-    # The first share knows none of these, the second few.
+    # The first part has no known targets of these heads, the second a few.
     targets["inswapper"][:4] = targets["boundary"][:6] = -1
     targets["quality"][:6] = -1
     targets["seam_known"][:5] = 0
-    parts = [slice(0, 4), slice(4, 7)]
-    shares = [
-        tuple({name: values[part] for name, values in side.items()} for side in (outputs, targets))
-        for part in parts
+    slices = [slice(0, 4), slice(4, 7)]
+    parts = [
+        tuple({name: values[rows] for name, values in side.items()} for side in (outputs, targets))
+        for rows in slices
     ]
-    counts = sum(known_counts(share) for _, share in shares) / len(shares)
-    losses = [multitask_loss(*share, train_params(), HALF, counts) for share in shares]
+    counts = sum(known_counts(known) for _, known in parts) / len(parts)
+    losses = [multitask_loss(*part, train_params(), HALF, counts) for part in parts]
     whole = multitask_loss(outputs, targets, train_params(), HALF)
     for name, value in whole.items():
         assert sum(part[name] for part in losses) / 2 == pytest.approx(value.item(), rel=1e-5)
 
 
-def test_nothing_known_costs_nothing() -> None:
+def test_without_known_targets_the_loss_is_zero() -> None:
     outputs, targets = tensors()
     targets = {name: torch.full_like(values, -1) for name, values in targets.items()}
     targets["seam_known"] = torch.zeros(4)

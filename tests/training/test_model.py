@@ -36,7 +36,7 @@ def build(seed: int = 0, **changes: object) -> Detector:
 
 
 @pytest.mark.parametrize("backbone", ["mobilenetv2_100", "convnext_atto", "vit_tiny_patch16_224"])
-def test_every_head_answers_in_its_shape(backbone: str) -> None:
+def test_outputs_have_the_documented_shapes(backbone: str) -> None:
     outputs = build(backbone=backbone)(torch.randn(2, 3, 64, 64))
     shapes = {name: tuple(values.shape) for name, values in outputs.items()}
     assert shapes == {
@@ -49,7 +49,7 @@ def test_every_head_answers_in_its_shape(backbone: str) -> None:
     assert tuple(outputs) == HEADS
 
 
-def test_a_crop_is_judged_by_itself() -> None:
+def test_a_crops_scores_do_not_depend_on_the_batch() -> None:
     model, batch = build(), torch.randn(3, 3, 64, 64)
     together, alone = model(batch), model(batch[1:2])
     for name in HEADS:
@@ -70,7 +70,7 @@ def test_a_backbone_of_768_is_not_projected() -> None:
     assert model.seam_map[0].in_channels == 192  # the second stage, stride 8
 
 
-def test_the_seam_map_keeps_its_place() -> None:
+def test_the_seam_map_is_aligned_with_the_image() -> None:
     model = build()
     flat = torch.zeros(1, 3, 64, 64)
     changed = flat.clone()
@@ -80,7 +80,7 @@ def test_the_seam_map_keeps_its_place() -> None:
     assert difference[20:, 20:].mean() > 20 * difference[:6, :6].mean()
 
 
-def test_unknown_backbones_are_refused_with_near_names() -> None:
+def test_unknown_backbones_are_refused_with_similar_names() -> None:
     with pytest.raises(WeightsError, match=r"convnext_tinny.*near: convnext_"):
         create_backbone("convnext_tinny", 64)
 

@@ -19,7 +19,7 @@ from tests.support.face_stores import PREPROCESS
 
 
 class SmallNet(nn.Module):
-    """A convolution, a mean and a linear layer a head, with weights from a seed."""
+    """A convolution, a mean and one linear layer per head, with weights from a seed."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def exported(net: SmallNet) -> bytes:
     return export_onnx(net, PREPROCESS, opset=18)
 
 
-def test_onnxruntime_answers_as_torch_for_any_batch(net: SmallNet, exported: bytes) -> None:
+def test_onnxruntime_equals_torch_for_any_batch_size(net: SmallNet, exported: bytes) -> None:
     session = open_session(exported, 1, CPU, "small")
     assert [node.name for node in session.get_outputs()] == list(HEADS)
     assert require_parity(net, session, [inputs(1), inputs(7)]) < 1e-5
@@ -67,13 +67,13 @@ def test_onnxruntime_answers_as_torch_for_any_batch(net: SmallNet, exported: byt
     assert found["quality"] == pytest.approx(torch_logits(net, inputs(7))["quality"], abs=1e-5)
 
 
-def test_another_network_is_refused(exported: bytes) -> None:
+def test_a_different_network_fails_the_parity_check(exported: bytes) -> None:
     session = open_session(exported, 1, CPU, "small")
     with pytest.raises(BundleError, match=r"onnxruntime differs from torch by .* at most 0\.0001"):
         require_parity(SmallNet(seed=1).eval(), session, [inputs(2)])
 
 
-def test_nothing_of_this_machine_is_in_the_file(exported: bytes) -> None:
+def test_the_file_contains_no_paths_or_versions_of_this_machine(exported: bytes) -> None:
     for trace in (b"site-packages", b".py", str(torch.__version__).encode(), b"/home", b"/tmp"):
         assert trace not in exported
     proto = onnx.load_from_string(exported)
@@ -93,7 +93,7 @@ def test_strip_removes_notes_and_keeps_the_computation() -> None:
     assert model.graph.node[0].op_type == "Relu"
 
 
-def test_the_quantised_copy_is_close_and_the_same_each_time(
+def test_the_quantised_copy_is_close_and_reproducible(
     net: SmallNet, exported: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     small = quantise(exported)

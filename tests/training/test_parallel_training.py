@@ -1,4 +1,4 @@
-"""Training by several processes: the same steps as one process takes with the joined batch."""
+"""Training by several processes takes the same steps as one process with the joined batch."""
 
 import hashlib
 import shutil
@@ -25,18 +25,18 @@ from tests.training.test_sampler import faces, sampler
 States = list[tuple[dict[str, Any], dict[str, torch.Tensor]]]
 
 
-def shares(batches: PairSampler, processes: int, epoch: int) -> list[list[list[Item]]]:
-    """Of each process its batches in an epoch."""
+def parts_of(batches: PairSampler, processes: int, epoch: int) -> list[list[list[Item]]]:
+    """The batches of each process in an epoch."""
     batches.set_epoch(epoch)
     return [list(BatchShare(batches, number, processes)) for number in range(processes)]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_processes_share_every_batch_without_overlap(processes: int) -> None:
+def test_processes_split_every_batch_without_overlap(processes: int) -> None:
     whole = sampler(faces(), pairs=34, batch_size=4 * processes)
-    parts = shares(whole, processes, epoch=2)
+    parts = parts_of(whole, processes, epoch=2)
     assert {len(part) for part in parts} == {len(whole)}
-    joined = [[item for share in batch for item in share] for batch in zip(*parts, strict=True)]
+    joined = [[item for part in batch for item in part] for batch in zip(*parts, strict=True)]
     whole.set_epoch(2)
     assert joined == list(whole)
     assert {len(batch) for part in parts for batch in part[:-1]} == {4}
@@ -46,10 +46,10 @@ def test_processes_share_every_batch_without_overlap(processes: int) -> None:
         assert [item.pair for item in items[::2]] == [item.pair for item in items[1::2]]
 
 
-def test_shares_are_drawn_anew_each_epoch() -> None:
+def test_each_epoch_draws_different_pairs() -> None:
     whole = sampler(faces(), pairs=8, batch_size=4)
-    assert shares(whole, 2, epoch=1) == shares(whole, 2, epoch=1)
-    assert shares(whole, 2, epoch=1)[1] != shares(whole, 2, epoch=2)[1]
+    assert parts_of(whole, 2, epoch=1) == parts_of(whole, 2, epoch=1)
+    assert parts_of(whole, 2, epoch=1)[1] != parts_of(whole, 2, epoch=2)[1]
 
 
 def test_a_last_batch_without_a_pair_for_each_process_is_refused() -> None:
@@ -58,8 +58,8 @@ def test_a_last_batch_without_a_pair_for_each_process_is_refused() -> None:
         BatchShare(whole, 0, 2)
 
 
-def test_the_launcher_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As stray variables of a cluster's shell: without torchrun they start nothing.
+def test_the_launcher_sets_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without torchrun, stray variables of a cluster's shell have no effect.
     for name, value in (("WORLD_SIZE", "6"), ("RANK", "4"), ("LOCAL_WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     lines: list[str] = []
@@ -75,23 +75,23 @@ def test_the_launcher_says_how_many_processes_there_are(monkeypatch: pytest.Monk
 
 
 def states(folder: Path, processes: int) -> list[States]:
-    """Of each process every epoch's row and weights."""
-    kept = folder / f"kept{processes}"
-    kept.mkdir()
-    with started(folder, processes, "tests.support.epoch_states", str(kept)) as run:
+    """Row and weights of every epoch, per process."""
+    target = folder / f"states{processes}"
+    target.mkdir()
+    with started(folder, processes, "tests.support.epoch_states", str(target)) as run:
         log = run.communicate()[0]
     assert run.returncode == 0, log
-    return [torch.load(file, weights_only=True) for file in sorted(kept.iterdir())]
+    return [torch.load(file, weights_only=True) for file in sorted(target.iterdir())]
 
 
 def backbone_file(path: Path) -> str:
-    """Random, but from a file, so that there are phases."""
+    """Write random weights to a file, which makes the run use all phases."""
     torch.manual_seed(5)
     torch.save(create_backbone("convnext_atto", PREPROCESS.size_px).state_dict(), path)
     return str(path)
 
 
-# A step of every phase moves weights by as much as params.yaml's rate ever does.
+# Steps of every phase use the full learning rate.
 STEADY = {"min_lr_frac": 1.0, "full_lr_scale": 1.0, "warmup_epochs": 0}
 
 
@@ -99,9 +99,9 @@ STEADY = {"min_lr_frac": 1.0, "full_lr_scale": 1.0, "warmup_epochs": 0}
 @pytest.mark.parametrize(
     "recipe",
     [
-        # A step an epoch.
+        # One step per epoch.
         {"epochs": 6, "pairs_per_epoch": 4, "frozen_epochs": 2, "last_stages_until_epoch": 4},
-        # Two steps an epoch, of two batches and of one with three pairs, two for one process.
+        # Two steps per epoch: two full batches, then one of three pairs (two for one process).
         {
             "epochs": 3,
             "pairs_per_epoch": 11,
@@ -134,7 +134,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, recipe: dict[str, A
     print(f"largest difference: losses {losses:.2g}, weights {weights:.2g}")
     assert losses < 1e-5
     assert weights < 1e-5
-    # What one step of the weights is, beside that.
+    # For comparison, the size of one step of the weights.
     moved = [max(float((a[n] - b[n]).abs().max()) for n in a) for (_, a), (_, b) in pairwise(one)]
     assert min(moved) > 1e-4
 
@@ -152,14 +152,14 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def train(folder: Path, processes: int) -> tuple[int, str]:
-    """Run stage `train` to its end; its exit status and what it printed."""
+    """Run stage `train` to its end; return its exit status and output."""
     with started(folder, processes, "stages.train") as run:
         log = run.communicate()[0]
     return run.returncode, log
 
 
 def read_until(run: subprocess.Popen[str], text: str) -> list[str]:
-    """What a run printed, up to a line with `text`, which must come."""
+    """Read a run's output up to a line with `text`; fail if there is none."""
     assert run.stdout is not None
     lines: list[str] = []
     for line in run.stdout:
@@ -192,11 +192,11 @@ def test_only_the_first_of_two_machines_writes(tmp_path: Path) -> None:
     written = {name.rpartition("/")[0] for name in files(here).keys() - before.keys()}
     assert {"data/checkpoints", "metrics/train"} <= written
     assert log.count("train: epoch  1/2") == 1
-    assert "train: 2 processes, 4 images each in a batch" in log
+    assert "train: 2 processes, 4 images per process in a batch" in log
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_after_a_process_was_killed(tmp_path: Path) -> None:
+def test_a_run_resumes_after_a_process_was_killed(tmp_path: Path) -> None:
     folder = train_folder(tmp_path, epochs=8)
     status, log = train(folder, 2)
     assert status == 0, log
@@ -213,9 +213,9 @@ def test_a_run_goes_on_after_a_process_was_killed(tmp_path: Path) -> None:
     assert not (folder / "data/checkpoints").exists()
     assert len(list((folder / ".resume").iterdir())) == 1
 
-    # Another number of processes is another run.
+    # A different number of processes is a different run.
     with started(folder, 1, "stages.train") as run:
-        lines = read_until(run, "starting anew")
+        lines = read_until(run, "restarting")
     assert not any("resumed" in line for line in lines)
 
     status, log = train(folder, 2)

@@ -1,4 +1,4 @@
-"""pipeline.training.loop.schedule: what learns in each epoch."""
+"""pipeline.training.loop.schedule: trained parameters in each epoch."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def detector(backbone: str = "mobilenetv2_100") -> Detector:
     return build_model(params(backbone=backbone), Preprocess(size_px=64))
 
 
-def learning_stages(model: Detector, depth: int = 2) -> set[str]:
+def trained_stages(model: Detector, depth: int = 2) -> set[str]:
     return {
         ".".join(name.split(".")[:depth])
         for name, parameter in model.backbone.named_parameters()
@@ -52,16 +52,16 @@ def test_random_weights_are_never_frozen() -> None:
         assert (phase.backbone, phase.lr_scale) == ("all", 1.0)
 
 
-def test_convnext_learns_stages_three_and_four() -> None:
+def test_convnext_trains_stages_three_and_four() -> None:
     model = detector("convnext_atto")
     set_phase(model, LAST_STAGES)
-    assert learning_stages(model) == {"stages.2", "stages.3", "head.norm"}
+    assert trained_stages(model) == {"stages.2", "stages.3", "head.norm"}
 
 
-def test_mobilenet_learns_its_deepest_half() -> None:
+def test_mobilenet_trains_its_deepest_half() -> None:
     model = detector()
     set_phase(model, LAST_STAGES)
-    assert learning_stages(model) == {
+    assert trained_stages(model) == {
         "blocks.3",
         "blocks.4",
         "blocks.5",
@@ -83,7 +83,7 @@ def test_other_families_have_a_deepest_half(backbone: str) -> None:
 
 
 @pytest.mark.parametrize("phase", [FROZEN, LAST_STAGES, EVERYTHING])
-def test_new_parts_always_learn(phase: Phase) -> None:
+def test_new_layers_are_always_trained(phase: Phase) -> None:
     model = detector()
     set_phase(model, phase)
     assert all(
@@ -93,7 +93,7 @@ def test_new_parts_always_learn(phase: Phase) -> None:
     )
 
 
-def test_batch_statistics_move_only_where_something_learns() -> None:
+def test_frozen_modules_keep_their_batch_statistics() -> None:
     model = detector()
     set_phase(model, LAST_STAGES)
     train_mode(model)
@@ -133,7 +133,7 @@ def test_norms_and_biases_do_not_decay() -> None:
     assert all(id(norm.weight) in undecayed for norm in norms)
 
 
-def test_a_pretrained_backbone_learns_slower() -> None:
+def test_a_pretrained_backbone_has_a_lower_learning_rate() -> None:
     chosen = train_params()
     scales = [g["lr_scale"] for g in parameter_groups(detector(), chosen, random_weights=False)]
     assert scales == [chosen.backbone_lr_scale] * 2 + [1.0] * 2

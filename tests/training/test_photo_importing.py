@@ -52,7 +52,7 @@ def test_the_root_is_a_valid_data_root_of_pairs(root: tuple[Path, Imported]) -> 
     assert read_rows(target / "images.csv", ImageEntry) == list(imported.entries)
 
 
-def test_whatever_is_left_out_is_listed_with_its_reason(root: tuple[Path, Imported]) -> None:
+def test_files_left_out_are_listed_with_their_reasons(root: tuple[Path, Imported]) -> None:
     target, imported = root
     listed = read_rows(target / "left_out.csv", LeftOutRow)
     assert listed == list(imported.left_out)
@@ -65,18 +65,18 @@ def test_whatever_is_left_out_is_listed_with_its_reason(root: tuple[Path, Import
     }
 
 
-def test_the_summary_names_nobody(root: tuple[Path, Imported]) -> None:
+def test_the_summary_contains_no_names(root: tuple[Path, Imported]) -> None:
     assert summary_lines(root[1]) == [
-        "(no source): 0 photos and their twins, 1 left out",
-        "a: 2 photos and their twins, 2 left out",
-        "b: 3 photos and their twins, 2 left out",
+        "(no source): 0 photos with paired swaps, 1 left out",
+        "a: 2 photos with paired swaps, 2 left out",
+        "b: 3 photos with paired swaps, 2 left out",
         "left out: decode_error 1, other_format 1, face_too_small 1, no_face 1, no_source 1",
-        "faces of excluded people looked for: 0",
+        "faces of excluded people to compare with: 0",
         "5 photos of 4 people; 1 people have several photos, at most 2",
     ]
 
 
-def test_a_twin_differs_where_its_mask_says(root: tuple[Path, Imported]) -> None:
+def test_a_paired_swap_differs_inside_its_mask(root: tuple[Path, Imported]) -> None:
     images = list_inputs(root[0]).images
     for real, fake in zip(images[0::2], images[1::2], strict=True):
         mask = pixels(fake.mask_path)
@@ -86,10 +86,10 @@ def test_a_twin_differs_where_its_mask_says(root: tuple[Path, Imported]) -> None
         assert mask.max() == 255
         assert change[mask > 250].mean() > 3 * change[mask == 0].mean() + 1
         if fake.path.endswith(".png"):
-            assert change[mask == 0].max() <= 1  # a share below 1/510 is stored as 0
+            assert change[mask == 0].max() <= 1  # an opacity below 1/510 is stored as 0
 
 
-def test_photo_and_twin_are_encoded_as_the_photo_was(
+def test_photo_and_paired_swap_are_encoded_like_the_original_file(
     root: tuple[Path, Imported], folder: Path
 ) -> None:
     for name, origin in (("a/one.jpg", "a/one.jpg"), ("a/two.jpg", "a/two.JPEG")):
@@ -126,7 +126,7 @@ def test_two_processes_and_a_second_run_write_the_same_bytes(
     assert imported == root[1]
 
 
-def test_other_photos_and_other_sources_change_no_pair(
+def test_a_pair_does_not_depend_on_other_photos_or_sources(
     root: tuple[Path, Imported], folder: Path, tmp_path: Path
 ) -> None:
     import_photos(folder, tmp_path / "t", changed(sources=("b",)), workers=1)
@@ -136,7 +136,7 @@ def test_other_photos_and_other_sources_change_no_pair(
     assert all(whole[name] == content for name, content in images.items())
 
 
-def test_the_seed_changes_the_twins(
+def test_the_seed_changes_the_paired_swaps(
     root: tuple[Path, Imported], folder: Path, tmp_path: Path
 ) -> None:
     import_photos(folder, tmp_path / "t", changed(seed=21), workers=1)
@@ -146,7 +146,7 @@ def test_the_seed_changes_the_twins(
     assert len({name for name in same if name.startswith("images/real")}) == 5
 
 
-def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_files_with_equal_stems_stay_separate(tmp_path: Path) -> None:
     draw(tmp_path / "f/a/one.jpg", 1)
     draw(tmp_path / "f/a/one.png", 2)
     import_photos(tmp_path / "f", tmp_path / "t", PARAMS, workers=1)
@@ -164,10 +164,10 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "import_photos: (no source): 0 photos and their twins, 1 left out"
+    assert lines[0] == "import_photos: (no source): 0 photos with paired swaps, 1 left out"
     assert lines[-1].startswith("import_photos: 2 photos of 2 people")
     again = subprocess.run(
         [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (again.returncode, again.stdout) == (2, "")
-    assert "--replace makes it anew" in again.stderr
+    assert "replace it with --replace" in again.stderr

@@ -1,4 +1,4 @@
-"""pipeline.training.photos.paired_swaps: whose face a twin shows, and what is needed for it."""
+"""pipeline.training.photos.paired_swaps: source faces of paired swaps, and required options."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("photos"))
 
 
-def test_twins_are_inswappers_squares_of_the_person_s_own_face() -> None:
+def test_paired_swaps_are_squares_with_the_persons_own_face() -> None:
     params = swapper_params(changed(hull_frac=0.2))
     assert (params.cross_identity_frac, params.hull_frac, params.box_frac) == (0, 0.2, 0)
     assert (params.boost_frac, params.restorer_frac) == (0, 0)
     assert (params.low_pass_min_px, params.low_pass_max_px) == (92, 128)
 
 
-def test_inswapper_itself_makes_the_twins(folder: Path, tmp_path: Path) -> None:
+def test_inswappers_network_makes_the_paired_swaps(folder: Path, tmp_path: Path) -> None:
     face = np.full((128, 128, 3), (10, 250, 90), np.uint8)
     params = changed(
         inswapper=write_inswapper(tmp_path / "inswapper.onnx", face),
@@ -35,15 +35,15 @@ def test_inswapper_itself_makes_the_twins(folder: Path, tmp_path: Path) -> None:
     )
     imported = import_photos(folder, tmp_path / "root", params, workers=1)
     fakes = [entry for entry in imported.entries if entry.label == 1]
-    lends = partners(entry.identity_id for entry in fakes)
-    assert len(lends) == 4
+    donors = partners(entry.identity_id for entry in fakes)
+    assert len(donors) == 4
     for entry in fakes:
         assert entry.fake_type == "inswapper"
-        assert entry.source_identity_id == lends.get(entry.identity_id, "")
+        assert entry.source_identity_id == donors.get(entry.identity_id, "")
         mask = pixels(tmp_path / "root" / entry.mask_path) > 250
-        twin = pixels(tmp_path / "root" / entry.path)
-        if twin.ndim == 3:
-            np.testing.assert_allclose(twin[mask].mean(axis=0), (10, 250, 90), atol=4)
+        swap = pixels(tmp_path / "root" / entry.path)
+        if swap.ndim == 3:
+            np.testing.assert_allclose(swap[mask].mean(axis=0), (10, 250, 90), atol=4)
     rows = list_inputs(tmp_path / "root").images
     assert {row.is_inswapper for row in rows if row.label} == {1}
 

@@ -1,4 +1,4 @@
-"""pipeline.training.photos.people: who is linked, who is excluded, who lends a face to whom."""
+"""pipeline.training.photos.people: linked people, excluded people, and donors."""
 
 from pathlib import Path
 
@@ -49,12 +49,14 @@ def test_excluded_people_stay_out(tmp_path: Path, embedder: Path) -> None:
     assert imported.excluded_faces == 1
 
 
-def test_people_lend_their_faces_to_each_other() -> None:
+def test_people_exchange_faces_in_pairs() -> None:
     assert partners(["c", "a", "b", "a"]) == {"a": "b", "b": "a"}
     assert partners([]) == {}
 
 
-def test_excluding_needs_what_it_works_with(folder: Path, tmp_path: Path, embedder: Path) -> None:
+def test_excluding_needs_an_embedder_and_faces(
+    folder: Path, tmp_path: Path, embedder: Path
+) -> None:
     (tmp_path / "empty").mkdir()
 
     def run(**changes: object) -> None:
@@ -66,5 +68,5 @@ def test_excluding_needs_what_it_works_with(folder: Path, tmp_path: Path, embedd
         run(embedder=tmp_path / "none.onnx")
     with pytest.raises(ManifestError, match=r"--exclude: .*nowhere: no such folder"):
         run(embedder=embedder, exclude=(tmp_path / "nowhere",))
-    with pytest.raises(ManifestError, match=r"--exclude: no face in .*empty"):
+    with pytest.raises(ManifestError, match=r"--exclude: no face found in .*empty"):
         run(embedder=embedder, exclude=(tmp_path / "empty",))

@@ -1,4 +1,4 @@
-"""pipeline.training.photos.importing: folders, targets and options that are refused."""
+"""pipeline.training.photos.importing: refused folders, targets and options."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda t: t.write_text("x"), "expected a folder or nothing, found a file"),
+        (lambda t: t.write_text("x"), "expected a folder or nothing, got a file"),
         (lambda t: (t / "x").mkdir(parents=True), "not written by this command"),
         (lambda t: earlier(t, "images.csv"), "not written by this command"),
         (lambda t: earlier(t, "images.csv", "left_out.csv", "mine.txt"), "not written by"),
@@ -30,10 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             lambda t: earlier(t, "images.csv", "left_out.csv", "inswapper/inswapper/a.mp4"),
             "not written by",
         ),
-        (lambda t: earlier(t, "images.csv", "left_out.csv"), "--replace makes it anew"),
+        (lambda t: earlier(t, "images.csv", "left_out.csv"), "replace it with --replace"),
     ],
 )
-def test_what_lies_at_the_target_is_kept(
+def test_existing_targets_are_kept(
     make: Callable[[Path], object], message: str, folder: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "t"
@@ -52,25 +52,25 @@ def earlier(target: Path, *names: str) -> None:
         (target / name).write_text("")
 
 
-def test_the_target_must_lie_apart_from_the_photos(folder: Path) -> None:
+def test_the_target_must_be_separate_from_the_photos(folder: Path) -> None:
     for target in (folder, folder / "a" / "t", folder.parent):
-        with pytest.raises(ManifestError, match="expected a place apart from"):
+        with pytest.raises(ManifestError, match="expected a folder separate from"):
             import_photos(folder, target, PARAMS, workers=1, replace=True)
 
 
-def test_folders_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -> None:
+def test_errors_name_unusable_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"nowhere: no such folder; expected photos in"):
         list_photos(tmp_path / "nowhere", ())
-    with pytest.raises(ManifestError, match=r"no folder in it; expected photos in"):
+    with pytest.raises(ManifestError, match=r"contains no folder; expected photos in"):
         list_photos(tmp_path, ())
-    with pytest.raises(ManifestError, match=r"no source c, d; there are a, b$"):
+    with pytest.raises(ManifestError, match=r"no source c, d; found a, b$"):
         list_photos(folder, ("d", "a", "c"))
     draw(tmp_path / "s/back\\slash.png", 1)
     with pytest.raises(ManifestError, match=r"rename 's/back\\\\slash.png'"):
         list_photos(tmp_path, ())
 
 
-def test_nothing_is_written_when_no_photo_comes_in(tmp_path: Path) -> None:
+def test_nothing_is_written_if_no_photo_can_be_imported(tmp_path: Path) -> None:
     (tmp_path / "f/a").mkdir(parents=True)
     Image.fromarray(draw_scenery(5)).save(tmp_path / "f/a/wall.png")
     with pytest.raises(ManifestError, match=r"no photo can be used \(no_face 1\)"):

@@ -29,11 +29,7 @@ FACES = pd.DataFrame(
         "verdict": ["real", "fake", "suspicious", "undecided"],
     }
 )
-LADDERS = {
-    "jpeg_quality": {"90": {"auc": 0.9}, "10": {"auc": None}},
-    "blur_px": {"1": {"auc": 0.8}, "2": {"auc": 0.7}},
-    "faces_per_class": 4,
-}
+LADDERS = {"jpeg_quality": [0.9, None], "blur_px": [0.8, 0.7]}
 
 
 def test_tables_are_written_short_and_alike(tmp_path: Path) -> None:

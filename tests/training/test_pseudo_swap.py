@@ -20,7 +20,7 @@ SWAPPER = PseudoSwapper(PARAMS)
 
 
 def texture(height: int, width: int, seed: int) -> np.ndarray:
-    """Smooth shapes with fine detail on top, so that a 128-px paste can be seen."""
+    """Smooth shapes with fine detail, so that a 128-px paste is visible."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(40, 215, (6, 8, 3)).astype(np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -48,7 +48,7 @@ GOLDEN = {
 
 @pytest.fixture(scope="module")
 def face() -> np.ndarray:
-    # Smooth, because insightface rounds its matrix to float32: at most 1/32 px, seen on edges only.
+    # Smooth, because insightface rounds its matrix to float32, which moves edges by up to 1/32 px.
     return cv2.GaussianBlur(texture(128, 128, seed=5), (0, 0), 1.5)
 
 
@@ -68,14 +68,14 @@ def inswapper(inswapper_file):
 
 
 def genuine(inswapper: INSwapper, rgb: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """What insightface's own class makes of the frame (it works in BGR)."""
+    """The frame swapped by insightface's own class, which works in BGR."""
     target = SimpleNamespace(kps=keypoints)
     source = SimpleNamespace(normed_embedding=np.full(512, 512**-0.5, np.float32))
     return inswapper.get(rgb[..., ::-1].copy(), target, source)[..., ::-1]
 
 
 def implied_mask(inswapper: INSwapper, keypoints: np.ndarray) -> np.ndarray:
-    """Where INSwapper mixes at least half of its face in, seen on a black and a white frame."""
+    """Mask of at least half opacity in INSwapper's paste, from a black and a white frame."""
     black, white = np.zeros((380, 500, 3), np.uint8), np.full((380, 500, 3), 255, np.uint8)
     on_black = genuine(inswapper, black, keypoints).astype(float)
     on_white = genuine(inswapper, white, keypoints).astype(float)
@@ -113,7 +113,7 @@ def test_an_embedding_has_length_one_and_depends_on_the_face(embedder):
     assert first @ second < 0.99
 
 
-def test_absent_networks_are_named(tmp_path, embedder):
+def test_errors_name_missing_networks(tmp_path, embedder):
     with pytest.raises(WeightsError, match=r"inswapper_128\.onnx: not found"):
         InswapperGenerator(tmp_path / "inswapper_128.onnx", embedder)
     broken = tmp_path / "arcface.onnx"
@@ -122,10 +122,10 @@ def test_absent_networks_are_named(tmp_path, embedder):
         ArcfaceEmbedder(broken)
 
 
-def test_an_embedding_of_another_size_is_refused(inswapper_file):
+def test_an_embedding_of_a_different_size_is_refused(inswapper_file):
     short = SimpleNamespace(embed=lambda _rgb, _keypoints: np.ones(128, np.float32))
     generator = InswapperGenerator(inswapper_file, short)
-    with pytest.raises(WeightsError, match="128 numbers, the INSwapper network expects 512"):
+    with pytest.raises(WeightsError, match="128 values, the INSwapper network expects 512"):
         generator.apply(texture(200, 200, 1), place(1, 0, 100, 100), SwapRecipe())
 
 
@@ -179,7 +179,7 @@ def test_outlines_nest():
     assert 0.4 * area["square"] < area["hull"] < area["box"] < 1.1 * area["square"]
 
 
-def test_a_recipe_can_be_kept_for_a_clip():
+def test_a_recipe_can_be_shared_by_the_frames_of_a_clip():
     recipe = SWAPPER.draw(np.random.default_rng(3), "square")
     rgb = texture(300, 320, seed=1)
     moved = np.roll(rgb, (6, 9), axis=(0, 1))
@@ -199,7 +199,7 @@ def high_pass_std(rgb: np.ndarray) -> float:
     return float((grey - cv2.GaussianBlur(grey, (0, 0), 1)).std())
 
 
-def test_the_paste_loses_what_128_px_cannot_hold():
+def test_the_paste_loses_detail_beyond_128_px():
     rgb, keypoints = texture(400, 400, seed=1), place(1.8, 0, 200, 200)
     centre = np.s_[150:250, 150:250]
     before = high_pass_std(rgb[centre])
@@ -244,7 +244,7 @@ def test_bending_moves_the_face_but_not_the_rim():
     assert change[40:88, 40:88].mean() > 5 * change[[0, -1]].mean()
 
 
-def test_the_donor_is_blended_in_only_when_the_recipe_says_so():
+def test_the_donor_is_used_only_if_the_recipe_has_use_donor():
     rgb, keypoints = texture(300, 320, 1), place(1.6, 0, 160, 150)
     donor = (texture(260, 260, seed=9), place(1.4, -8, 130, 130))
     alone = SWAPPER.apply(rgb, keypoints, SwapRecipe())

@@ -1,9 +1,7 @@
-"""The README's tables and graph are those of the files that they are made from."""
+"""Generated tables and graph of the README files equal the files that they are made from."""
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,12 +13,13 @@ from pipeline.training.review.readme_tables import (
     ABLATION_PARTS,
     GENUINE_CELLS,
     ablation_table,
+    generated_parts,
     genuine_table,
-    with_tables,
+    with_parts,
 )
 from tests.support.imports import ROOT
+from tests.support.readmes import readme, section
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 GENUINE = json.loads((ROOT / "metrics/genuine.json").read_text(encoding="utf-8"))
 ABLATION = json.loads((ROOT / "metrics/ablation.json").read_text(encoding="utf-8"))
 CARD_ROWS = {
@@ -33,8 +32,9 @@ CARD_ROWS = {
 }
 
 
-def test_the_readme_has_what_the_files_say() -> None:
-    assert with_tables(README, ROOT) == README, "run `make readme`"
+def test_the_readmes_have_what_the_files_say() -> None:
+    for path, parts in generated_parts(ROOT).items():
+        assert with_parts(readme(path), parts) == readme(path), f"{path}: run `make readme`"
 
 
 def test_no_measured_part_is_left_out() -> None:
@@ -53,16 +53,16 @@ def test_another_number_makes_another_table() -> None:
 
 def test_a_part_without_its_marks_is_named() -> None:
     with pytest.raises(PipelineError, match="expected one <!-- begin genuine -->"):
-        with_tables(README.replace("<!-- end genuine -->", ""), ROOT)
+        with_parts("<!-- begin genuine -->\n", {"genuine": "| a |"})
 
 
 def test_the_genuine_numbers_are_of_the_release_and_in_its_card() -> None:
     released = ROOT / "data/release"
     assert GENUINE["bundle"] == read_spec(released / "detector.json").version
     card = (released / "model_card.md").read_text(encoding="utf-8")
-    section = _section(card, "Genuine INSwapper outputs")
+    (table,) = re.findall(r"^## Genuine INSwapper outputs\n(.*?)^## ", card, re.M | re.DOTALL)
     for cell, title in CARD_ROWS.items():
-        (row,) = re.findall(rf"^\| {re.escape(title)} \|(.*)\|$", section, re.MULTILINE)
+        (row,) = re.findall(rf"^\| {re.escape(title)} \|(.*)\|$", table, re.MULTILINE)
         names = ("auc", "recall_at_5_fpr", "recall", "fpr")
         assert list(map(float, row.split("|"))) == [GENUINE["cell"][cell][name] for name in names]
     assert f"{GENUINE['n_fake']} genuine outputs" in card
@@ -71,7 +71,7 @@ def test_the_genuine_numbers_are_of_the_release_and_in_its_card() -> None:
 
 def test_the_stage_table_has_every_stage_and_its_outputs() -> None:
     declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    table = _section(README, "The stages")
+    table = section("README.md", "The pipeline")
     for name, stage in declared.items():
         title = f"{name}@{{split}}" if "matrix" in stage else name
         (row,) = [line for line in table.splitlines() if line.startswith(f"| `{title}` |")]
@@ -79,11 +79,6 @@ def test_the_stage_table_has_every_stage_and_its_outputs() -> None:
         for out in _outputs(stage.get("do", stage)):
             assert _is_named(out, writes), f"README: {name} writes {out}"
         assert float(minutes.split()[0]) > 0
-
-
-def _section(text: str, title: str) -> str:
-    (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-    return str(section)
 
 
 def _outputs(stage: dict) -> list[str]:
@@ -96,27 +91,3 @@ def _is_named(out: str, cell: str) -> bool:
     path = Path(out.replace("${item}", "{split}"))
     patterns = (path.name, f"{path.parent.name}/", f"{path.parent}/*{path.suffix}", f"{path}/")
     return any(text in cell for text in patterns)
-
-
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_every_target_that_the_readme_names_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(
-        re.findall(r"`make ([a-z-]+)", README) + re.findall(r"^make ([a-z-]+)", README, re.M)
-    )
-    assert named <= targets
-    assert named
-
-
-def test_the_examples_for_contributors_are_commits() -> None:
-    table = _section(README, "Contributing")
-    commits = re.findall(r"`([0-9a-f]{7})`", table)
-    assert len(commits) == len(re.findall(r"^\| a", table, re.MULTILINE))
-    git = ["git", "-C", str(ROOT)]
-    shallow = subprocess.run(
-        [*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True, check=False
-    ).stdout
-    if shallow.strip() != "false":
-        pytest.skip("the history is not here")
-    for commit in commits:
-        subprocess.run([*git, "cat-file", "-e", f"{commit}^{{commit}}"], check=True)

@@ -1,4 +1,4 @@
-"""pipeline.training.loop.resume: a state belongs to one run."""
+"""pipeline.training.loop.resume: a saved state belongs to one run."""
 
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,13 @@ def test_the_fingerprint_follows_params_data_code_and_torch(
     assert now() != first
 
 
-def test_the_same_bytes_under_another_name_are_other_data(data: Path) -> None:
+def test_a_renamed_file_changes_the_fingerprint(data: Path) -> None:
     first = fingerprint({}, [data], "a")
     (data / "c/0").rename(data / "c/1")
     assert fingerprint({}, [data], "a") != first
 
 
-def test_a_state_comes_back(tmp_path: Path) -> None:
+def test_a_saved_state_can_be_loaded(tmp_path: Path) -> None:
     file = ResumeFile("a" * 64, tmp_path)
     assert file.load() is None
     state: dict[str, Any] = {"model": {"weight": torch.arange(3.0)}, "history": [{"epoch": 1}]}
@@ -55,18 +55,18 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     assert file.load() is None
 
 
-def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+def test_a_state_of_a_different_run_is_refused(tmp_path: Path) -> None:
     mine, other = ResumeFile("a" * 64, tmp_path), ResumeFile("b" * 64, tmp_path)
     other.save({"epoch": 3})
     assert mine.load() is None
     assert mine.others() == [other.path]
     other.path.rename(mine.path)
-    with pytest.raises(ResumeError, match=r"belongs to another run.*bbbb.*expected aaaa"):
+    with pytest.raises(ResumeError, match=r"belongs to a different run.*bbbb.*expected aaaa"):
         mine.load()
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     file = ResumeFile("a" * 64, tmp_path)
     file.path.write_bytes(b"half a file")
-    with pytest.raises(ResumeError, match="to start anew"):
+    with pytest.raises(ResumeError, match="to restart"):
         file.load()

@@ -1,4 +1,4 @@
-"""pipeline.training.sample.build: a tiny sample from a package made here."""
+"""pipeline.training.sample.build: a tiny sample from a package that the test makes."""
 
 import hashlib
 import io
@@ -20,10 +20,10 @@ from pipeline.training.sample.build import build_sample
 from pipeline.training.sample.sources import (
     Archive,
     Cast,
+    CastPhoto,
     Footage,
-    Origin,
+    PackageFile,
     Person,
-    Photo,
     read_footage,
 )
 from tests.support.synthetic import draw_clip, draw_face, draw_scenery, write_clip
@@ -75,7 +75,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def package(
     members: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Archive]:
-    """A wheel in the offline folder, so that pip is not asked."""
+    """A wheel in the offline folder, so that pip is not used."""
     folder = tmp_path_factory.mktemp("packages")
     wheel = folder / "tiny_faces-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -90,16 +90,16 @@ def package(
 
 @pytest.fixture(scope="module")
 def cast(package: Archive, members: dict[str, bytes]) -> Cast:
-    def origin(name: str) -> Origin:
-        return Origin(package, f"tiny/{name}", hashlib.sha256(members[name]).hexdigest())
+    def origin(name: str) -> PackageFile:
+        return PackageFile(package, f"tiny/{name}", hashlib.sha256(members[name]).hexdigest())
 
     return Cast(
         people=(
-            Person("anna", (Photo(origin("a.png")),)),
-            Person("left", (Photo(origin("group.png"), (0, 0, 280, 300)),)),
+            Person("anna", (CastPhoto(origin("a.png")),)),
+            Person("left", (CastPhoto(origin("group.png"), (0, 0, 280, 300)),)),
             Person("clip", footage=Footage(origin("clip.mp4"), (0, 2))),
-            Person("ben", (Photo(origin("b.png")),), stills_only=True),
-            Person("right", (Photo(origin("group.png"), (280, 0, 560, 300)),)),
+            Person("ben", (CastPhoto(origin("b.png")),), stills_only=True),
+            Person("right", (CastPhoto(origin("group.png"), (280, 0, 560, 300)),)),
         ),
         links=(("left", "nobody"), ("left", "right"), ("anna", "left"), ("right", "left")),
         cutaways=(origin("wall.png"),),
@@ -146,7 +146,7 @@ def test_the_sample_is_a_valid_data_root(sample: Path) -> None:
     assert {row.original_video_id for row in fakes} == reals
 
 
-def test_people_of_one_photo_are_tied_together(sample: Path) -> None:
+def test_people_in_one_photo_are_linked(sample: Path) -> None:
     originals = {
         row.identity_id: row.original_video_id
         for row in list_inputs(sample).images
@@ -163,7 +163,7 @@ def read_clip(path: Path, pixel_format: str = "rgb24") -> np.ndarray:
 @pytest.mark.parametrize(
     "swap", ["inswapper/anna_left", "inswapper/clip_self", "uniface/left_right"]
 )
-def test_a_fake_differs_from_its_original_where_its_mask_says(sample: Path, swap: str) -> None:
+def test_a_fake_differs_from_its_original_inside_its_mask(sample: Path, swap: str) -> None:
     folder, stem = swap.split("/")
     videos = sample / "inswapper"
     real = read_clip(videos / "original_videos" / f"{stem.split('_')[0]}.mp4")
@@ -177,7 +177,7 @@ def test_a_fake_differs_from_its_original_where_its_mask_says(sample: Path, swap
         assert change[frame][inside].mean() > 1.3 * change[frame][outside].mean()
 
 
-def test_scenes_are_cut_hard(sample: Path) -> None:
+def test_scenes_are_separated_by_hard_cuts(sample: Path) -> None:
     scenes = detect_scenes(sample / "inswapper/original_videos/anna.mp4", 0.3, 0.3)
     assert [scene.start for scene in scenes] == [0, FRAMES // 2]
 
@@ -191,15 +191,15 @@ def test_stills_differ_only_inside_their_masks(sample: Path) -> None:
         change = np.abs(fake.astype(int) - real).max(axis=2)
         assert change[mask > 250].mean() > change[mask == 0].mean()
         if row.path.endswith(".png"):
-            assert change[mask == 0].max() <= 1  # a share below 1/510 is stored as 0
+            assert change[mask == 0].max() <= 1  # an opacity below 1/510 is stored as 0
 
 
 def broken(cast: Cast, person: Person) -> Cast:
     return replace(cast, people=(person,))
 
 
-def test_an_image_without_a_face_is_named(cast: Cast, tmp_path: Path) -> None:
-    faceless = broken(cast, Person("wall", (Photo(cast.cutaways[0]),)))
+def test_the_error_names_an_image_without_a_face(cast: Cast, tmp_path: Path) -> None:
+    faceless = broken(cast, Person("wall", (CastPhoto(cast.cutaways[0]),)))
     with pytest.raises(PackageError, match=r"tiny/wall\.png: no face was found"):
         build_sample(tmp_path, faceless, TINY, workers=1)
 
@@ -210,7 +210,7 @@ def test_a_face_that_is_too_small_is_refused(cast: Cast, tmp_path: Path) -> None
         build_sample(tmp_path, broken(cast, cast.people[0]), large, workers=1)
 
 
-def test_footage_that_ends_too_early_is_named(cast: Cast) -> None:
+def test_the_error_names_footage_that_is_too_short(cast: Cast) -> None:
     footage = cast.people[2].footage
     assert footage is not None
     assert len(read_footage(footage, 2, 12)) == 12

@@ -1,4 +1,4 @@
-"""pipeline.training.sample.cast and sample_roles: who is in the sample, and whose face they get."""
+"""pipeline.training.sample.cast and roles: the people of the sample and their source faces."""
 
 import pytest
 
@@ -34,8 +34,8 @@ def test_roles_follow_the_parameters() -> None:
     swapped = [role for role in filmed if role.source is not None]
     assert len(swapped) == round(PARAMS.cross_identity_frac * len(filmed))
     assert all(role.source != role.person for role in swapped)
-    share = sum(role.has_uniface for role in roles) / len(roles)
-    assert share == pytest.approx(PARAMS.uniface_frac, abs=1 / len(roles))
+    frac = sum(role.has_uniface for role in roles) / len(roles)
+    assert frac == pytest.approx(PARAMS.uniface_frac, abs=1 / len(roles))
     assert [role.index for role in roles] == list(range(len(roles)))
 
 

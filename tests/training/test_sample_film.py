@@ -72,7 +72,7 @@ def test_keypoints_follow_the_mirror_and_keep_their_order_as_seen() -> None:
     assert_allclose(flipped.keypoints[2], [319 - face.keypoints[2, 0], face.keypoints[2, 1]])
 
 
-def test_a_camera_moves_smoothly_and_its_grain_never_rests() -> None:
+def test_a_camera_moves_smoothly_and_its_grain_changes() -> None:
     camera = replace(draw_camera(np.random.default_rng(4), 320, 240), grain=2.0)
     filmed = film([dotted(400, 500, DOTS)], camera, 20, 320, 240)
     steps = [np.abs(b.keypoints - a.keypoints).max() for a, b in pairwise(filmed)]

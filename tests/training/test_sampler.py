@@ -17,7 +17,7 @@ from pipeline.training.store.reader import KEYPOINT_COLUMNS
 
 
 def faces(people: int = 4, frames: int = 3, **columns: float) -> pd.DataFrame:
-    """Per person `frames` reals and, of the same frames, as many INSwapper fakes."""
+    """Table with `frames` reals per person, and an INSwapper fake of each."""
     rows = [
         {
             "video_id": f"{kind}p{person}",
@@ -63,7 +63,7 @@ def test_epochs_differ_and_repeat() -> None:
     assert sampler(table).items(1) != sampler(table, seed=4).items(1)
 
 
-def test_batches_hold_whole_pairs() -> None:
+def test_batches_contain_whole_pairs() -> None:
     batches = sampler(faces(), pairs=10)
     batches.set_epoch(5)
     drawn = list(batches)
@@ -72,12 +72,12 @@ def test_batches_hold_whole_pairs() -> None:
     assert [item for batch in drawn for item in batch] == batches.items(5)
 
 
-def test_people_weigh_alike() -> None:
+def test_people_have_equal_weights() -> None:
     table = pd.DataFrame({"identity_id": ["a", "b", "b", "b"]})
     np.testing.assert_allclose(person_weights(table), [1 / 2, 1 / 6, 1 / 6, 1 / 6])
 
 
-def test_sources_weigh_by_a_power_of_their_people() -> None:
+def test_source_weights_are_powers_of_their_number_of_people() -> None:
     table = pd.DataFrame(
         {"identity_id": ["a", "b", "b", "c", "d", "e"], "source": ["few", *["many"] * 5]}
     )
@@ -87,21 +87,21 @@ def test_sources_weigh_by_a_power_of_their_people() -> None:
         assert weights.sum() == pytest.approx(1)
         assert weights[0] == pytest.approx(few)
         assert weights[1] == weights[2] == pytest.approx(weights[3] / 2)
-    # Of the faces that are left, too: three sources of one person each.
+    # People are counted among the chosen faces: here two sources with one person each.
     np.testing.assert_allclose(FaceBalance(0.5).weights(table, np.array([0, 3])), [1 / 2, 1 / 2])
 
 
-def test_faces_that_fill_their_image_get_their_share() -> None:
+def test_faces_without_surroundings_get_their_fraction() -> None:
     table = pd.DataFrame({"identity_id": list("abcd"), "source": "s"})
     lacks_surroundings = np.array([True, True, True, False])
     balance = FaceBalance(lacks_surroundings=lacks_surroundings, tight_frac=0.2)
     np.testing.assert_allclose(balance.weights(table, np.arange(4)), [*[0.2 / 3] * 3, 0.8])
-    # Where there is one kind only, it is drawn whatever its share.
+    # With only one kind, the fraction has no effect.
     np.testing.assert_allclose(balance.weights(table, np.array([0, 1])), [0.5, 0.5])
     np.testing.assert_allclose(balance.weights(table, np.array([3])), [1.0])
 
 
-def test_the_balance_decides_what_is_drawn() -> None:
+def test_faces_are_drawn_by_the_balance() -> None:
     table = faces(people=6).assign(source="s")
     lacks_surroundings = (table["identity_id"] == "p0").to_numpy()
     items = sampler(
@@ -110,11 +110,11 @@ def test_the_balance_decides_what_is_drawn() -> None:
         pseudo_frac=1.0,
         balance=FaceBalance(lacks_surroundings=lacks_surroundings, tight_frac=0.7),
     ).items(1)
-    share = np.mean([lacks_surroundings[item.face] for item in items])
-    assert share == pytest.approx(0.7, abs=0.07)
+    frac = np.mean([lacks_surroundings[item.face] for item in items])
+    assert frac == pytest.approx(0.7, abs=0.07)
 
 
-def test_generators_weigh_alike_and_people_within_them() -> None:
+def test_generators_have_equal_weights_and_so_do_people_within_them() -> None:
     table = pd.DataFrame(
         {
             "identity_id": ["a", "a", "b", "a"],
@@ -125,7 +125,7 @@ def test_generators_weigh_alike_and_people_within_them() -> None:
     np.testing.assert_allclose(generator_weights(table), [1 / 8, 1 / 8, 1 / 4, 1 / 2])
 
 
-def test_without_listed_fakes_all_are_made() -> None:
+def test_without_listed_fakes_all_swaps_are_made_on_the_fly() -> None:
     table = faces()
     reals = table[table["label"] == 0].reset_index(drop=True)
     drawn = sampler(reals)
@@ -142,7 +142,7 @@ def test_faces_without_keypoints_are_not_swapped() -> None:
     assert "p0" not in set(some["identity_id"][list(swapped)])
 
 
-def test_a_fake_without_its_original_is_paired_with_some_real_face() -> None:
+def test_a_fake_without_its_original_is_paired_with_a_random_real_face() -> None:
     table = faces()
     table["original_video_id"] = ""
     items = sampler(table, pseudo_frac=0.0).items(1)

@@ -1,4 +1,4 @@
-"""pipeline.training.loop.schedule: one warm-up and one cosine."""
+"""pipeline.training.loop.schedule: learning rates with one warm-up and one cosine."""
 
 import pytest
 from hypothesis import given

@@ -1,24 +1,24 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
 from pipeline.decision.decide import decide
-from pipeline.decision.fusion import DETAIL, SEAM
-from pipeline.runtime.errors import ManifestError
+from pipeline.decision.evidence import FaceEvidence
+from pipeline.decision.scorer import FaceScorer
+from pipeline.runtime.errors import DetectorError, ManifestError
 from pipeline.seam.features import outside_detail, seam_features
 from pipeline.seam.rings import ring_statistics
 from pipeline.training.pairs.degradations import as_it_is
 from pipeline.training.scoring.copies import score_copies
 from pipeline.training.scoring.scorer import (
-    FaceLogits,
-    Scorer,
-    crop_logits,
     decided,
+    degraded_evidence,
     face_scores,
     rows_of_faces,
-    taken,
+    stored_evidence,
+    torch_network,
 )
 from pipeline.training.store.reader import FaceStore, evenly, image_of, surroundings_fracs
 from pipeline.views.aligned import aligned_view
@@ -30,7 +30,7 @@ from tests.support.tiny_trees import stump
 SPEC = decision_of(limits_of(0.5, 0.6), limits_of(0.0, 1.0), temperature=1.5, min_face_px=95)
 NET = SharpnessNet().eval()
 TREES = stump("power_drop_band0_0", -0.5)
-SCORER = Scorer(NET, PREPROCESS, TREES)
+SCORER = FaceScorer(torch_network(NET), PREPROCESS, TREES)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def store() -> FaceStore:
 
 
 @pytest.fixture(scope="module")
-def logits(store: FaceStore) -> FaceLogits:
-    return SCORER.stored(store)
+def evidence(store: FaceStore) -> FaceEvidence:
+    return stored_evidence(SCORER, store, visuals=True)
 
 
 def answer(view: np.ndarray) -> float:
@@ -48,38 +48,47 @@ def answer(view: np.ndarray) -> float:
         return float(NET(torch.from_numpy(PREPROCESS.to_input(view[None])))["real_fake"])
 
 
-def test_logits_lie_by_face_and_by_view(store: FaceStore, logits: FaceLogits) -> None:
-    assert logits["real_fake"].shape == (8, 4)
-    assert logits["quality"].shape == (8, 4, 3)
-    assert logits["seam_map"].shape == (8, 4, 32, 32)
-    assert logits["real_fake"][5, 1] == pytest.approx(answer(store.crops(3 * 5 + 1)), abs=1e-5)
+def test_logits_lie_by_face_and_by_view(store: FaceStore, evidence: FaceEvidence) -> None:
+    assert evidence.real_fake.shape == (8, 4)
+    assert evidence.quality.shape == (8, 4, 3)
+    assert evidence.seam_map is not None
+    assert evidence.seam_map.shape == (8, 4, 32, 32)
+    assert evidence.real_fake[5, 1] == pytest.approx(answer(store.crops(3 * 5 + 1)), abs=1e-5)
     keypoints = store.keypoints(5)
     assert keypoints is not None
     aligned = aligned_view(store.context(5), keypoints, PREPROCESS.size_px).rgb
-    assert logits["real_fake"][5, 3] == pytest.approx(answer(aligned), abs=1e-5)
+    assert evidence.real_fake[5, 3] == pytest.approx(answer(aligned), abs=1e-5)
 
 
-def test_the_trees_answer_once_a_face(store: FaceStore, logits: FaceLogits) -> None:
+def test_the_trees_answer_once_per_face(store: FaceStore, evidence: FaceEvidence) -> None:
     images = [image_of(store, face) for face in range(8)]
     statistics = np.stack([ring_statistics(p.rgb, p.keypoints) for p in images])
-    numbers = seam_features(statistics)
-    assert logits[SEAM].tolist() == TREES.logits(numbers).tolist()
-    assert set(logits[SEAM].tolist()) <= {-1.0, 1.0}
-    np.testing.assert_array_equal(logits[DETAIL], outside_detail(numbers))
+    features = seam_features(statistics)
+    np.testing.assert_array_equal(evidence.trees, TREES.logits(features))
+    assert evidence.trees is not None
+    assert set(evidence.trees.tolist()) <= {-1.0, 1.0}
+    np.testing.assert_array_equal(evidence.detail, outside_detail(features))
+    np.testing.assert_array_equal(evidence.rings, statistics)
 
 
-def test_without_trees_there_is_no_seam(store: FaceStore, logits: FaceLogits) -> None:
-    found = Scorer(NET, PREPROCESS).of_faces(store, [5])
-    assert set(found) == set(logits) - {SEAM, DETAIL}
-    assert found["real_fake"] == pytest.approx(logits["real_fake"][[5]], abs=1e-5)
+def test_what_people_look_at_is_kept_on_request_only(store: FaceStore) -> None:
+    found = stored_evidence(SCORER, store, [0])
+    assert found.seam_map is found.rings is None
 
 
-def test_only_the_views_of_the_network_are_scored(store: FaceStore, logits: FaceLogits) -> None:
-    narrow = Scorer(NET, replace(PREPROCESS, scales=(1.5,), aligned=False))
-    found = narrow.stored(store)["real_fake"]
-    assert found == pytest.approx(logits["real_fake"][:, 1:2], abs=1e-5)
-    aligned = Scorer(NET, replace(PREPROCESS, scales=()))
-    assert aligned.stored(store)["real_fake"] == pytest.approx(logits["real_fake"][:, 3:], abs=1e-5)
+def test_without_trees_there_is_no_seam(store: FaceStore, evidence: FaceEvidence) -> None:
+    found = stored_evidence(FaceScorer(torch_network(NET), PREPROCESS), store, [5])
+    assert found.trees is found.detail is None
+    assert found.real_fake == pytest.approx(evidence.real_fake[[5]], abs=1e-5)
+
+
+def test_only_the_views_of_the_network_are_scored(store: FaceStore, evidence: FaceEvidence) -> None:
+    narrow = replace(SCORER, preprocess=replace(PREPROCESS, scales=(1.5,), aligned=False))
+    found = stored_evidence(narrow, store).real_fake
+    assert found == pytest.approx(evidence.real_fake[:, 1:2], abs=1e-5)
+    aligned = replace(SCORER, preprocess=replace(PREPROCESS, scales=()))
+    found = stored_evidence(aligned, store).real_fake
+    assert found == pytest.approx(evidence.real_fake[:, 3:], abs=1e-5)
 
 
 def test_rows_that_are_shuffled_are_put_in_order(store: FaceStore) -> None:
@@ -108,41 +117,42 @@ def test_a_face_without_all_its_crops_is_named(store: FaceStore) -> None:
 def test_a_face_without_keypoints_is_refused_where_they_are_needed(store: FaceStore) -> None:
     blind = replace(store, faces=store.faces.assign(kp0_x=np.nan))
     for scorer in (SCORER, replace(SCORER, trees=None)):
-        with pytest.raises(ManifestError, match="a face without keypoints"):
-            scorer.of_faces(blind, [0])
-    boxes_only = Scorer(NET, replace(PREPROCESS, aligned=False))
-    assert boxes_only.of_faces(blind, [0])["real_fake"].shape == (1, 3)
+        with pytest.raises(DetectorError, match="gave no keypoints"):
+            stored_evidence(scorer, blind, [0])
+    boxes_only = FaceScorer(torch_network(NET), replace(PREPROCESS, aligned=False))
+    assert stored_evidence(boxes_only, blind, [0]).real_fake.shape == (1, 3)
 
 
 def test_an_unchanged_context_gives_the_stored_crops_again(
-    store: FaceStore, logits: FaceLogits
+    store: FaceStore, evidence: FaceEvidence
 ) -> None:
-    again = SCORER.degraded(store, [6, 1], as_it_is)
-    assert set(again) == set(logits) - {"seam_map"}
-    for head, values in again.items():
-        assert values == pytest.approx(logits[head][[6, 1]], abs=1e-5)
-        assert values == pytest.approx(taken(logits, np.array([6, 1]))[head], abs=1e-5)
+    again, expected = degraded_evidence(SCORER, store, [6, 1], as_it_is), evidence[np.array([6, 1])]
+    for name in ("real_fake", "inswapper", "boundary", "quality", "trees", "detail"):
+        assert getattr(again, name) == pytest.approx(getattr(expected, name), abs=1e-5)
 
 
-def test_the_batch_does_not_change_a_logit(store: FaceStore) -> None:
-    crops = [store.crops(row % 24) for row in range(70)]
-    found = crop_logits(NET, iter(crops), PREPROCESS)["real_fake"]
-    assert found[:20] == pytest.approx(found[24:44], abs=1e-5)
-    with pytest.raises(ValueError, match="no crops"):
-        crop_logits(NET, [], PREPROCESS)
+def test_the_batch_does_not_change_a_face(store: FaceStore, evidence: FaceEvidence) -> None:
+    many = stored_evidence(SCORER, store, [face % 8 for face in range(18)])
+    assert many.real_fake == pytest.approx(np.tile(evidence.real_fake, (3, 1))[:18], abs=1e-5)
+    with pytest.raises(ValueError, match="no faces"):
+        stored_evidence(SCORER, store, [])
 
 
-def test_decisions_are_those_of_the_product(store: FaceStore, logits: FaceLogits) -> None:
+def test_evidence_is_taken_by_number_mask_and_part(evidence: FaceEvidence) -> None:
+    parts = FaceEvidence.concatenated([evidence[:3], evidence[np.arange(8) >= 3]])
+    for field in fields(FaceEvidence):
+        whole = getattr(evidence, field.name)
+        np.testing.assert_array_equal(getattr(parts, field.name), whole)
+        np.testing.assert_array_equal(getattr(evidence[2], field.name), whole[2])
+
+
+def test_decisions_are_those_of_the_product(store: FaceStore, evidence: FaceEvidence) -> None:
     surroundings = surroundings_fracs(store)
     surroundings[2] = 0.01
-    table = decided(store.faces, logits, SPEC, surroundings)
+    changed = replace(evidence, surroundings=surroundings)
+    table = decided(store.faces, changed, SPEC)
     for face in range(8):
-        expected = decide(
-            {head: values[face] for head, values in logits.items()},
-            SPEC,
-            face_px=store.faces.at[face, "face_px"],
-            surroundings=surroundings[face],
-        )
+        expected = decide(changed[face], SPEC, face_px=store.faces.at[face, "face_px"])
         assert table.at[face, "score"] == expected.score
         assert table.at[face, "verdict"] == expected.verdict
         assert table.at[face, "called"] == float(expected.verdict == "fake")
@@ -152,24 +162,26 @@ def test_decisions_are_those_of_the_product(store: FaceStore, logits: FaceLogits
     assert small.any()
     assert (table.loc[small, "verdict"] == "undecided").all()
     assert table.at[2, "verdict"] == "undecided"
-    assert face_scores(logits, SPEC) == pytest.approx(table["score"].to_numpy())
+    assert face_scores(changed, SPEC) == pytest.approx(table["score"].to_numpy())
 
 
-def test_faces_in_the_middle_of_an_image_have_surroundings(store: FaceStore) -> None:
-    assert surroundings_fracs(store).tolist() == [1.0] * 8
+def test_faces_in_the_middle_of_an_image_have_surroundings(
+    store: FaceStore, evidence: FaceEvidence
+) -> None:
+    assert surroundings_fracs(store).tolist() == evidence.surroundings.tolist() == [1.0] * 8
 
 
 def test_copies_of_some_faces_are_those_of_all(store: FaceStore) -> None:
-    scorer = Scorer(NET, PREPROCESS)
+    scorer = replace(SCORER, trees=None)
     chosen = np.array([1, 6])
     some, everyone = score_copies(scorer, store, chosen), score_copies(scorer, store)
     np.testing.assert_array_equal(some.labels, everyone.labels[chosen])
     np.testing.assert_array_equal(some.sources, everyone.sources[chosen])
-    np.testing.assert_array_equal(some.surroundings, everyone.surroundings[chosen])
     assert some.copies.keys() == everyone.copies.keys()
-    for name, logits in some.copies.items():
-        expected = everyone.copies[name]["real_fake"][chosen]
-        assert logits["real_fake"] == pytest.approx(expected, abs=1e-5)
+    for name, found in some.copies.items():
+        expected = everyone.copies[name][chosen]
+        np.testing.assert_array_equal(found.surroundings, expected.surroundings)
+        assert found.real_fake == pytest.approx(expected.real_fake, abs=1e-5)
 
 
 def test_evenly_spread_choices() -> None:

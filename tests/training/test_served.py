@@ -1,6 +1,4 @@
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,10 +9,8 @@ from pipeline.runtime.params import Params, load_params
 from pipeline.runtime.sections import ModelParams
 from pipeline.training.network.checkpoint import CheckpointMeta, save_detector
 from pipeline.training.network.model import HEADS, Detector, build_model
-from pipeline.training.network.onnx_export import export_onnx
-from pipeline.training.scoring import served
-from pipeline.training.scoring.scorer import crop_logits
-from pipeline.training.scoring.served import ServedNetwork, load_network, load_scorer
+from pipeline.training.scoring.scorer import torch_network
+from pipeline.training.scoring.served import load_scorer
 from pipeline.views.preprocess import Preprocess
 from tests.support.tiny_trees import stump
 
@@ -24,21 +20,6 @@ PREPROCESS = Preprocess(size_px=64)
 @pytest.fixture(scope="module")
 def params() -> Params:
     return load_params(Path(__file__).parents[2] / "params.yaml")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_export() -> Iterator[None]:
-    """Every test here saves the same network, so it is exported once."""
-    done: list[bytes] = []
-
-    def export_once(*arguments: Any) -> bytes:
-        if not done:
-            done.append(export_onnx(*arguments))
-        return done[0]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(served, "export_onnx", export_once)
-        yield
 
 
 def save_small(path: Path, params: Params) -> tuple[Detector, CheckpointMeta]:
@@ -58,19 +39,19 @@ def test_the_served_graph_answers_as_the_trained_network(
     monkeypatch.setenv("INSWAPPER_DEVICE", "cpu")
     path = tmp_path / "best_model.pt"
     model, meta = save_small(path, params)
-    network, kept = load_network(path, params)
-    assert isinstance(network, ServedNetwork)
-    assert kept == meta
-    crops = list(golden_crops(3, 64))
-    expected = crop_logits(model.eval(), crops, PREPROCESS)
-    found = crop_logits(network, crops, PREPROCESS)
+    scorer = load_scorer(path, None, params)
+    assert scorer.preprocess == meta.preprocess
+    assert scorer.trees is None
+    inputs = PREPROCESS.to_input(golden_crops(3, 64))
+    expected = torch_network(model.eval())(inputs)
+    served = scorer.network(inputs)
     for head in HEADS:
-        assert found[head] == pytest.approx(expected[head], abs=1e-4)
+        assert served[head] == pytest.approx(expected[head], abs=1e-4)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path, params: Params) -> None:
     with pytest.raises(WeightsError, match=r"best_model\.pt: not found; run the train stage"):
-        load_network(tmp_path / "best_model.pt", params)
+        load_scorer(tmp_path / "best_model.pt", None, params)
 
 
 def test_a_scorer_is_the_network_its_views_and_the_trees(
@@ -83,7 +64,6 @@ def test_a_scorer_is_the_network_its_views_and_the_trees(
         load_scorer(path, trees, params)
     trees.write_bytes(stump().to_bytes())
     scorer = load_scorer(path, trees, params)
-    assert isinstance(scorer.network, ServedNetwork)
     assert scorer.preprocess == PREPROCESS
     assert scorer.trees is not None
     assert scorer.trees.to_bytes() == stump().to_bytes()

@@ -1,4 +1,4 @@
-"""pipeline.training.store.reader: both sources answer alike, the packed bytes never change."""
+"""pipeline.training.store.reader: both sources give equal values, and packing is reproducible."""
 
 import hashlib
 import pickle
@@ -14,7 +14,7 @@ from tests.support.packed_split import PREPROCESS, packed_split, write_split
 from tests.support.synthetic import draw_face
 
 
-def test_zarr_answers_as_the_manifest_does(tmp_path: Path) -> None:
+def test_zarr_and_manifest_give_equal_values(tmp_path: Path) -> None:
     packed = packed_split(tmp_path)
     files = open_manifest(tmp_path / "split.csv")
     assert packed.table.equals(files.table)
@@ -39,7 +39,7 @@ def test_faces_are_numbered_by_first_appearance(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.face_of_crop, np.repeat(np.arange(4), 3))
 
 
-def test_box_and_keypoints_are_those_of_the_context(tmp_path: Path) -> None:
+def test_box_and_keypoints_are_in_pixels_of_the_context(tmp_path: Path) -> None:
     store = open_manifest(write_split(tmp_path, people=1, frames=1, fakes=False))
     drawn = draw_face(0, height=150, width=150, face_px=72, scenery=0)
     keypoints = store.keypoints(0)
@@ -99,7 +99,7 @@ def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
     np.testing.assert_array_equal(copy.context(1), store.context(1))
 
 
-def test_missing_files_are_named_all_at_once(tmp_path: Path) -> None:
+def test_one_error_names_all_missing_files(tmp_path: Path) -> None:
     path = write_split(tmp_path, people=1, frames=1)
     (tmp_path / "crops/p0/000000_150.png").unlink()
     (tmp_path / "crops/inswapper/p0/000000_mask.png").unlink()
@@ -108,7 +108,7 @@ def test_missing_files_are_named_all_at_once(tmp_path: Path) -> None:
     assert len(str(raised.value).splitlines()) == 4  # one crop, and the mask of three crops
 
 
-def test_a_missing_split_names_its_stage(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_split_names_its_stage(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="pack_zarr"):
         open_zarr(tmp_path / "train.zarr")
 

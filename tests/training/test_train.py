@@ -1,4 +1,4 @@
-"""pipeline.training.loop.train: a tiny run is the same bytes each time, interrupted or not."""
+"""pipeline.training.loop.train: tiny runs have reproducible bytes, interrupted or not."""
 
 import csv
 import hashlib
@@ -13,7 +13,7 @@ import torch
 from pipeline.runtime.errors import TrainingError
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.loop.resume import ResumeFile
-from pipeline.training.loop.train import Inputs, Log, Run, train
+from pipeline.training.loop.train import Log, Run, TrainingInputs, train
 from pipeline.training.network.checkpoint import load_detector
 from pipeline.training.network.hardware import same_bits
 from pipeline.views.quality import fit_quality, measure_quality
@@ -26,7 +26,7 @@ BACKBONE = "test_efficientnet"  # timm's smallest kind: 0.3 million weights
 
 @dataclass(frozen=True)
 class Outcome:
-    """Bytes of every file that a run wrote, its log and its history."""
+    """sha256 of every file that a run wrote, its log and its history."""
 
     folder: Path = field(compare=False)
     digests: dict[str, str]
@@ -42,12 +42,12 @@ def _one_process() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> TrainingInputs:
     root = tmp_path_factory.mktemp("splits")
     learn = packed_split(root / "train", people=3, frames=2)
     val = packed_split(root / "val", people=2, frames=1, first_person=10)
     measures = [measure_quality(learn.context(face), learn.box(face)) for face in range(4)]
-    return Inputs(learn, val, fit_quality(measures, (0.25, 0.05)))
+    return TrainingInputs(learn, val, fit_quality(measures, (0.25, 0.05)))
 
 
 def tiny_params(weights: Path, **train_changes: Any) -> Params:
@@ -86,7 +86,9 @@ def tiny_params(weights: Path, **train_changes: Any) -> Params:
     )
 
 
-def run(params: Params, inputs: Inputs, folder: Path, on_line: Log | None = None) -> Outcome:
+def run(
+    params: Params, inputs: TrainingInputs, folder: Path, on_line: Log | None = None
+) -> Outcome:
     log: list[str] = []
     history = train(
         params,
@@ -106,28 +108,30 @@ def run(params: Params, inputs: Inputs, folder: Path, on_line: Log | None = None
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random, but from a file, so that the frozen phase makes sense."""
+    """Random weights in a file, which makes the run use the frozen phase."""
     path = tmp_path_factory.mktemp("weights") / "backbone.pth"
     torch.save(detector(5, BACKBONE).backbone.state_dict(), path)
     return path
 
 
 @pytest.fixture(scope="module")
-def first(inputs: Inputs, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def first(
+    inputs: TrainingInputs, weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Outcome:
     folder = tmp_path_factory.mktemp("first") / "out"
     return run(tiny_params(weights), inputs, folder)
 
 
 def test_the_same_run_gives_the_same_bytes(
-    first: Outcome, inputs: Inputs, weights: Path, tmp_path: Path
+    first: Outcome, inputs: TrainingInputs, weights: Path, tmp_path: Path
 ) -> None:
     again = run(tiny_params(weights), inputs, tmp_path / "out")
     assert again == first
     assert {"checkpoints/best_model.pt", "checkpoints/last_epoch.pt"} < first.digests.keys()
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(
-    first: Outcome, inputs: Inputs, weights: Path, tmp_path: Path
+def test_a_resumed_run_gives_the_same_bytes(
+    first: Outcome, inputs: TrainingInputs, weights: Path, tmp_path: Path
 ) -> None:
     params = tiny_params(weights)
 
@@ -147,7 +151,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_loader_processes_change_no_byte(
-    first: Outcome, inputs: Inputs, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: Outcome,
+    inputs: TrainingInputs,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("INSWAPPER_WORKERS", "2")
     assert run(tiny_params(weights), inputs, tmp_path / "out").digests == first.digests
@@ -166,7 +174,7 @@ def test_phases_and_history(first: Outcome) -> None:
     assert all(0 <= row["val_auc"] <= 1 for row in first.history)
 
 
-def test_the_best_epoch_is_kept_with_its_meta(first: Outcome, inputs: Inputs) -> None:
+def test_the_best_epoch_is_saved_with_its_metadata(first: Outcome, inputs: TrainingInputs) -> None:
     best = max(first.history, key=lambda row: (row["val_product"], -row["val_loss"]))
     _, meta = load_detector(first.folder / "checkpoints/best_model.pt")
     _, last = load_detector(first.folder / "checkpoints/last_epoch.pt")
@@ -180,7 +188,7 @@ def test_the_best_epoch_is_kept_with_its_meta(first: Outcome, inputs: Inputs) ->
     assert float(rows[1]["val_loss"]) == pytest.approx(first.history[1]["val_loss"], rel=1e-5)
 
 
-def test_plots_hold_steps_and_values_only(first: Outcome) -> None:
+def test_plots_contain_steps_and_values_only(first: Outcome) -> None:
     metrics = first.folder / "live/plots/metrics"
     plots = sorted(metrics.rglob("*.tsv"))
     names = {str(path.relative_to(metrics)) for path in plots}
@@ -191,15 +199,15 @@ def test_plots_hold_steps_and_values_only(first: Outcome) -> None:
         assert [line.split("\t")[0] for line in lines] == ["1", "2", "3", "4"]
 
 
-def test_patience_ends_a_run_early(inputs: Inputs, weights: Path, tmp_path: Path) -> None:
+def test_patience_ends_a_run_early(inputs: TrainingInputs, weights: Path, tmp_path: Path) -> None:
     params = tiny_params(weights, epochs=9, patience=1, lr=1e-9, ema_decay=0.0)
     outcome = run(params, inputs, tmp_path / "out")
     assert len(outcome.history) < 9
-    assert outcome.log[-1] == "no better epoch in 1: stopped early"
+    assert outcome.log[-1] == "no improvement in 1 epochs: stopped early"
 
 
 def test_random_weights_skip_the_frozen_phase(
-    inputs: Inputs, weights: Path, tmp_path: Path
+    inputs: TrainingInputs, weights: Path, tmp_path: Path
 ) -> None:
     params = tiny_params(weights, epochs=1)
     random = params.model_copy(
@@ -210,27 +218,27 @@ def test_random_weights_skip_the_frozen_phase(
     assert any("no frozen phase" in line for line in outcome.log)
 
 
-def test_a_diverging_run_says_so(inputs: Inputs, weights: Path, tmp_path: Path) -> None:
+def test_a_diverging_run_fails(inputs: TrainingInputs, weights: Path, tmp_path: Path) -> None:
     params = tiny_params(weights, lr=1e30, clip_norm=1e30, weight_decay=0.0, frozen_epochs=0)
     with pytest.raises(TrainingError, match=r"epoch \d: a loss is not finite"):
         run(params, inputs, tmp_path / "out")
 
 
-def test_accumulated_batches_make_one_step(inputs: Inputs, weights: Path) -> None:
+def test_accumulated_batches_make_one_step(inputs: TrainingInputs, weights: Path) -> None:
     with same_bits(threads=1):
         steps = Run(tiny_params(weights, epochs=2, accumulate=2), inputs, lambda _: None)
         assert len(list(steps.epochs())) == 2
     moments = next(iter(steps.state()["optimizer"]["state"].values()))
-    assert int(moments["step"]) == 2  # two batches an epoch, one step
+    assert int(moments["step"]) == 2  # two batches per epoch, one step
 
 
-def test_bfloat16_trains_too(inputs: Inputs, weights: Path, tmp_path: Path) -> None:
+def test_bfloat16_trains_too(inputs: TrainingInputs, weights: Path, tmp_path: Path) -> None:
     outcome = run(tiny_params(weights, epochs=1, precision="bf16-mixed"), inputs, tmp_path / "out")
     assert 0 < outcome.history[0]["train_total"] < 10
 
 
 @pytest.mark.slow
-def test_the_production_recipe_takes_a_few_steps(inputs: Inputs, tmp_path: Path) -> None:
+def test_the_production_recipe_takes_a_few_steps(inputs: TrainingInputs, tmp_path: Path) -> None:
     params = tiny_params(Path(), epochs=2, accumulate=2, focal_gamma=2.0)
     production = params.model.model_copy(
         update={

@@ -9,7 +9,7 @@ from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.scoring.metrics import area_under_roc
 from pipeline.training.store.reader import FaceStore
-from pipeline.training.trees.fit import grow, pair_features, seam_report
+from pipeline.training.trees.fit import fit_trees, pair_features, seam_report
 from tests.support.packed_split import packed_split
 
 
@@ -40,11 +40,11 @@ def test_processes_change_nothing_and_the_trees_learn(store: FaceStore, params: 
     np.testing.assert_array_equal(numbers, again)
     np.testing.assert_array_equal(labels, same)
     assert labels.tolist() == [0, 1] * 40
-    trees = grow(numbers, labels, params.seam)
+    trees = fit_trees(numbers, labels, params.seam)
     assert len(trees.roots) == 40
     logits = trees.logits(numbers)
     assert logits[labels == 1].mean() > logits[labels == 0].mean() + 0.5
-    assert grow(numbers, labels, params.seam).to_bytes() == trees.to_bytes()
+    assert fit_trees(numbers, labels, params.seam).to_bytes() == trees.to_bytes()
     report = seam_report(trees, store, 0.02)
     counts = [report[kind][name] for kind in ("open", "tight") for name in ("n_real", "n_fake")]
     assert sum(counts) == len(store.faces)
@@ -55,7 +55,7 @@ def test_processes_change_nothing_and_the_trees_learn(store: FaceStore, params: 
 def test_the_trees_tell_swaps_of_other_people(
     store: FaceStore, params: Params, tmp_path: Path
 ) -> None:
-    trees = grow(*pair_features(store, params, workers=1), params.seam)
+    trees = fit_trees(*pair_features(store, params, workers=1), params.seam)
     others = packed_split(tmp_path, people=3, frames=2, first_person=20, fakes=False)
     numbers, labels = pair_features(others, params, workers=1)
     assert area_under_roc(labels, trees.logits(numbers)) > 0.9

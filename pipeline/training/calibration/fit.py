@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.core.labels import REAL
 from pipeline.decision.decide import Conformal, DecisionSpec, ScoreLimits
-from pipeline.decision.fusion import DETAIL, Fusion, LearnedFusion, fuse_face
+from pipeline.decision.fusion import Fusion, LearnedFusion, fuse_face
 from pipeline.decision.thresholds import Thresholds, choose_thresholds, lowest_with_fpr
 from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import validation_lines
@@ -18,7 +18,7 @@ from pipeline.training.scoring.copies import AS_IT_IS, Pool, ScoredCopies, pool_
 
 
 class Calibration(StrictModel):
-    """data/calibration.json. decision: in force. other: the same with the other way of fusing."""
+    """data/calibration.json. decision: the active one. other: the same with the other fusion."""
 
     decision: DecisionSpec
     other: DecisionSpec
@@ -39,7 +39,7 @@ def fusion_name(spec: DecisionSpec) -> str:
 
 
 def calibrate(faces: ScoredCopies, fusion: FusionParams, params: CalibrateParams) -> Calibration:
-    """Fit both ways of fusing; `params.fusion` says which one is in force.
+    """Fit both fusions; `params.fusion` chooses the active one.
 
     Raises ValueError when a class is absent.
     """
@@ -54,12 +54,12 @@ def calibrate(faces: ScoredCopies, fusion: FusionParams, params: CalibrateParams
 def fit_decision(
     pool: Pool, fusion: Fusion, temperature: float, params: CalibrateParams
 ) -> DecisionSpec:
-    """Thresholds for one way of fusing, apart for faces with and without surroundings.
+    """Thresholds for one fusion, separately for faces with and without surroundings.
 
-    Where one of the two kinds has too few faces, the limits are those of all faces.
+    A kind with too few faces gets the limits of all faces.
     """
-    lacks_surroundings = pool.surroundings < params.min_surroundings_frac
-    scores = fuse_face(pool.logits, temperature, fusion)
+    lacks_surroundings = pool.evidence.surroundings < params.min_surroundings_frac
+    scores = fuse_face(pool.evidence, temperature, fusion)
     everyone = _limits(pool, scores, params)
     open_limits = _limits_of(pool, scores, ~lacks_surroundings, everyone, params)
     tight = _limits_of(pool, scores, lacks_surroundings, everyone, params)
@@ -81,7 +81,7 @@ def _limits_of(
     otherwise: ScoreLimits,
     params: CalibrateParams,
 ) -> ScoreLimits:
-    """The limits of a part of the pool, if it has enough faces of both classes."""
+    """Limits of a part of the pool, or `otherwise` if it has too few faces of a class."""
     part = pool.where(chosen)
     if fewest(part) < FEWEST_FACES:
         return otherwise
@@ -89,9 +89,10 @@ def _limits_of(
 
 
 def _limits(pool: Pool, scores: NDArray[np.float64], params: CalibrateParams) -> ScoreLimits:
-    """Operating points from the copies: on clean faces alone half of the softer cameras is flagged.
+    """Operating points from the degraded copies.
 
-    best_f1 and balanced are those of the faces as they are stored.
+    With limits from clean faces alone, half of the images of softer cameras were flagged. best_f1
+    and balanced come from the faces as they are stored.
     """
     stored = pool.copy == AS_IT_IS
     if len(np.unique(pool.labels[stored])) < 2:
@@ -116,15 +117,15 @@ def _limits(pool: Pool, scores: NDArray[np.float64], params: CalibrateParams) ->
 def weighted_quantile(
     values: NDArray[np.float64], weights: NDArray[np.float64], frac: float
 ) -> float:
-    """The least value up to which at least `frac` of the weight lies."""
+    """The least value with at least `frac` of the weight at or below it."""
     return float(np.quantile(values, frac, weights=weights, method="inverted_cdf"))
 
 
 def _min_detail(pool: Pool, frac: float) -> float | None:
-    """The detail that all but `frac` of the real faces and their copies have around them."""
-    if DETAIL not in pool.logits:
+    """The detail of the surroundings that all but `frac` of the real faces and copies reach."""
+    detail = pool.evidence.detail
+    if detail is None:
         return None
-    detail = pool.logits[DETAIL].astype(np.float64)
     known = np.isfinite(detail) & (pool.labels == REAL)
     if not known.any():
         return None
@@ -132,7 +133,7 @@ def _min_detail(pool: Pool, frac: float) -> float | None:
 
 
 def _at_least_as_strict(tight: ScoreLimits, open_limits: ScoreLimits) -> ScoreLimits:
-    """Less evidence must not make a fake of a score that would otherwise pass."""
+    """Make the limit for "fake" without surroundings at least as strict as with them."""
     low_fpr = max(tight.thresholds.low_fpr, open_limits.thresholds.low_fpr)
     changed = tight.thresholds.model_copy(update={"low_fpr": low_fpr})
     return tight.model_copy(update={"thresholds": changed})

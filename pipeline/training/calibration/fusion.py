@@ -1,4 +1,4 @@
-"""How the heads are fused, fitted on validation: a temperature, or logistic weights."""
+"""Fusion of the heads, fitted on validation: a temperature, or logistic weights."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +6,19 @@ from scipy.optimize import brute, fmin
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.core.labels import FAKE, REAL
-from pipeline.decision.fusion import FUSED_HEADS, SEAM, LearnedFusion, LogisticWeights, fuse_face
+from pipeline.decision.fusion import (
+    FUSED_HEADS,
+    LearnedFusion,
+    LogisticWeights,
+    fuse_face,
+    mean_logits,
+)
 from pipeline.runtime.sections import FusionParams
 from pipeline.training.scoring.copies import Pool
 
 TEMPERATURE_RANGE = (0.2, 10.0)
 GRID = 41
-# Of each class, below which a kind of faces gets no limits of its own.
+# Faces per class that a kind of faces needs for limits and weights of its own.
 FEWEST_FACES = 40
 _TINY = 1e-7
 
@@ -25,7 +31,7 @@ def fit_temperature(pool: Pool, fusion: FusionParams) -> float:
     """
 
     def loss(log_temperature: NDArray[np.float64]) -> float:
-        scores = fuse_face(pool.logits, float(np.exp(log_temperature.item())), fusion)
+        scores = fuse_face(pool.evidence, float(np.exp(log_temperature.item())), fusion)
         return log_loss(pool.labels, scores, pool.weights)
 
     lowest = brute(loss, [tuple(np.log(TEMPERATURE_RANGE))], Ns=GRID, finish=fmin, disp=False)
@@ -33,11 +39,11 @@ def fit_temperature(pool: Pool, fusion: FusionParams) -> float:
 
 
 def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
-    """Logistic weights, apart for faces with and without surroundings, if there are enough of both.
+    """Logistic weights, separately for faces with and without surroundings if both are many enough.
 
-    Where no seam can be seen, its trees know nothing and the network knows less.
+    Without a visible seam the seam trees are uninformative and the network is less informative.
     """
-    lacks_surroundings = pool.surroundings < tight_below
+    lacks_surroundings = pool.evidence.surroundings < tight_below
     parts = [pool.where(chosen) for chosen in (~lacks_surroundings, lacks_surroundings)]
     if min(fewest(part) for part in parts) < FEWEST_FACES:
         return LearnedFusion(**fit_weights(pool).model_dump())
@@ -46,13 +52,13 @@ def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:
 
 
 def fit_weights(pool: Pool) -> LogisticWeights:
-    """Logistic regression of the label on the heads' mean logits and the seam's, L2 strength 1.
+    """Logistic regression of the label on the heads' mean logits and the tree logit, L2 strength 1.
 
-    A part whose weight would be negative is left out: more evidence must never lower a score.
+    A negative weight is set to 0 by leaving its input out: more evidence must never lower a score.
     """
-    columns = {head: pool.logits[head].astype(np.float64).mean(axis=1) for head in FUSED_HEADS}
-    if SEAM in pool.logits:
-        columns[SEAM] = pool.logits[SEAM].astype(np.float64)
+    columns = mean_logits(pool.evidence)
+    if pool.evidence.trees is not None:
+        columns["seam"] = pool.evidence.trees
     weights = pool.weights / pool.weights.mean()
     kept = list(columns)
     while True:
@@ -63,19 +69,19 @@ def fit_weights(pool: Pool) -> LogisticWeights:
         if found[worst] >= 0 or len(kept) == 1:
             break
         kept.remove(worst)
-    known = {name: max(0.0, found.get(name, 0.0)) for name in (*FUSED_HEADS, SEAM)}
+    known = {name: max(0.0, found.get(name, 0.0)) for name in (*FUSED_HEADS, "seam")}
     return LogisticWeights(bias=float(fitted.intercept_[0]), **known)
 
 
 def fewest(pool: Pool) -> int:
-    """Faces of the rarer class."""
+    """Number of faces of the rarer class."""
     return min(int((pool.labels == label).sum()) for label in (REAL, FAKE))
 
 
 def log_loss(
     labels: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> float:
-    """Mean negative log likelihood of (n,) labels; scores are held 1e-7 away from 0 and 1."""
+    """Mean negative log likelihood of (n,) labels; scores are clipped to 1e-7 from 0 and 1."""
     held = np.clip(scores, _TINY, 1 - _TINY)
     losses = -np.where(labels == 1, np.log(held), np.log1p(-held))
     return float(np.average(losses, weights=weights))

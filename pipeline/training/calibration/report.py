@@ -1,4 +1,4 @@
-"""What the fitted numbers reach: metrics/val.json, and how verdicts stand on every softer copy."""
+"""metrics/val.json: results of the calibration on validation and on every degraded copy."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ from pipeline.training.scoring.scorer import face_scores
 def validation_report(
     faces: ScoredCopies, calibration: Calibration, params: CalibrateParams
 ) -> dict[str, Any]:
-    """metrics/val.json: what the fitted numbers reach on the data they were fitted on."""
+    """metrics/val.json: results on the same data that the calibration was fitted on."""
     decision = calibration.decision
-    scores = face_scores(faces.logits, decision)
+    scores = face_scores(faces.stored, decision)
     limits = decision.thresholds
     reals = faces.labels == REAL
     return {
@@ -49,12 +49,12 @@ def validation_report(
 
 
 def copies_report(pool: Pool, decision: DecisionSpec) -> dict[str, Any]:
-    """Each copy and all of them together: metrics, verdicts and what conformal sets keep.
+    """Metrics, verdicts and coverage of the conformal sets, per copy and for all together.
 
-    coverage_real, coverage_fake: share of the class that stays possible, to be compared with
-    `promised`; both_possible: share of the faces about which nothing can be ruled out.
+    coverage_real, coverage_fake: fraction of the class that stays possible, to be compared with
+    `promised`. both_possible: fraction of the faces for which no label can be ruled out.
     """
-    scores = face_scores(pool.logits, decision)
+    scores = face_scores(pool.evidence, decision)
     names = list(dict.fromkeys(pool.copy.tolist()))
     chosen = {name: pool.copy == name for name in names} | {"all": np.ones(len(scores), bool)}
     report: dict[str, Any] = {"promised": decision.open.conformal.confidence}
@@ -68,7 +68,7 @@ def _copy_report(
 ) -> dict[str, float | None]:
     found = binary_metrics(pool.labels, scores, decision.thresholds.fake_from)
     report = {name: found[name] for name in ("n_real", "n_fake", "auc", "brier", "ece")}
-    limits = [decision.limits(float(share)) for share in pool.surroundings]
+    limits = [decision.limits(float(share)) for share in pool.evidence.surroundings]
     called = np.array(
         [score >= x.thresholds.fake_from for score, x in zip(scores, limits, strict=True)]
     )
@@ -89,19 +89,19 @@ def _copy_report(
 
 
 def _fusion_report(faces: ScoredCopies, spec: DecisionSpec) -> dict[str, float | None]:
-    scores = face_scores(faces.logits, spec)
+    scores = face_scores(faces.stored, spec)
     found = binary_metrics(faces.labels, scores, spec.thresholds.fake_from)
     kept = {name: found[name] for name in ("auc", "brier", "ece", "fpr", "recall")}
     return kept | {"log_loss": log_loss(faces.labels, scores, np.ones(len(scores)))}
 
 
 def sweep_rows(faces: ScoredCopies, decision: DecisionSpec, steps: int) -> list[dict[str, float]]:
-    """plots/threshold_sweep.csv."""
-    return sweep(faces.labels, face_scores(faces.logits, decision), steps)
+    """Rows of plots/threshold_sweep.csv."""
+    return sweep(faces.labels, face_scores(faces.stored, decision), steps)
 
 
 def summary_lines(faces: ScoredCopies, calibration: Calibration) -> list[str]:
-    """What was fitted, for a terminal."""
+    """Lines for a terminal about the fitted values."""
     decision, limits = calibration.decision, calibration.decision.thresholds
     return [
         f"{len(faces.labels)} faces, {fusion_name(decision)} fusion",

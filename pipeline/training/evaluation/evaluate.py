@@ -8,10 +8,12 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.manifest import Row, SkipRow, SplitRow, read_rows
+from pipeline.decision.evidence import FaceEvidence
 from pipeline.runtime.sections import EvaluateParams
 from pipeline.training.calibration.fit import Calibration, fusion_name
 from pipeline.training.calibration.report import copies_report
-from pipeline.training.evaluation.probes import Judge, compressed_reals, ladders, probes
+from pipeline.training.evaluation.probes import MeasuredSplit, compressed_reals, ladders, probes
+from pipeline.training.evaluation.schema import Headline, TestReport
 from pipeline.training.evaluation.slices import (
     Report,
     Slicer,
@@ -28,7 +30,7 @@ from pipeline.training.evaluation.slices import (
     videos,
 )
 from pipeline.training.scoring.copies import pool_of, score_copies
-from pipeline.training.scoring.scorer import FaceLogits, decided, face_scores
+from pipeline.training.scoring.scorer import decided, face_scores
 from pipeline.views.cut import view_names
 
 SAMPLE_ROOT = "data/sample"
@@ -40,19 +42,18 @@ OWN_DATA_NOTE = "own data"
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """report: metrics/test.json. faces: a row a face with score and verdict. logits: of `faces`."""
+    """report: metrics/test.json. faces: one row per face with score and verdict."""
 
-    report: Report
+    report: TestReport
     faces: pd.DataFrame
-    logits: FaceLogits
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What else the report compares with.
+    """Everything else that the report compares with.
 
     train, seen: crops of the train split, and of train and validation together. skipped: rows of
-    skipped_*.csv. data_root: where the data came from.
+    skipped_*.csv. data_root: the data root of the run.
     """
 
     train: pd.DataFrame
@@ -79,14 +80,13 @@ def read_surroundings(data: Path, data_root: str) -> Surroundings:
 
 
 def evaluate(
-    judge: Judge, calibration: Calibration, around: Surroundings, params: EvaluateParams
+    split: MeasuredSplit, calibration: Calibration, around: Surroundings, params: EvaluateParams
 ) -> Evaluation:
     """Score the split, its degraded copies and its probes, and report on them."""
-    copies = score_copies(judge.scorer, judge.store)
-    logits = copies.logits
-    faces = decided(judge.store.faces, logits, judge.decision, copies.surroundings)
-    compressed = compressed_reals(judge, faces, params.compressed_jpeg)
-    slicer = Slicer(judge.decision.thresholds, params.bootstrap, params.seed)
+    copies = score_copies(split.scorer, split.store)
+    faces = decided(split.store.faces, copies.stored, split.decision)
+    compressed = compressed_reals(split, faces, params.compressed_jpeg)
+    slicer = Slicer(split.decision.thresholds, params.bootstrap, params.seed)
     scores = faces["score"].to_numpy()
     report: dict[str, Any] = {
         "note": SAMPLE_NOTE if around.data_root == SAMPLE_ROOT else OWN_DATA_NOTE,
@@ -95,29 +95,27 @@ def evaluate(
         "video": slicer.metrics(videos(faces)),
         "report": six_reports(slicer, faces, compressed, around.seen, params),
         "generator": by_generator(slicer, faces),
-        "view": by_view(slicer, faces, view_names(judge.scorer.preprocess)),
+        "view": by_view(slicer, faces, view_names(split.scorer.preprocess)),
         "source": by_source(slicer, faces, around.seen),
-        "surroundings": by_surroundings(slicer, faces, judge.decision.min_surroundings_frac),
-        "copies": copies_report(pool_of(copies, judge.decision.min_face_px), judge.decision),
-        "threshold": by_threshold(judge.decision.thresholds, faces),
+        "surroundings": by_surroundings(slicer, faces, split.decision.min_surroundings_frac),
+        "copies": copies_report(pool_of(copies, split.decision.min_face_px), split.decision),
+        "threshold": by_threshold(split.decision.thresholds, faces),
         "verdict": by_verdict(faces),
-        "fusion": _both_fusions(faces, logits, calibration, params),
-        "probe": probes(judge, scores, around.train, params.bootstrap, params.seed),
-        "ladder": ladders(judge, params.ladder_faces),
+        "fusion": _both_fusions(faces, copies.stored, calibration, params),
+        "probe": probes(split, scores, around.train, params.bootstrap, params.seed),
+        "ladder": ladders(split, params.ladder_faces),
         "coverage": coverage(faces, around.skipped),
     }
-    return Evaluation(report=report, faces=faces, logits=logits)
+    return Evaluation(report=TestReport.model_validate(report), faces=faces)
 
 
-def headline_lines(report: Report) -> list[str]:
-    """The headline for a terminal: a number and its interval a line."""
-    found = report["headline"]
-    names = [name for name in found if f"{name}_low" in found]
-    return [
-        f"{name:17} {_text(found[name])}  ({_text(found[f'{name}_low'])} to "
-        f"{_text(found[f'{name}_high'])})"
-        for name in names
-    ]
+def headline_lines(headline: Headline) -> list[str]:
+    """The headline for a terminal: one line per number with its interval."""
+    lines = []
+    for name in headline.names:
+        value, low, high = (_text(getattr(headline, name + end)) for end in ("", "_low", "_high"))
+        lines.append(f"{name:17} {value}  ({low} to {high})")
+    return lines
 
 
 def _text(value: float | None) -> str:
@@ -125,12 +123,12 @@ def _text(value: float | None) -> str:
 
 
 def _both_fusions(
-    faces: pd.DataFrame, logits: FaceLogits, calibration: Calibration, params: EvaluateParams
+    faces: pd.DataFrame, evidence: FaceEvidence, calibration: Calibration, params: EvaluateParams
 ) -> Report:
     report: Report = {"active": fusion_name(calibration.decision)}
     for spec in (calibration.decision, calibration.other):
         slicer = Slicer(spec.thresholds, params.bootstrap, params.seed)
-        report[fusion_name(spec)] = slicer.brief(faces.assign(score=face_scores(logits, spec)))
+        report[fusion_name(spec)] = slicer.brief(faces.assign(score=face_scores(evidence, spec)))
     return report
 
 

@@ -15,13 +15,15 @@ from scipy.stats import norm
 
 from pipeline.core.arrays import ImageU8
 from pipeline.decision.fusion import sigmoid
+from pipeline.media.images import encode_png
+from pipeline.training.evaluation.schema import Ladders
 from pipeline.training.scoring.plots import precision_recall_points, reliability_points, roc_points
 
 REAL_COLOUR, FAKE_COLOUR, LINE_COLOUR = "#2b6cb0", "#c05621", "#2d3748"
 THUMBNAIL_PX = 160
 _DET_TICKS = (0.005, 0.02, 0.1, 0.3, 0.6)
 _DET_RANGE = (0.002, 0.8)
-# Text stays text, ids come from a fixed salt, no date: the same figure is the same file.
+# Text as text, ids from a fixed salt, no date: equal figures are equal files.
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "test report",
@@ -88,9 +90,9 @@ def _draw_det(axes: Axes, roc: pd.DataFrame) -> None:
     _label(axes, "false positive rate", "missed fakes")
 
 
-def ladder_figure(ladders: dict[str, Any]) -> str:
-    """AUC, recall, FPR and share of undecided along every ladder, mild on the left."""
-    named = {name: levels for name, levels in ladders.items() if isinstance(levels, dict)}
+def ladder_figure(ladders: Ladders) -> str:
+    """AUC, recall, FPR and fraction of undecided along every ladder, mild on the left."""
+    named = ladders.by_name
     with mpl.rc_context(_STYLE):
         figure, all_axes = _figure(len(named), width=11.5)
         for axes, (name, levels) in zip(all_axes, named.items(), strict=True):
@@ -100,7 +102,8 @@ def ladder_figure(ladders: dict[str, Any]) -> str:
                 ("fpr", REAL_COLOUR),
                 ("undecided", "#a0aec0"),
             ):
-                values = [np.nan if v[key] is None else v[key] for v in levels.values()]
+                found = (getattr(level, key) for level in levels.values())
+                values = [np.nan if value is None else value for value in found]
                 axes.plot(list(levels), values, marker="o", ms=3, color=colour, label=key)
             axes.set(ylim=(-0.02, 1.02))
             _label(axes, _LADDER_TITLES[name], "")
@@ -109,13 +112,13 @@ def ladder_figure(ladders: dict[str, Any]) -> str:
 
 
 def thumbnail(rgb: ImageU8) -> ImageU8:
-    """A crop (size, size, 3) as it is shown, (160, 160, 3)."""
+    """Resize a crop (size, size, 3) for the page: (160, 160, 3)."""
     resized = cv2.resize(rgb, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, dtype=np.uint8)
 
 
 def seam_overlay(rgb: ImageU8, seam_logits: NDArray[np.float32]) -> ImageU8:
-    """The crop in grey under its seam map (32, 32): red where the network sees a seam."""
+    """The crop in grey with its seam map (32, 32) over it; red where a seam is predicted."""
     small = thumbnail(rgb)
     grey = np.repeat(small.mean(axis=2, keepdims=True), 3, axis=2) * 0.7
     heat = cv2.resize(sigmoid(seam_logits), (THUMBNAIL_PX, THUMBNAIL_PX))[..., None]
@@ -125,12 +128,11 @@ def seam_overlay(rgb: ImageU8, seam_logits: NDArray[np.float32]) -> ImageU8:
 
 def png_uri(rgb: ImageU8) -> str:
     """(H, W, 3) uint8 RGB as a data URI."""
-    _, encoded = cv2.imencode(".png", rgb[..., ::-1])
-    return _data_uri("image/png", encoded.tobytes())
+    return _data_uri("image/png", encode_png(rgb))
 
 
 def _figure(columns: int, width: float) -> tuple[Figure, list[Axes]]:
-    # Figure without pyplot keeps no global state and needs no display.
+    # Without pyplot a figure has no global state and needs no display.
     figure = Figure(figsize=(width, 2.9), layout="constrained")
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 

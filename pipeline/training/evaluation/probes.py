@@ -1,11 +1,10 @@
-"""Probes that a detector of seams must fail, and the ladders on which it may fade.
+"""Probes that must not tell real from fake, and ladders of degradations that may get harder.
 
-They score copies of the test faces: what is left when the face is hidden, when only reals are
-blurred, when images are compressed or shrunk step by step.
+They score copies of the test faces: with the face covered, with only the reals blurred, compressed
+or shrunk step by step.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.decide import DecisionSpec
-from pipeline.decision.fusion import SURROUNDINGS
+from pipeline.decision.scorer import FaceScorer
+from pipeline.training.evaluation.slices import Report
 from pipeline.training.pairs.degradations import (
     Degradation,
     blur,
@@ -26,10 +26,8 @@ from pipeline.training.pairs.degradations import (
     x264,
 )
 from pipeline.training.scoring.metrics import area_under_roc
-from pipeline.training.scoring.scorer import Scorer, decided, face_scores
+from pipeline.training.scoring.scorer import decided, degraded_evidence, face_scores
 from pipeline.training.store.reader import FaceStore, evenly, image_of
-
-Report = dict[str, Any]
 
 COVER_TIMES_BOX = 1.8
 BLUR_PROBE_PX = 1.0
@@ -56,10 +54,10 @@ LADDERS: dict[str, dict[int | float, Degradation]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
-    """What scores faces and the decision, over one split."""
+class MeasuredSplit:
+    """A split with the scorer and the decision that are measured on it."""
 
-    scorer: Scorer
+    scorer: FaceScorer
     store: FaceStore
     decision: DecisionSpec
 
@@ -72,55 +70,53 @@ class Judge:
         """(len(faces),) scores of degraded copies."""
         if not len(faces):
             return np.empty(0)
-        logits = self.scorer.degraded(self.store, faces.tolist(), degrade)
-        return face_scores(logits, self.decision)
+        evidence = degraded_evidence(self.scorer, self.store, faces.tolist(), degrade)
+        return face_scores(evidence, self.decision)
 
     def decided(self, faces: NDArray[np.int64], degrade: Degradation) -> pd.DataFrame:
         """`pipeline.training.scoring.scorer.decided` of degraded copies, at their size."""
         images = [degrade(image_of(self.store, int(face))) for face in faces]
-        logits = self.scorer.images(images)
         rows = self.store.faces.loc[faces].assign(face_px=[one.face_px for one in images])
-        return decided(rows, logits, self.decision, logits[SURROUNDINGS].astype(np.float64))
+        return decided(rows, self.scorer.of_images(images), self.decision)
 
 
-def compressed_reals(judge: Judge, faces: pd.DataFrame, quality: int) -> pd.DataFrame:
-    """The real rows of `faces`, scored again after JPEG of their contexts."""
-    reals = np.flatnonzero(judge.labels == REAL)
+def compressed_reals(split: MeasuredSplit, faces: pd.DataFrame, quality: int) -> pd.DataFrame:
+    """The real rows of `faces`, scored again after JPEG compression of their contexts."""
+    reals = np.flatnonzero(split.labels == REAL)
     if not len(reals):
         return faces.iloc[reals]
-    logits = judge.scorer.degraded(judge.store, reals.tolist(), jpeg(quality))
-    rows = faces.iloc[reals]
-    return decided(rows, logits, judge.decision, rows["surroundings"].to_numpy())
+    evidence = degraded_evidence(split.scorer, split.store, reals.tolist(), jpeg(quality))
+    return decided(faces.iloc[reals], evidence, split.decision)
 
 
 def probes(
-    judge: Judge, scores: NDArray[np.float64], seen: pd.DataFrame, draws: int, seed: int
+    split: MeasuredSplit, scores: NDArray[np.float64], seen: pd.DataFrame, draws: int, seed: int
 ) -> Report:
     """AUC of every probe with its limit; passed is 1 or 0.
 
     scores: (faces,) of the clean faces. seen: crops of the train split, for the metadata probe.
     """
-    labels = judge.labels
+    labels = split.labels
     if len(np.unique(labels)) < 2:
         return {"reason": "the test split lacks a class", "auc": None}
     found = {
-        "background_only": area_under_roc(labels, _background_scores(judge)),
-        "metadata_only": _metadata_auc(seen, judge.store.faces),
+        "background_only": area_under_roc(labels, _background_scores(split)),
+        "metadata_only": _metadata_auc(seen, split.store.faces),
     }
     report: Report = {
         name: {"auc": auc, "at_most": AT_MOST[name], "passed": int(auc <= AT_MOST[name])}
         for name, auc in found.items()
     }
-    blurred = _with_blurred_reals(judge, scores)
+    blurred = _with_blurred_reals(split, scores)
     report["only_reals_blurred"] = {"auc": blurred, "at_least": 0.5, "passed": int(blurred >= 0.5)}
     report["permuted_labels"] = _permuted(labels, scores, draws, seed)
     return report
 
 
-def ladders(judge: Judge, faces_per_class: int) -> Report:
-    """Every level of every ladder on evenly spaced test faces: AUC of the scores, and shares of the
-    verdict fake among fakes (recall) and reals (fpr) and of undecided."""
-    labels = judge.labels
+def ladders(split: MeasuredSplit, faces_per_class: int) -> Report:
+    """Every level of every ladder on evenly spaced test faces: AUC of the scores, and the fraction
+    flagged fake among fakes (recall) and reals (fpr), and undecided among all."""
+    labels = split.labels
     chosen = np.concatenate(
         [evenly(np.flatnonzero(labels == label), faces_per_class) for label in (REAL, FAKE)]
     )
@@ -128,7 +124,7 @@ def ladders(judge: Judge, faces_per_class: int) -> Report:
     for name, levels in LADDERS.items():
         report[name] = {}
         for level, degrade in levels.items():
-            report[name][f"{level:g}"] = _level(judge.decided(chosen, degrade))
+            report[name][f"{level:g}"] = _level(split.decided(chosen, degrade))
     return report | {"faces_per_class": faces_per_class}
 
 
@@ -143,13 +139,13 @@ def _level(faces: pd.DataFrame) -> Report:
     }
 
 
-def _background_scores(judge: Judge) -> NDArray[np.float64]:
-    """(faces,) scores with the paste square painted over."""
-    return judge.scores(np.arange(len(judge.store.faces)), cover_face(COVER_TIMES_BOX))
+def _background_scores(split: MeasuredSplit) -> NDArray[np.float64]:
+    """(faces,) scores with the paste square covered."""
+    return split.scores(np.arange(len(split.store.faces)), cover_face(COVER_TIMES_BOX))
 
 
 def _metadata_auc(seen: pd.DataFrame, faces: pd.DataFrame) -> float:
-    """AUC on the test faces of a linear model that sees no image: sizes, places, times."""
+    """AUC on the test faces of a linear model without images: sizes, positions, times."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     known = seen.drop_duplicates("face_id")
     model.fit(known[METADATA].to_numpy(dtype=np.float64), known["label"].to_numpy())
@@ -157,12 +153,12 @@ def _metadata_auc(seen: pd.DataFrame, faces: pd.DataFrame) -> float:
     return area_under_roc(faces["label"], predicted)
 
 
-def _with_blurred_reals(judge: Judge, scores: NDArray[np.float64]) -> float:
-    """A detector of softness, not of seams, calls blurred reals fake and falls below 0.5 here."""
-    reals = np.flatnonzero(judge.labels == REAL)
+def _with_blurred_reals(split: MeasuredSplit, scores: NDArray[np.float64]) -> float:
+    """AUC with only the reals blurred: a detector of softness instead of seams falls below 0.5."""
+    reals = np.flatnonzero(split.labels == REAL)
     mixed = scores.copy()
-    mixed[reals] = judge.scores(reals, blur(BLUR_PROBE_PX))
-    return area_under_roc(judge.labels, mixed)
+    mixed[reals] = split.scores(reals, blur(BLUR_PROBE_PX))
+    return area_under_roc(split.labels, mixed)
 
 
 def _permuted(

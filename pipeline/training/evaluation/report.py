@@ -1,14 +1,15 @@
-"""data/reports: the test report as one page that needs nothing else, and its worst mistakes."""
+"""data/reports: the test report as one self-contained page, and its worst mistakes."""
 
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from pipeline.core.files import replacing
 from pipeline.training.calibration.fit import Calibration
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT, Evaluation
 from pipeline.training.evaluation.figures import curve_figure, ladder_figure, png_uri, score_figure
-from pipeline.training.evaluation.probes import Judge
+from pipeline.training.evaluation.probes import MeasuredSplit
 from pipeline.training.evaluation.worst_mistakes import Mistake, worst_mistakes, write_mistakes
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -17,15 +18,18 @@ MISTAKES = "mistakes"
 
 
 def write_reports(
-    folder: Path, evaluation: Evaluation, judge: Judge, calibration: Calibration, data_root: str
+    folder: Path,
+    evaluation: Evaluation,
+    split: MeasuredSplit,
+    calibration: Calibration,
+    data_root: str,
 ) -> None:
     """Write test.html and, for `dvc plots`, its mistakes as mistakes/*.png."""
-    mistakes = worst_mistakes(evaluation, judge)
+    mistakes = worst_mistakes(evaluation, split)
     write_mistakes(folder / MISTAKES, mistakes)
-    temporary = folder / f"{PAGE}.tmp"
     html = render_report(evaluation, mistakes, calibration, data_root)
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(folder / PAGE)
+    with replacing(folder / PAGE) as temporary:
+        temporary.write_text(html, encoding="utf-8")
 
 
 def render_report(
@@ -44,7 +48,7 @@ def render_report(
         is_sample=data_root == SAMPLE_ROOT,
         scores=score_figure(evaluation.faces, thresholds.fake_from, thresholds.suspicious_from),
         curves=curve_figure(evaluation.faces),
-        ladders=ladder_figure(evaluation.report["ladder"]),
+        ladders=ladder_figure(evaluation.report.ladder),
         mistakes=mistakes,
     )
 

@@ -1,6 +1,6 @@
-"""The test report slice by slice; a slice that the data cannot fill is null, with the reason.
+"""The slices of the test report; a slice without data is null and has a reason.
 
-Every table here has one row a face: the manifest's columns, `score`, `verdict` and `view_score_<k>`
+Every table has one row per face: the manifest's columns, `score`, `verdict` and `view_score_<k>`
 (`pipeline.training.scoring.scorer.decided`).
 """
 
@@ -31,14 +31,14 @@ BRIEF = ("auc", "ap", "recall", "fpr", "brier", "ece", "reason")
 
 @dataclass(frozen=True)
 class Slicer:
-    """Reports on tables of faces with one set of thresholds and one way to draw intervals."""
+    """Reports on tables of faces, with given thresholds, bootstrap draws and seed."""
 
     thresholds: Thresholds
     draws: int
     seed: int
 
     def metrics(self, table: pd.DataFrame) -> Report:
-        """All metrics of a table; `reason` stands beside the null ones of an absent class."""
+        """All metrics of a table; with `reason` if a class is absent."""
         found: Report = dict(
             binary_metrics(table["label"], table["score"], self.thresholds.fake_from)
         )
@@ -48,7 +48,7 @@ class Slicer:
         return found
 
     def brief(self, table: pd.DataFrame) -> Report:
-        """The few metrics by which variants of one detector are compared."""
+        """The few metrics for comparing variants of one detector."""
         found = self.metrics(table)
         return {name: found[name] for name in BRIEF if name in found}
 
@@ -68,7 +68,7 @@ class Slicer:
         return {name: value, f"{name}_low": low, f"{name}_high": high}
 
     def flagged(self, name: str, table: pd.DataFrame) -> Report:
-        """Share that the product calls fake: the recall of fakes, the false positives of reals."""
+        """Fraction flagged fake: the recall of fakes, the false positive rate of reals."""
         return self.interval(name, _mean, table, "called")
 
 
@@ -83,15 +83,15 @@ def absent(reason: str, *names: str) -> Report:
 
 
 def frames(faces: pd.DataFrame) -> pd.DataFrame:
-    """One row a frame, that of its highest-scoring face."""
+    """One row per frame, that of its highest-scoring face."""
     key = [*VIDEO_KEY, "frame_index"]
     return faces.sort_values("score").drop_duplicates(key, keep="last").sort_index()
 
 
 def videos(faces: pd.DataFrame) -> pd.DataFrame:
-    """One row a video: the mean of its frames' scores; an image counts as a video of one frame.
+    """One row per video with the mean of its frames' scores; an image is a video of one frame.
 
-    The key is source and video_id: folder names alone collide.
+    The key is (source, video_id), because folder names alone collide.
     """
     by_frame = frames(faces)
     means = by_frame.groupby(VIDEO_KEY)["score"].mean()
@@ -100,7 +100,7 @@ def videos(faces: pd.DataFrame) -> pd.DataFrame:
 
 
 def headline(slicer: Slicer, faces: pd.DataFrame, compressed: pd.DataFrame) -> Report:
-    """The numbers a reader looks for first, each with its interval."""
+    """The most important numbers, each with its interval."""
     reals, swaps = faces[faces["label"] == REAL], faces[faces["is_inswapper"] == 1]
     parts = (
         slicer.interval("auc", area_under_roc, faces),
@@ -122,9 +122,9 @@ def six_reports(
     seen: pd.DataFrame,
     params: EvaluateParams,
 ) -> Report:
-    """The reports that the detector is judged by.
+    """The six reports of the recipe.
 
-    compressed: the real faces after JPEG. seen: the crops of the train and the validation split.
+    compressed: the real faces after JPEG. seen: crops of the train and validation splits.
     """
     swaps = faces[faces["is_inswapper"] == 1]
     low = (faces["face_px"] < params.low_quality_px) | (faces["quality_label"] == 2)
@@ -139,7 +139,7 @@ def six_reports(
 
 
 def by_generator(slicer: Slicer, faces: pd.DataFrame) -> Report:
-    """Each kind of fake against all reals."""
+    """Metrics of each kind of fake against all reals."""
     reals = faces[faces["label"] == REAL]
     report: Report = {}
     for name in GENERATORS:
@@ -153,7 +153,7 @@ def by_generator(slicer: Slicer, faces: pd.DataFrame) -> Report:
 
 
 def by_view(slicer: Slicer, faces: pd.DataFrame, names: Iterable[str]) -> Report:
-    """Each view alone (with the seam's trees, where the fusion hears them)."""
+    """Metrics of each view alone, including the tree score if the fusion uses it."""
     return {
         name: slicer.brief(faces.assign(score=faces[f"view_score_{index}"]))
         for index, name in enumerate(names)
@@ -161,7 +161,7 @@ def by_view(slicer: Slicer, faces: pd.DataFrame, names: Iterable[str]) -> Report
 
 
 def by_source(slicer: Slicer, faces: pd.DataFrame, seen: pd.DataFrame) -> Report:
-    """Each source by itself: cameras differ more than people do."""
+    """Metrics per source, because cameras differ more than people do."""
     known = set(seen["source"])
     report: Report = {}
     for name, rows in faces.groupby("source"):
@@ -179,7 +179,7 @@ def by_source(slicer: Slicer, faces: pd.DataFrame, seen: pd.DataFrame) -> Report
 
 
 def by_surroundings(slicer: Slicer, faces: pd.DataFrame, least: float) -> Report:
-    """Faces whose seam would lie in the image, and those that fill it."""
+    """Metrics of faces with surroundings (open) and of faces that fill the image (tight)."""
     is_open = faces["surroundings"] >= least
     return {
         name: slicer.metrics(rows) | {"undecided": _share(rows["verdict"] == "undecided")}
@@ -202,7 +202,7 @@ def by_threshold(thresholds: Thresholds, faces: pd.DataFrame) -> Report:
 
 
 def by_verdict(faces: pd.DataFrame) -> Report:
-    """Shares of the verdicts among real and among fake faces."""
+    """Fractions of the verdicts among real and among fake faces."""
     report: Report = {}
     for name, label in (("real", REAL), ("fake", FAKE)):
         verdicts = faces.loc[faces["label"] == label, "verdict"]
@@ -214,10 +214,10 @@ def by_verdict(faces: pd.DataFrame) -> Report:
 
 
 def coverage(faces: pd.DataFrame, skipped: pd.DataFrame) -> Report:
-    """Test faces, and the samples of the same videos that were left out; these are never scored.
+    """Numbers of test faces and of left-out samples of the same videos, which are never scored.
 
-    skipped: rows of skipped_*.csv (columns video_id, reason). Videos that gave nothing at all
-    belong to no split and are counted apart, as are those of other splits.
+    skipped: rows of skipped_*.csv (columns video_id, reason). Videos without any face
+    belong to no split; they are counted separately, as are those of other splits.
     """
     inside = skipped["video_id"].isin(set(faces["video_id"]))
     reasons = skipped.loc[inside, "reason"].value_counts().sort_index()
@@ -244,7 +244,7 @@ def _compressed_report(slicer: Slicer, reals: pd.DataFrame, compressed: pd.DataF
         return report
     report |= {"clean_fpr": clean, "at_most_twice_clean": int(report["fpr"] <= 2 * clean)}
     if not clean:
-        return report | absent("no clean real face was called fake", "times_clean")
+        return report | absent("no clean real face was flagged fake", "times_clean")
     return report | {"times_clean": report["fpr"] / clean}
 
 

@@ -1,4 +1,4 @@
-"""The worst mistakes on the test split, as images: in the report's page and for `dvc plots`."""
+"""The worst mistakes on the test split, as images."""
 
 import shutil
 from collections import Counter
@@ -14,13 +14,14 @@ from pipeline.core.labels import FAKE, REAL
 from pipeline.media.images import write_png
 from pipeline.training.evaluation.evaluate import Evaluation
 from pipeline.training.evaluation.figures import THUMBNAIL_PX, seam_overlay, thumbnail
-from pipeline.training.evaluation.probes import Judge
+from pipeline.training.evaluation.probes import MeasuredSplit
 from pipeline.training.evaluation.slices import VIDEO_KEY
+from pipeline.training.scoring.scorer import stored_evidence
 from pipeline.training.store.reader import image_of
 from pipeline.views.cut import cut_view, seam_view
 
 WORST = 6
-NONE = ("none: no real face was called fake or suspicious,", "no fake real")
+NONE = ("none: no real face was flagged fake or suspicious,", "no fake passed as real")
 LINE_PX = 18
 LETTERS = 46
 TEXT_SCALE = 0.4
@@ -28,7 +29,7 @@ TEXT_SCALE = 0.4
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """A face on the wrong side of the limits. crop, seam: (160, 160, 3) uint8."""
+    """A face with a wrong verdict. crop, seam: (160, 160, 3) uint8."""
 
     name: str
     truth: str
@@ -38,10 +39,12 @@ class Mistake:
     seam: ImageU8
 
 
-def worst_mistakes(evaluation: Evaluation, judge: Judge, count: int = WORST) -> list[Mistake]:
+def worst_mistakes(
+    evaluation: Evaluation, split: MeasuredSplit, count: int = WORST
+) -> list[Mistake]:
     """At most `count` reals with the highest and `count` fakes with the lowest scores.
 
-    Only where the verdict is wrong, and one face a video: its frames look alike.
+    Only faces with a wrong verdict, and one per video, because its frames look the same.
     """
     faces = evaluation.faces
     alarms = faces[(faces["label"] == REAL) & faces["verdict"].isin(["fake", "suspicious"])]
@@ -52,13 +55,13 @@ def worst_mistakes(evaluation: Evaluation, judge: Judge, count: int = WORST) -> 
             _one_a_video(misses.sort_values(["score", "face_id"]), count),
         ]
     )
-    return [_mistake(evaluation, judge, int(face)) for face in worst.index]
+    return [_mistake(evaluation, split, int(face)) for face in worst.index]
 
 
 def write_mistakes(folder: Path, mistakes: list[Mistake]) -> None:
     """Replace a folder by false_alarm_1.png and so on, missed_fake_1.png and so on, worst first.
 
-    Without a mistake one image says so: DVC keeps no empty folder.
+    Without mistakes one image says so, because DVC does not keep empty folders.
     """
     shutil.rmtree(folder, ignore_errors=True)
     numbers: Counter[str] = Counter()
@@ -74,32 +77,34 @@ def _one_a_video(faces: pd.DataFrame, count: int) -> pd.DataFrame:
     return faces.drop_duplicates(VIDEO_KEY).head(count)
 
 
-def _mistake(evaluation: Evaluation, judge: Judge, face: int) -> Mistake:
-    preprocess = judge.scorer.preprocess
+def _mistake(evaluation: Evaluation, split: MeasuredSplit, face: int) -> Mistake:
+    preprocess = split.scorer.preprocess
     view = seam_view(preprocess)
     row = evaluation.faces.iloc[face].to_dict()
-    image = image_of(judge.store, face)
+    image = image_of(split.store, face)
     rgb = cut_view(preprocess, view, image.rgb, image.box_xyxy, image.keypoints)
+    seam_maps = stored_evidence(split.scorer, split.store, [face], visuals=True).seam_map
+    assert seam_maps is not None
     return Mistake(
         name=str(row["face_id"]),
         truth=str(row["fake_type"]),
         verdict=str(row["verdict"]),
         score=float(row["score"]),
         crop=thumbnail(rgb),
-        seam=seam_overlay(rgb, evaluation.logits["seam_map"][face, view]),
+        seam=seam_overlay(rgb, seam_maps[0, view]),
     )
 
 
 def _titled(mistake: Mistake) -> ImageU8:
-    """Crop and seam map side by side, over what happened and the end of the face's name."""
+    """Crop and seam map side by side, above the verdict and the end of the face's name."""
     images = np.hstack([mistake.crop, mistake.seam])
-    happened = f"{mistake.truth}, called {mistake.verdict}, score {mistake.score:.3f}"
+    happened = f"{mistake.truth}, verdict {mistake.verdict}, score {mistake.score:.3f}"
     text = _caption(happened, mistake.name[-LETTERS:], width_px=images.shape[1])
     return np.vstack([images, text])
 
 
 def _caption(*lines: str, width_px: int) -> ImageU8:
-    """Dark text on white, (LINE_PX for each line, width_px, 3); OpenCV draws ASCII alone."""
+    """Dark text on white, (LINE_PX per line, width_px, 3); OpenCV draws ASCII only."""
     white = np.full((LINE_PX * len(lines) + 4, width_px, 3), 255, np.uint8)
     for number, line in enumerate(lines, start=1):
         cv2.putText(

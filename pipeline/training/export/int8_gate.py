@@ -1,15 +1,19 @@
-"""Whether the quantised detector may replace the exact one: measured on validation, not assumed."""
+"""The int8 gate: a comparison of the quantised with the exact detector on validation."""
+
+from functools import partial
 
 import onnxruntime
 import pandas as pd
 
 from pipeline.bundle.load import Int8Check
+from pipeline.bundle.session import run_session
 from pipeline.decision.decide import DecisionSpec
+from pipeline.decision.scorer import FaceScorer
 from pipeline.seam.trees import TreeEnsemble
+from pipeline.training.network.model import HEADS
 from pipeline.training.scoring.metrics import area_under_roc
-from pipeline.training.scoring.scorer import Scorer, decided
-from pipeline.training.scoring.served import ServedNetwork
-from pipeline.training.store.reader import FaceStore, surroundings_fracs
+from pipeline.training.scoring.scorer import decided, stored_evidence
+from pipeline.training.store.reader import FaceStore
 from pipeline.views.preprocess import Preprocess
 
 MAX_AUC_CHANGE = 0.002
@@ -25,23 +29,20 @@ def gate_int8(
     decision: DecisionSpec,
 ) -> Int8Check:
     """Compare AUC and verdicts of the two sessions on every face of a split."""
-    surroundings = surroundings_fracs(store)
-    before, after = (
-        decided(
-            store.faces,
-            Scorer(ServedNetwork(session).eval(), preprocess, trees).stored(store),
-            decision,
-            surroundings,
-        )
+    scorers = (
+        FaceScorer(partial(run_session, session, heads=HEADS), preprocess, trees)
         for session in (exact, quantised)
+    )
+    before, after = (
+        decided(store.faces, stored_evidence(scorer, store), decision) for scorer in scorers
     )
     return compare(before, after)
 
 
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> Int8Check:
-    """before, after: one row a face with label, score and verdict, in the same order."""
+    """before, after: one row per face with label, score and verdict, in the same order."""
     if before["label"].nunique() < 2:
-        return Int8Check(written=False, reason="validation lacks a class: AUC is not defined")
+        return Int8Check(written=False, reason="validation lacks a class, so AUC is undefined")
     change = area_under_roc(after["label"], after["score"]) - area_under_roc(
         before["label"], before["score"]
     )

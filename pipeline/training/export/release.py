@@ -1,65 +1,65 @@
-"""Promotes an exported bundle to data/release, the detector that a clone serves untrained."""
+"""Promotion of an exported bundle to data/release, which a clone serves without training."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.bundle.load import SPEC_FILE, DetectorSpec, load_bundle
-from pipeline.core.files import write_json
+from pipeline.core.files import replacing_folder, write_json
 from pipeline.runtime.errors import BundleError
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
 from pipeline.training.export.writer import CARD_FILE, file_spec
 
-# All files together: what a clone should have to carry.
+# Largest total size of the files, because every clone contains them.
 MAX_BYTES = 40_000_000
-# What the test split must show before anybody is given the detector.
+# Ranges of test metrics that a released detector must reach.
 WANTED = {"auc": (0.9, 1.0), "fpr": (0.0, 0.05)}
+# No part of a bundle: the licence of the released weights.
+LICENSE_FILE = "LICENSE.md"
 
 
 @dataclass(frozen=True)
 class Released:
-    """The bundle that was promoted, and that which it replaced, if there was one to be read."""
+    """The promoted bundle, and the one it replaced, if that could be read."""
 
     spec: DetectorSpec
     before: DetectorSpec | None
 
 
 def release(exported: Path, target: Path, notes: Path | None, threads: int) -> Released:
-    """Check a bundle, append `notes` (Markdown) to its model card, and put it in `target`'s place.
+    """Check a bundle, append `notes` (Markdown) to its model card, and replace `target` with it.
 
-    Raises BundleError when it does not load, was trained on the embedded sample, is too large or
-    falls short of the least numbers; nothing is replaced then.
+    Raises BundleError if it does not load, was trained on the embedded sample, is too large or has
+    test metrics outside the required ranges. Nothing is replaced in that case.
     """
     spec = _checked(exported, threads)
     before = _replaced(target, threads)
-    temporary = target.with_name(target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name in (*spec.files, SPEC_FILE):
-        shutil.copyfile(exported / name, temporary / name)
-    if notes is not None:
-        spec = _with_notes(temporary, spec, notes)
-    for precision in spec.models:
-        spec = load_bundle(temporary, threads, precision).spec
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    with replacing_folder(target) as temporary:
+        for name in (*spec.files, SPEC_FILE):
+            shutil.copyfile(exported / name, temporary / name)
+        if (target / LICENSE_FILE).is_file():
+            shutil.copyfile(target / LICENSE_FILE, temporary / LICENSE_FILE)
+        if notes is not None:
+            spec = _with_notes(temporary, spec, notes)
+        for precision in spec.models:
+            spec = load_bundle(temporary, threads, precision).spec
     return Released(spec, before)
 
 
 def summary_lines(released: Released) -> list[str]:
-    """What is released now and how it compares with what was there."""
+    """Lines that describe the released bundle and compare it with the one before."""
     old = {} if released.before is None else released.before.metrics
     lines = [f"version {released.spec.version}, trained on {released.spec.provenance.trained_on}"]
     for name, value in sorted(released.spec.metrics.items()):
         if name.endswith(("_low", "_high")):
             continue
-        was = f"  (before {_text(old[name])})" if name in old else ""
-        lines.append(f"{name:17} {_text(value)}{was}")
+        before = f"  (before {_text(old[name])})" if name in old else ""
+        lines.append(f"{name:17} {_text(value)}{before}")
     return lines
 
 
 def _replaced(target: Path, threads: int) -> DetectorSpec | None:
-    """What stands there; a release of an earlier schema can be replaced, but not compared with."""
+    """The bundle in `target`; None if there is none or its schema is too old to compare."""
     try:
         return load_bundle(target, threads).spec
     except BundleError:
@@ -72,14 +72,14 @@ def _checked(exported: Path, threads: int) -> DetectorSpec:
         load_bundle(exported, threads, precision)
     faults = []
     if spec.provenance.trained_on == SAMPLE_ROOT:
-        faults.append("it was trained on the embedded sample, which proves only the pipeline")
+        faults.append("it was trained on the embedded sample, which only tests the pipeline")
     size = sum(entry.size_bytes for entry in spec.files.values())
     if size > MAX_BYTES:
-        faults.append(f"its files have {size:,} bytes, at most {MAX_BYTES:,} are wanted")
+        faults.append(f"its files total {size:,} bytes, expected at most {MAX_BYTES:,}")
     for name, (low, high) in WANTED.items():
         value = spec.metrics.get(name)
         if value is None or not low <= value <= high:
-            faults.append(f"metrics.{name}: {low:g} to {high:g} is wanted, got {_text(value)}")
+            faults.append(f"metrics.{name}: expected {low:g} to {high:g}, got {_text(value)}")
     if faults:
         raise BundleError("\n".join(f"{exported / SPEC_FILE}: {fault}" for fault in faults))
     return spec

@@ -1,11 +1,9 @@
-"""Assembles, checks and writes the bundle that the service loads."""
+"""Assembly, checks and writing of the bundle that the service loads."""
 
 import hashlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -27,12 +25,13 @@ from pipeline.bundle.load import (
 )
 from pipeline.bundle.session import golden_crops, golden_outputs, open_session
 from pipeline.core.arrays import FloatArray
-from pipeline.core.files import to_json, write_json
+from pipeline.core.files import replacing_folder, to_json, write_json
 from pipeline.decision.decide import DecisionSpec
 from pipeline.runtime.params import Params
 from pipeline.seam.features import feature_names
 from pipeline.seam.trees import TreeEnsemble
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
+from pipeline.training.evaluation.schema import TestReport
 from pipeline.training.export.int8_gate import gate_int8
 from pipeline.training.network.checkpoint import CheckpointMeta
 from pipeline.training.network.model import HEADS, QUALITY_CLASSES, SEAM_MAP_PX
@@ -55,9 +54,9 @@ PARITY_FACES = 8
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """All that training, calibration and evaluation left behind.
+    """Results of training, calibration and evaluation.
 
-    store: the validation split. report: metrics/test.json.
+    store: the validation split. report: content of metrics/test.json.
     """
 
     model: nn.Module
@@ -65,12 +64,12 @@ class Trained:
     trees: TreeEnsemble
     decision: DecisionSpec
     store: FaceStore
-    report: dict[str, Any]
+    report: TestReport
 
 
 @dataclass(frozen=True)
 class Models:
-    """ONNX bytes a precision, and what became of int8."""
+    """ONNX bytes per precision, and the result of the int8 check."""
 
     content: dict[Precision, bytes]
     int8: Int8Check
@@ -79,49 +78,45 @@ class Models:
 def write_bundle(
     target: Path, trained: Trained, params: Params, provenance: Provenance
 ) -> DetectorSpec:
-    """Export, check and write a bundle in place of an older one.
+    """Export, check and write a bundle; it replaces an older one.
 
-    Raises BundleError when onnxruntime does not reproduce torch, or when the finished bundle does
-    not load; nothing is replaced then.
+    Raises BundleError if onnxruntime does not reproduce torch or the finished bundle does not load.
+    Nothing is replaced in that case.
     """
     threads = params.train.threads
     models = build_models(trained, params)
-    temporary = target.with_name(target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    (temporary / TREES_FILE).write_bytes(trained.trees.to_bytes())
-    for precision, content in models.content.items():
-        (temporary / MODEL_FILES[precision]).write_bytes(content)
-    card = render_card(trained, params, models, provenance)
-    (temporary / CARD_FILE).write_text(card, encoding="utf-8")
-    spec = build_spec(temporary, trained, params, models, provenance)
-    write_json(temporary / SPEC_FILE, spec.model_dump())
-    for precision in models.content:
-        load_bundle(temporary, threads, precision)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    with replacing_folder(target) as temporary:
+        (temporary / TREES_FILE).write_bytes(trained.trees.to_bytes())
+        for precision, content in models.content.items():
+            (temporary / MODEL_FILES[precision]).write_bytes(content)
+        card = render_card(trained, params, models, provenance)
+        (temporary / CARD_FILE).write_text(card, encoding="utf-8")
+        spec = build_spec(temporary, trained, params, models, provenance)
+        write_json(temporary / SPEC_FILE, spec.model_dump())
+        for precision in models.content:
+            load_bundle(temporary, threads, precision)
     return spec
 
 
 def build_models(trained: Trained, params: Params) -> Models:
-    """The exact model, and the quantised one if it is wanted and passes its gate."""
+    """Export the exact model, and the int8 one if export.int8 is set and it passes the gate."""
     preprocess, threads = trained.meta.preprocess, params.train.threads
     exact = export_onnx(trained.model, preprocess, params.export.opset)
     session = open_session(exact, threads, CPU, MODEL_FILES["fp32"])
     require_parity(trained.model, session, parity_inputs(trained.store, preprocess, params))
     if not params.export.int8:
         return Models({"fp32": exact}, Int8Check(written=False, reason="export.int8 is false"))
-    small = quantise(exact)
-    quick = open_session(small, threads, CPU, MODEL_FILES["int8"])
-    check = gate_int8(session, quick, trained.store, preprocess, trained.trees, trained.decision)
+    quantised = quantise(exact)
+    int8 = open_session(quantised, threads, CPU, MODEL_FILES["int8"])
+    check = gate_int8(session, int8, trained.store, preprocess, trained.trees, trained.decision)
     content: dict[Precision, bytes] = {"fp32": exact}
-    return Models(content | {"int8": small} if check.written else content, check)
+    return Models(content | {"int8": quantised} if check.written else content, check)
 
 
 def build_spec(
     folder: Path, trained: Trained, params: Params, models: Models, provenance: Provenance
 ) -> DetectorSpec:
-    """detector.json for the files that already lie in `folder`."""
+    """Content of detector.json, for the files that are already in `folder`."""
     preprocess, count = trained.meta.preprocess, params.export.golden_crops
     outputs = {
         precision: golden_outputs(
@@ -161,7 +156,10 @@ def build_spec(
 
 
 def parity_inputs(store: FaceStore, preprocess: Preprocess, params: Params) -> list[FloatArray]:
-    """Golden crops and views of evenly spaced faces, as network inputs, a few at a time."""
+    """Network inputs for the parity check: golden crops, and views of 8 evenly spaced faces.
+
+    Each batch is (n, 3, size, size) float32.
+    """
     images = [
         image_of(store, int(face)) for face in evenly(np.arange(len(store.faces)), PARITY_FACES)
     ]
@@ -173,10 +171,11 @@ def parity_inputs(store: FaceStore, preprocess: Preprocess, params: Params) -> l
 def provenance_of(
     trained_on: str, epoch: int, params: Params, code: str, data: Mapping[str, Path]
 ) -> Provenance:
-    """Digests of code, parameters and data files; `data` maps the names to write to the files.
+    """Digests of code, parameters and data files.
 
-    code: digest of the code that the stage depends on.
-    trained_on: the data root; of an absolute one only its last part, the rest is this machine's.
+    trained_on: the data root; only the last part of an absolute path is kept, because the rest
+    belongs to this machine. code: digest of the code that the stage depends on. data: file paths by
+    the names under which their digests are stored.
     """
     root = Path(trained_on)
     return Provenance(
@@ -189,7 +188,7 @@ def provenance_of(
 
 
 def version_of(models: Models, trained: Trained) -> str:
-    """Twelve hex digits that change with the weights, the trees or the decision."""
+    """Version of twelve hex digits that depends on the weights, the trees and the decision."""
     decision = to_json(trained.decision.model_dump()).encode()
     return _digest(models.content["fp32"] + trained.trees.to_bytes() + decision)[:12]
 
@@ -199,23 +198,19 @@ def file_spec(path: Path) -> FileSpec:
     return FileSpec(sha256=_digest(content), size_bytes=len(content))
 
 
-def headline_numbers(report: Mapping[str, Any]) -> dict[str, float | None]:
+def headline_numbers(report: TestReport) -> dict[str, float | None]:
     """The headline of metrics/test.json without its remarks."""
-    return {
-        name: None if value is None else float(value)
-        for name, value in report["headline"].items()
-        if not isinstance(value, str)
-    }
+    return report.headline.model_dump(exclude={"reason"})
 
 
 def render_card(trained: Trained, params: Params, models: Models, provenance: Provenance) -> str:
-    """model_card.md: what the detector is for, what it reached, where it must not be trusted."""
+    """Text of model_card.md: purpose, test metrics and limits of the detector."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown, from our own numbers
+        autoescape=False,  # Markdown from trusted values
     )
     template = environment.from_string(CARD_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
@@ -225,7 +220,7 @@ def render_card(trained: Trained, params: Params, models: Models, provenance: Pr
         preprocess=trained.meta.preprocess,
         views=view_names(trained.meta.preprocess),
         trees=len(trained.trees.roots),
-        numbers=len(feature_names()),
+        features=len(feature_names()),
         decision=trained.decision,
         report=trained.report,
         ladders=_ladders(trained.report),
@@ -236,12 +231,11 @@ def render_card(trained: Trained, params: Params, models: Models, provenance: Pr
     )
 
 
-def _ladders(report: dict[str, Any]) -> dict[str, list[tuple[float, float | None]]]:
+def _ladders(report: TestReport) -> dict[str, list[tuple[float, float | None]]]:
     """(level, AUC) of every ladder by ascending level; JSON sorted them as text."""
     return {
-        name: sorted((float(level), found["auc"]) for level, found in levels.items())
-        for name, levels in report["ladder"].items()
-        if isinstance(levels, dict)
+        name: sorted((float(level), found.auc) for level, found in levels.items())
+        for name, levels in report.ladder.by_name.items()
     }
 
 

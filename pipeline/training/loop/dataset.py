@@ -1,4 +1,4 @@
-"""One training image: context, swap, degradations at native resolution, then the view."""
+"""Training images: context, swap and degradations at native resolution, then one view."""
 
 import signal
 from typing import Final
@@ -22,14 +22,14 @@ VIEW: Final = 3
 
 
 class TrainDataset(Dataset[dict[str, Tensor]]):
-    """Images by `Item`; equal items give equal tensors in any process.
+    """Training images by `Item`; equal items give equal tensors in any process.
 
-    An item is image (3, S, S) float32 normalised, and the targets of
-    `pipeline.training.loop.losses.multitask_loss`, of this one view.
+    Each is a dict with one random view as "image", normalised (3, S, S) float32, and the targets of
+    `pipeline.training.loop.losses.multitask_loss` for that view.
     """
 
     def __init__(self, store: FaceStore, params: Params, quality: QualityThresholds) -> None:
-        self._scenes = PairImages(store, params)
+        self._images = PairImages(store, params)
         self._params = params
         self._preprocess = trained_preprocess(params)
         self._quality = quality
@@ -37,43 +37,42 @@ class TrainDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, item: Item) -> dict[str, Tensor]:
         rng = np.random.default_rng((self._params.train.seed, item.epoch, item.pair, VIEW))
-        view, is_flipped = (
-            int(rng.integers(self._views)),
-            rng.random() < self._params.augment.flip_frac,
-        )
-        scene = self._scenes.scene(item)
-        seen = scene.image
-        crop = cut_view(self._preprocess, view, seen.rgb, seen.box_xyxy, seen.keypoints)
-        seam = self._seam_target(scene, view)
+        view = int(rng.integers(self._views))
+        is_flipped = rng.random() < self._params.augment.flip_frac
+        labelled = self._images.pair_image(item)
+        face = labelled.image
+        crop = cut_view(self._preprocess, view, face.rgb, face.box_xyxy, face.keypoints)
+        seam = self._seam_target(labelled, view)
         if is_flipped:
             crop, seam = crop[:, ::-1], seam[:, ::-1].copy()
-        measures = measure_quality(seen.rgb, seen.box_xyxy)
+        measures = measure_quality(face.rgb, face.box_xyxy)
         return {
             "image": torch.from_numpy(self._preprocess.to_input(crop)),
-            "real_fake": torch.tensor(float(scene.is_fake)),
-            "inswapper": torch.tensor(float(scene.is_inswapper)),
-            "boundary": torch.tensor(float(scene.boundary[view])),
+            "real_fake": torch.tensor(float(labelled.is_fake)),
+            "inswapper": torch.tensor(float(labelled.is_inswapper)),
+            "boundary": torch.tensor(float(labelled.boundary[view])),
             "quality": torch.tensor(quality_label(measures, self._quality)),
             "seam_map": torch.from_numpy(seam),
-            "seam_known": torch.tensor(float(scene.seam is not None)),
+            "seam_known": torch.tensor(float(labelled.seam is not None)),
         }
 
-    def _seam_target(self, scene: PairImage, view: int) -> FloatArray:
-        """(32, 32) in [0, 1]; zeros where the seam is not known."""
+    def _seam_target(self, labelled: PairImage, view: int) -> FloatArray:
+        """Seam map of the view: (32, 32) in [0, 1]; zeros if the seam is unknown."""
         size = (SEAM_MAP_PX, SEAM_MAP_PX)
-        if scene.seam is None:
+        if labelled.seam is None:
             return np.zeros(size, np.float32)
-        whole = scene.whole
-        crop = cut_view(self._preprocess, view, scene.seam, whole.box_xyxy, whole.keypoints)
+        whole = labelled.whole
+        crop = cut_view(self._preprocess, view, labelled.seam, whole.box_xyxy, whole.keypoints)
         small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
         return small.astype(np.float32) / np.float32(255)
 
 
 def init_worker(_: int) -> None:
-    """One thread a loader process; Ctrl-C is for the parent, which then ends its workers.
+    """Set up a loader process: one thread, and Ctrl-C only for the parent, which ends its workers.
 
-    A forked process must not touch OpenCV's threads (it waits for the parent's for ever), so the
-    parent is on one thread before it forks: `pipeline.training.network.hardware.same_bits`.
+    A forked process must not change OpenCV's threads, because it would wait for the parent's
+    threads forever. `pipeline.training.network.hardware.same_bits` therefore sets one thread in the
+    parent before it forks.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What is known of each epoch: which is the best, and how it is written down."""
+"""Results per epoch: choice of the best epoch, history.csv and DVCLive."""
 
 import csv
 import io
@@ -7,22 +7,24 @@ from typing import Any
 
 from dvclive.live import Live
 
-# One epoch in history.csv.
-Row = dict[str, Any]
+from pipeline.core.files import replacing
+
+# One row of history.csv: the results of an epoch by column.
+EpochRow = dict[str, Any]
 
 
-def best_row(history: list[Row]) -> Row:
+def best_row(history: list[EpochRow]) -> EpochRow:
     """The epoch with the best product metric, then the lowest validation loss, then the first."""
     return max(history, key=merit)
 
 
-def merit(row: Row) -> tuple[float, float]:
-    """What epochs are compared by; higher is better."""
+def merit(row: EpochRow) -> tuple[float, float]:
+    """Key by which epochs are compared; higher is better."""
     return float(row["val_product"]), -float(row["val_loss"])
 
 
-def write_history(path: Path, rows: list[Row]) -> None:
-    """A CSV with one row an epoch, floats as %.6g."""
+def write_history(path: Path, rows: list[EpochRow]) -> None:
+    """Write a CSV with one row per epoch and floats as %.6g."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(rows[0])
@@ -30,14 +32,12 @@ def write_history(path: Path, rows: list[Row]) -> None:
         [f"{value:.6g}" if isinstance(value, float) else value for value in row.values()]
         for row in rows
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(stream.getvalue(), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(stream.getvalue(), encoding="utf-8")
 
 
-def summary(row: Row, epochs: int) -> str:
-    """One line for the log."""
+def summary(row: EpochRow, epochs: int) -> str:
+    """Log line of an epoch."""
     return (
         f"epoch {row['epoch']:2d}/{epochs}  {row['phase']}  loss {row['train_total']:.4f}"
         f"  val loss {row['val_loss']:.4f}  auc {row['val_auc']:.4f}"
@@ -45,8 +45,8 @@ def summary(row: Row, epochs: int) -> str:
     )
 
 
-def log_live(live: Live, row: Row) -> None:
-    """One step of DVCLive, numbered as the epoch; names become folders: train/total, val/auc."""
+def log_live(live: Live, row: EpochRow) -> None:
+    """Log an epoch as a step of DVCLive; names become folders, as in train/total and val/auc."""
     live.step = row["epoch"]
     for name, value in row.items():
         if isinstance(value, float):

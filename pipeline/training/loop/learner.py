@@ -1,4 +1,4 @@
-"""What learns: a detector, its optimizer and the running mean of its weights."""
+"""Training steps of a detector, with its optimizer and the running mean of its weights."""
 
 from typing import Any
 
@@ -17,9 +17,10 @@ Batch = dict[str, Tensor]
 
 
 class Learner:
-    """Steps of the weights; several processes do each together and stay equal.
+    """Updates a detector's weights; several processes take each step together and stay equal.
 
-    detector: in the state of training. mean: its weights' running mean, which is what is kept.
+    detector: with the weights being trained. mean: the detector with the exponential moving average
+    of these weights, which is what checkpoints contain.
     """
 
     def __init__(
@@ -42,20 +43,20 @@ class Learner:
         self.mean: Detector = self._ema.module
 
     def start_phase(self, phase: Phase) -> None:
-        """Let gradients flow where the phase learns."""
+        """Enable gradients for the parameters that the phase trains."""
         if phase != self._phase:
             set_phase(self.detector, phase)
-            # DDP shares the gradients of what learns at the time when it is made.
+            # DDP exchanges gradients only of parameters that are trainable when it is set up.
             self._model = self._fabric.setup_module(self.detector)
             self._phase = phase
 
     def backward(
         self, batch: Batch, in_step: int = 1, *, is_last: bool = True
     ) -> dict[str, Tensor]:
-        """Add a batch's gradients, one of `in_step` in a step; returns its losses.
+        """Add the gradients of a batch, one of `in_step` batches per step; return its losses.
 
-        Of several processes each gives its share of the batch, and the mean over them is the
-        batch's loss. is_last: whether the step ends here, so that they exchange gradients.
+        With several processes, each passes its part of the batch, and the mean over them is the
+        batch's loss. is_last: whether this batch ends the step, so gradients are exchanged.
         """
         batch = self._fabric.to_device(batch)
         images = batch["image"].contiguous(memory_format=torch.channels_last)
@@ -67,9 +68,10 @@ class Learner:
         return parts
 
     def update(self, step: int, lr: float) -> None:
-        """Move the weights and their mean, and forget the gradients.
+        """Update the weights and their running mean, and clear the gradients.
 
-        step: of the whole run. lr: of the new parts; the others have their share of it.
+        step: index in the whole run. lr: learning rate of the new layers; each parameter group
+        scales it by its lr_scale.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
@@ -84,7 +86,7 @@ class Learner:
         self._ema.update(self.detector, step=step)
 
     def state(self) -> dict[str, Any]:
-        """All that later steps follow from."""
+        """Everything that determines later steps."""
         return {
             "model": self.detector.state_dict(),
             "ema": self.mean.state_dict(),
@@ -92,7 +94,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
+        """Continue from a value of `state()`."""
         self.detector.load_state_dict(state["model"])
         self.mean.load_state_dict(state["ema"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -100,9 +102,9 @@ class Learner:
 
 
 def _match_layouts(optimizer: Any) -> None:
-    """Give loaded moments the memory layout of their weights, as an uninterrupted run has them.
+    """Give loaded moments the memory layout of their weights, as in an uninterrupted run.
 
-    Sums of another layout are taken in another order, which changes the last bits.
+    A different layout changes the order of summation, and so the last bits.
     """
     for weight, moments in optimizer.state.items():
         for name, value in moments.items():

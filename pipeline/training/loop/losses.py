@@ -1,4 +1,4 @@
-"""The weighted loss of the five heads; what is not known is left out."""
+"""Weighted loss of the five heads; unknown targets are ignored."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,16 @@ from pipeline.training.network.model import HEADS
 
 Tensors = dict[str, Tensor]
 
-# Those with a target of -1 where it is not known; the seam map says so beside it.
+# Heads whose unknown targets are -1. The seam map has a separate target, seam_known.
 CLASS_HEADS = ("real_fake", "inswapper", "boundary", "quality")
 
-# A class rarer than this would make single images decide a step.
+# With a rarer class, single images would dominate a step.
 RAREST_FRAC = 0.05
 
 
 @dataclass(frozen=True)
 class Balance:
-    """Share of positives among the known labels that training draws, per binary head."""
+    """Fraction of positives among the known labels that training draws, per binary head."""
 
     real_fake: float
     inswapper: float
@@ -30,16 +30,18 @@ class Balance:
 
 
 def class_balance(table: pd.DataFrame, pseudo_frac: float, hull_frac: float) -> Balance:
-    """What the pair sampler draws: half reals, half fakes, of which `pseudo_frac` are made.
+    """Expected balance of the pair sampler: half reals and half fakes.
 
-    table: crops of the training split. hull_frac: share of made swaps that are not in INSwapper's
-    geometry. Made swaps show their boundary as often as those of the manifest do, or in two of
-    three crops when there are none.
+    table: crops of the training split. pseudo_frac: fraction of fakes that are made on the fly, all
+    of them if the table has none. hull_frac: fraction of made swaps that are not in INSwapper's
+    geometry. The boundary is assumed to be visible in made swaps as often as in the table's fakes,
+    or in two of three crops if the table has none.
     """
     fakes = table[table["label"] == FAKE]
     made = pseudo_frac if len(fakes) else 1.0
-    told = fakes.loc[fakes["fake_type"] != "pseudo", "is_inswapper"]
-    listed_inswapper = float(told.mean()) if len(told) else 0.0
+    # The INSwapper target of the manifest's pseudo-swaps is masked (pairs.images).
+    labelled = fakes.loc[fakes["fake_type"] != "pseudo", "is_inswapper"]
+    listed_inswapper = float(labelled.mean()) if len(labelled) else 0.0
     known = fakes.loc[fakes["boundary_label"] != UNKNOWN, "boundary_label"]
     return Balance(
         real_fake=0.5,
@@ -49,9 +51,9 @@ def class_balance(table: pd.DataFrame, pseudo_frac: float, hull_frac: float) -> 
 
 
 def known_counts(targets: Tensors) -> Tensor:
-    """(4,) or, with seam maps, (5,) float: images whose target is known, a head, in HEADS' order.
+    """Number of images with a known target per head, in HEADS' order.
 
-    targets: as of `multitask_loss`.
+    targets: as in `multitask_loss`. Returns (4,) float, or (5,) with seam maps.
     """
     counts = [(targets[name] != UNKNOWN).float().sum() for name in CLASS_HEADS]
     if "seam_map" in targets:
@@ -66,13 +68,13 @@ def multitask_loss(
     balance: Balance,
     counts: Tensor | None = None,
 ) -> Tensors:
-    """Mean losses a head (unweighted) and their weighted sum "total", all scalars.
+    """Mean loss per head (unweighted) and their weighted sum "total", all scalars.
 
     outputs: the detector's logits. targets: real_fake, inswapper, boundary (N,) in {0, 1, -1
     unknown}, quality (N,) in {0, 1, 2, -1}; seam_map (N, 32, 32) in [0, 1] and seam_known (N,) in
-    {0, 1} may both be missing. counts: by what the sums over known images are divided, else
-    `known_counts`: with its mean over several processes, the mean of their losses is the loss of
-    their batches taken together, whatever each of them knows.
+    {0, 1} may both be missing. counts: divisors of the sums over known images, by default
+    `known_counts(targets)`. If several processes use the mean of their counts, the mean of their
+    losses equals the loss of the joined batch, however the unknown targets are distributed.
     """
     known = dict(zip(HEADS, known_counts(targets) if counts is None else counts, strict=False))
     parts = {
@@ -99,16 +101,16 @@ def binary_loss(
     gamma: float,
     count: Tensor | None = None,
 ) -> Tensor:
-    """Class-balanced cross-entropy, focal for gamma > 0 (Lin et al. 2017); -1 is left out.
+    """Class-balanced cross-entropy, focal for gamma > 0 (Lin et al. 2017); -1 is ignored.
 
-    logits, targets: (N,). positive_frac: expected share of positives; each class then weighs the
-    same in total. count: by what the sum is divided, else the number of known targets. Returns a
-    scalar, 0 when nothing is known.
+    logits, targets: (N,). positive_frac: expected fraction of positives, which gives both classes
+    the same total weight. count: divisor of the sum, by default the number of known targets.
+    Returns a scalar, 0 if no target is known.
     """
     known = (targets != UNKNOWN).float()
     truth = targets.clamp(min=0).float()
-    share = min(max(positive_frac, RAREST_FRAC), 1 - RAREST_FRAC)
-    weights = 2 * torch.where(truth > 0, 1 - share, share)
+    frac = min(max(positive_frac, RAREST_FRAC), 1 - RAREST_FRAC)
+    weights = 2 * torch.where(truth > 0, 1 - frac, frac)  # (N,)
     losses = functional.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none")
     if gamma > 0:
         weights = weights * (1 - torch.exp(-losses)) ** gamma
@@ -116,7 +118,7 @@ def binary_loss(
 
 
 def quality_loss(logits: Tensor, targets: Tensor, count: Tensor | None = None) -> Tensor:
-    """Cross-entropy over (N, 3) logits and (N,) classes; -1 is left out."""
+    """Cross-entropy of (N, 3) logits and (N,) classes; -1 is ignored."""
     known = (targets != UNKNOWN).float()
     losses = functional.cross_entropy(logits.float(), targets.clamp(min=0), reduction="none")
     return _mean_known(losses, known, count)
@@ -125,7 +127,7 @@ def quality_loss(logits: Tensor, targets: Tensor, count: Tensor | None = None) -
 def seam_loss(
     logits: Tensor, targets: Tensor, known: Tensor, count: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of (N, S, S) maps with soft targets in [0, 1], over images with known = 1."""
+    """Cross-entropy of (N, S, S) maps with targets in [0, 1], over images with known (N,) = 1."""
     losses = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
     return _mean_known(losses.mean(dim=(1, 2)), known.float(), count)
 

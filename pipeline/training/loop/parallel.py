@@ -1,7 +1,7 @@
-"""One model trained by several processes: torchrun starts them, Fabric and DDP connect them.
+"""Training of one model by several processes: torchrun starts them, Fabric and DDP connect them.
 
-`fabric run` is a torchrun, too. How many there are is a matter of the machines, so it comes from
-the launcher's environment. A run without a launcher is one process, for which all this changes
+`fabric run` also uses torchrun. The number of processes depends on the machines, so it comes from
+the launcher's environment. Without a launcher there is one process, and this module changes
 nothing.
 """
 
@@ -23,32 +23,32 @@ Log = Callable[[str], None]
 
 
 def process_count() -> int:
-    """Processes of the run, on all machines together."""
+    """Number of processes of the run, on all machines."""
     return TorchElasticEnvironment().world_size() if TorchElasticEnvironment.detect() else 1
 
 
 def processes_here() -> int:
-    """Processes of the run on this machine."""
+    """Number of processes of the run on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if TorchElasticEnvironment.detect() else 1
 
 
 def rank() -> int:
-    """This process's number among all, from 0."""
+    """Index of this process among all, from 0."""
     return TorchElasticEnvironment().global_rank() if TorchElasticEnvironment.detect() else 0
 
 
 def is_first() -> bool:
-    """Whether this is the process that validates, writes and speaks."""
+    """Whether this is the process that validates, writes and logs."""
     return rank() == 0
 
 
 def from_first(log: Log) -> Log:
-    """The log of the first process; the others' lines are dropped."""
+    """Log only in the first process; lines of the others are dropped."""
     return log if is_first() else lambda _: None
 
 
 def connected_fabric(precision: Any) -> Fabric:
-    """Fabric over all processes of the run: DDP by NCCL on GPUs, by gloo on CPUs."""
+    """Fabric over all processes of the run, with DDP by NCCL on GPUs and by gloo on CPUs."""
     fabric = Fabric(
         accelerator=device_name(),
         strategy="ddp" if process_count() > 1 else "auto",
@@ -56,16 +56,17 @@ def connected_fabric(precision: Any) -> Fabric:
         num_nodes=process_count() // processes_here(),
         precision=precision,
     )
-    # `fabric run`, which sets this, has launched it already and allows no second time.
+    # `fabric run` sets this variable; it has launched Fabric already and forbids a second launch.
     if "LT_CLI_USED" not in os.environ:
         fabric.launch()
     return fabric
 
 
 def with_shared_statistics(detector: Detector, fabric: Fabric) -> Detector:
-    """Batch norm over the batches of all GPUs, which is torch's only form of it.
+    """Synchronise batch norm over the batches of all GPUs.
 
-    On CPUs every process normalises by its own batch; the first one's running statistics are kept.
+    torch supports this on GPUs only. On CPUs every process normalises by its own batch, and the
+    running statistics of the first process are saved.
     """
     if fabric.world_size == 1 or fabric.device.type != "cuda":
         return detector
@@ -74,17 +75,17 @@ def with_shared_statistics(detector: Detector, fabric: Fabric) -> Detector:
 
 
 class BatchShare(Sampler[list[Item]]):
-    """This process's pairs of every batch of the whole run, cut as evenly as pairs can be.
+    """Samples this process's part of every batch of the run, split by pairs as evenly as possible.
 
-    Raises ParamsError when the epoch's last batch has fewer pairs than there are processes: one
-    without an image would keep the others waiting for its gradients.
+    Raises ParamsError if the epoch's last batch has fewer pairs than there are processes, because
+    the others would wait for the gradients of a process without images.
     """
 
     def __init__(self, batches: PairSampler, rank: int, processes: int) -> None:
         if batches.last_batch_pairs < processes:
             raise ParamsError(
-                "train.pairs_per_epoch: the epoch's last batch should have a pair for each of the"
-                f" {processes} processes (got {batches.last_batch_pairs}); take a multiple of"
+                "train.pairs_per_epoch: the epoch's last batch needs at least one pair for each of"
+                f" the {processes} processes (got {batches.last_batch_pairs}); use a multiple of"
                 f" {processes}"
             )
         self._batches, self._rank, self._processes = batches, rank, processes

@@ -1,7 +1,7 @@
-"""Going on after Ctrl-C: the state of a run, kept outside the pipeline's outputs.
+"""Resumption after Ctrl-C: the state of a run, saved outside the pipeline's outputs.
 
-DVC deletes a stage's outputs before it runs the stage again, so the state lies in `.resume/`, under
-a fingerprint of everything that the result follows from.
+DVC deletes a stage's outputs before it reruns the stage, so the state is in `.resume/`, named by a
+fingerprint of everything that determines the result.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ RESUME_DIR = Path(".resume")
 
 
 def fingerprint(params: dict[str, Any], data: Iterable[Path], code: str) -> str:
-    """Digest of the parameters, of every file under `data`, of the code and of torch's version.
+    """Digest of the parameters, every file under `data`, the code and torch's version.
 
     params: sections as plain values. data: files or folders. code: digest of the stage's code.
     """
@@ -41,30 +41,30 @@ class ResumeFile:
         self.path = folder / f"{run[:16]}.pt"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state; state: tensors and plain values."""
+        """Replace the saved state. state: tensors and plain values."""
         write_tensors(self.path, {"fingerprint": self._run, "state": state})
 
     def load(self) -> dict[str, Any] | None:
-        """The saved state, None without one.
+        """The saved state, or None if there is none.
 
-        Raises ResumeError when the file is damaged or belongs to another run.
+        Raises ResumeError if the file is damaged or belongs to a different run.
         """
         if not self.path.exists():
             return None
         try:
             content = read_tensors(self.path)
         except WeightsError as error:
-            raise ResumeError(f"{error}\ndelete {self.path} to start anew") from error
+            raise ResumeError(f"{error}\ndelete {self.path} to restart") from error
         if content.get("fingerprint") != self._run:
             raise ResumeError(
-                f"{self.path}: belongs to another run (fingerprint {content.get('fingerprint')},"
-                f" expected {self._run}); delete it to start anew"
+                f"{self.path}: belongs to a different run (fingerprint"
+                f" {content.get('fingerprint')}, expected {self._run}); delete it to restart"
             )
         state: dict[str, Any] = content["state"]
         return state
 
     def others(self) -> list[Path]:
-        """Saved states of other runs: their parameters, data or code differ."""
+        """Saved states of other runs, whose parameters, data or code differ."""
         return sorted(path for path in self.path.parent.glob("*.pt") if path != self.path)
 
     def delete(self) -> None:

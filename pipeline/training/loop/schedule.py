@@ -1,4 +1,4 @@
-"""What is trained when: the new parts first, then the backbone's deepest half, then everything."""
+"""Training phases (new layers, then the backbone's deepest half, then all) and learning rates."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,10 @@ Part = Literal["none", "last_stages", "all"]
 
 @dataclass(frozen=True)
 class Phase:
-    """backbone: which part of it learns. lr_scale: of every learning rate during the phase."""
+    """A training phase.
+
+    backbone: its trained part. lr_scale: factor of every learning rate during the phase.
+    """
 
     name: str
     backbone: Part
@@ -30,9 +33,10 @@ FROM_SCRATCH = Phase("everything, from random weights", "all", 1.0)
 
 
 def phase_of(epoch: int, params: TrainParams, *, random_weights: bool) -> Phase:
-    """The phase of an epoch, counted from 1.
+    """Phase of an epoch, counted from 1.
 
-    With random weights there is nothing to keep, so everything learns at the full rate throughout.
+    A backbone with random weights has nothing to preserve, so everything is trained at the full
+    rate in all epochs.
     """
     if random_weights:
         return FROM_SCRATCH
@@ -44,14 +48,14 @@ def phase_of(epoch: int, params: TrainParams, *, random_weights: bool) -> Phase:
 
 
 def set_phase(model: Detector, phase: Phase) -> None:
-    """Let gradients flow where the phase learns, and nowhere else."""
-    learning = set(last_stage_names(model.backbone)) if phase.backbone == "last_stages" else set()
+    """Enable gradients for the parameters that the phase trains, and disable all others."""
+    trained = set(last_stage_names(model.backbone)) if phase.backbone == "last_stages" else set()
     for name, parameter in model.backbone.named_parameters():
-        parameter.requires_grad_(phase.backbone == "all" or name in learning)
+        parameter.requires_grad_(phase.backbone == "all" or name in trained)
 
 
 def train_mode(model: Detector) -> None:
-    """Training mode where something learns; frozen modules keep their batch statistics."""
+    """Set training mode, except for frozen modules, which keep their batch statistics."""
     model.train()
     for module in model.backbone.modules():
         own = list(module.parameters())
@@ -60,13 +64,13 @@ def train_mode(model: Detector) -> None:
 
 
 def last_stage_names(backbone: Any) -> list[str]:
-    """Parameters of the deepest half of the backbone's stages, as timm groups them.
+    """Names of the parameters in the deepest half of the backbone's stages, as timm groups them.
 
-    Stages 3 and 4 of a ConvNeXt, blocks 3 to 6 and the last convolution of a MobileNetV2.
-    Raises WeightsError for a backbone that timm cannot group.
+    These are stages 3 and 4 of a ConvNeXt, and blocks 3 to 6 with the last convolution of a
+    MobileNetV2. Raises WeightsError if timm cannot group the backbone.
     """
     if not hasattr(backbone, "group_matcher"):
-        raise WeightsError("model.backbone: timm gives it no stages; choose another")
+        raise WeightsError("model.backbone: timm defines no stages for it; choose another")
     groups: dict[Any, list[str]] = group_parameters(backbone, backbone.group_matcher(coarse=True))
     stages = [groups[key] for key in sorted(groups)]
     return [name for stage in stages[-(len(stages) // 2) :] for name in stage]
@@ -75,10 +79,10 @@ def last_stage_names(backbone: Any) -> list[str]:
 def parameter_groups(
     model: Detector, params: TrainParams, *, random_weights: bool
 ) -> list[dict[str, Any]]:
-    """Groups for AdamW: backbone and new parts, each with and without weight decay.
+    """Parameter groups for AdamW: backbone and new layers, each with and without weight decay.
 
-    Norms and biases (fewer than two dimensions) do not decay. lr_scale: the group's share of
-    train.lr; a random backbone learns as fast as the rest.
+    Norms and biases (fewer than two dimensions) have no decay. lr_scale of a group: factor of
+    train.lr, which is 1 for a backbone with random weights.
     """
     backbone_scale = 1.0 if random_weights else params.backbone_lr_scale
     new = ((n, p) for n, p in model.named_parameters() if not n.startswith("backbone."))
@@ -99,9 +103,10 @@ def _by_decay(
 
 
 def lr_factor(step: int, total_steps: int, warmup_steps: int, min_frac: float) -> float:
-    """Share of the peak learning rate at `step` (0 to total_steps - 1), in (0, 1] for min_frac > 0.
+    """Fraction of the peak learning rate at `step` (0 to total_steps - 1).
 
-    Rises linearly over warmup_steps, then falls along half a cosine and ends at min_frac.
+    It rises linearly over warmup_steps, then falls along half a cosine to min_frac. It is in (0, 1]
+    for min_frac > 0.
     """
     warmup = min(warmup_steps, total_steps - 1)
     if step < warmup:

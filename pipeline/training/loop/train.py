@@ -19,7 +19,14 @@ from pipeline.runtime.errors import TrainingError
 from pipeline.runtime.params import Params
 from pipeline.runtime.workers import worker_count
 from pipeline.training.loop.dataset import TrainDataset, init_worker
-from pipeline.training.loop.history import Row, best_row, log_live, merit, summary, write_history
+from pipeline.training.loop.history import (
+    EpochRow,
+    best_row,
+    log_live,
+    merit,
+    summary,
+    write_history,
+)
 from pipeline.training.loop.learner import Batch, Learner
 from pipeline.training.loop.losses import class_balance
 from pipeline.training.loop.parallel import (
@@ -58,8 +65,8 @@ TRAINING_SECTIONS: Final = (
 
 
 @dataclass(frozen=True, eq=False)
-class Inputs:
-    """What a run learns from. quality: thresholds for the labels after degradation."""
+class TrainingInputs:
+    """Splits to train and validate on. quality: thresholds for quality labels after degradation."""
 
     train: FaceStore
     val: FaceStore
@@ -67,10 +74,10 @@ class Inputs:
 
 
 def training_params(params: Params) -> dict[str, Any]:
-    """All that a checkpoint follows from besides data and code, as plain values."""
-    several = {"processes": process_count()} if process_count() > 1 else {}
+    """All parameters that determine a checkpoint, as plain values, for its fingerprint."""
+    processes = {"processes": process_count()} if process_count() > 1 else {}
     return {
-        **several,
+        **processes,
         **params.model_dump(include=set(TRAINING_SECTIONS)),
         "compressed_jpeg": params.evaluate.compressed_jpeg,
         "min_surroundings_frac": params.calibrate.min_surroundings_frac,
@@ -79,17 +86,17 @@ def training_params(params: Params) -> dict[str, Any]:
 
 def train(
     params: Params,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     checkpoints: Path,
     live_dir: Path,
     resume: ResumeFile,
     log: Log = print,
-) -> list[Row]:
+) -> list[EpochRow]:
     """Train a detector; write best_model.pt, last_epoch.pt, history.csv and DVCLive's files.
 
-    The same inputs give the same bytes on the same kind of processor, interrupted or not, with any
-    number of loader processes. Of several processes the first one writes. Returns the history, a
-    row an epoch.
+    Equal inputs give equal bytes on the same kind of processor, whether or not the run was
+    interrupted, and with any number of loader processes. With several training processes, the first
+    one writes. Returns the history, one row per epoch.
     Raises WeightsError, ManifestError, ParamsError, ResumeError or TrainingError.
     """
     keep_freed_memory()
@@ -106,7 +113,7 @@ def train(
 
 
 def _record(run: "Run", epochs: int, live_dir: Path, resume: ResumeFile, log: Log) -> None:
-    """Run the epochs that are left and write down each as it ends."""
+    """Run the remaining epochs, and log and save each one at its end."""
     with Live(str(live_dir), dvcyaml=None, save_dvc_exp=False) as live:
         for row in run.history:
             log_live(live, row)
@@ -117,12 +124,12 @@ def _record(run: "Run", epochs: int, live_dir: Path, resume: ResumeFile, log: Lo
 
 
 class Run:
-    """A model in training. history: a row for each finished epoch.
+    """A training run. history: one row per finished epoch.
 
-    Several processes have a run each, with equal histories, and share its batches.
+    With several processes, each has its own run with an equal history and a part of every batch.
     """
 
-    def __init__(self, params: Params, inputs: Inputs, log: Log) -> None:
+    def __init__(self, params: Params, inputs: TrainingInputs, log: Log) -> None:
         self._params, self._log = params, log
         self._quality = inputs.quality
         self._preprocess = trained_preprocess(params)
@@ -150,7 +157,7 @@ class Run:
             self._balance,
             random_weights=self._random_weights,
         )
-        self.history: list[Row] = []
+        self.history: list[EpochRow] = []
         self._best_state: dict[str, Tensor] = {}
 
     def _build(self) -> Detector:
@@ -159,7 +166,7 @@ class Run:
         source = load_pretrained(model, self._params.model, self._preprocess.size_px)
         self._log(f"{self._params.model.backbone} with {source}")
         if self._random_weights:
-            self._log("random weights: no frozen phase, everything learns from the first epoch")
+            self._log("random weights: no frozen phase, everything is trained from the first epoch")
         return model.to(memory_format=torch.channels_last)
 
     def _connect(self) -> Fabric:
@@ -168,40 +175,48 @@ class Run:
         fabric = connected_fabric(precision)
         self._log(f"{fabric.device}, {precision}, {params.threads} threads")
         if process_count() > 1:
-            self._log(f"{process_count()} processes, {params.batch_size} images each in a batch")
+            self._log(
+                f"{process_count()} processes, {params.batch_size} images per process in a batch"
+            )
         return fabric
 
-    def epochs(self) -> Iterator[Row]:
-        """Train the epochs that are left, yielding each one's row of history."""
+    def epochs(self) -> Iterator[EpochRow]:
+        """Train the remaining epochs; yield the history row of each."""
         params = self._params.train
         while len(self.history) < params.epochs:
             if self._epochs_since_best() >= params.patience:
-                self._log(f"no better epoch in {params.patience}: stopped early")
+                self._log(f"no improvement in {params.patience} epochs: stopped early")
                 return
             epoch = len(self.history) + 1
             yield self._epoch(epoch, phase_of(epoch, params, random_weights=self._random_weights))
 
-    def _epoch(self, epoch: int, phase: Phase) -> Row:
-        # All of an epoch's randomness follows from its number, so an interrupted one is run again.
+    def _epoch(self, epoch: int, phase: Phase) -> EpochRow:
+        # All randomness of an epoch follows from its number, so an interrupted epoch can be rerun.
         torch.manual_seed(_mixed_seed(self._params.train.seed, epoch))
         self.learner.start_phase(phase)
         losses = self._train_epoch(epoch, phase)
         if not all(math.isfinite(value) for value in losses.values()):
-            raise TrainingError(f"epoch {epoch}: a loss is not finite {losses}; lower train.lr")
+            raise TrainingError(f"epoch {epoch}: a loss is not finite ({losses}); lower train.lr")
         lr = self._lr(epoch * self._steps_per_epoch() - 1, phase)
-        row: Row = {"epoch": epoch, "phase": phase.name, "lr": lr, **losses, **self._validate()}
+        row: EpochRow = {
+            "epoch": epoch,
+            "phase": phase.name,
+            "lr": lr,
+            **losses,
+            **self._validate(),
+        }
         if not self.history or merit(row) > merit(best_row(self.history)):
             self._best_state = _copied(self.learner.mean.state_dict())
         self.history.append(row)
         return row
 
     def _validate(self) -> dict[str, float]:
-        """The validation of the first process, for which the others wait."""
+        """Validate in the first process and broadcast the results to the others."""
         values = self._validator.run(self.learner.mean.eval()) if is_first() else {}
         return dict(self._fabric.broadcast(values))
 
     def _train_epoch(self, epoch: int, phase: Phase) -> dict[str, float]:
-        """One pass over the loader; returns the mean of each loss over the batches."""
+        """Train one pass over the loader; return the mean of each loss over the batches."""
         train_mode(self.learner.detector)
         self._sampler.set_epoch(epoch)
         accumulate, batches = self._params.train.accumulate, len(self._sampler)
@@ -221,14 +236,14 @@ class Run:
         return {f"train_{name}": float(value) / batches for name, value in means.items()}
 
     def update(self, step: int, phase: Phase) -> None:
-        """Step the weights at the rate of a step of the whole run."""
+        """Update the weights with the learning rate of `step`, an index in the whole run."""
         self.learner.update(step, self._lr(step, phase))
 
     def _steps_per_epoch(self) -> int:
         return -(-len(self._sampler) // self._params.train.accumulate)
 
     def _lr(self, step: int, phase: Phase) -> float:
-        """Learning rate of the new parts at a step of the whole run, counted from 0."""
+        """Learning rate of the new layers at a step of the whole run, counted from 0."""
         params, steps = self._params.train, self._steps_per_epoch()
         warmup = round(params.warmup_epochs * steps)
         factor = lr_factor(step, params.epochs * steps, warmup, params.min_lr_frac)
@@ -238,11 +253,11 @@ class Run:
         return len(self.history) - int(best_row(self.history)["epoch"]) if self.history else 0
 
     def state(self) -> dict[str, Any]:
-        """All that later epochs follow from: tensors and plain values."""
+        """Everything that determines later epochs, as tensors and plain values."""
         return {**self.learner.state(), "best": self._best_state, "history": self.history}
 
     def resume(self, file: ResumeFile) -> None:
-        """Go on from the file's state, if there is one; the first process reads it for all."""
+        """Continue from the file's state, if there is one; the first process reads it for all."""
         state = self._fabric.broadcast(file.load() if is_first() else None)
         if state is not None:
             self.learner.restore(state)
@@ -250,8 +265,8 @@ class Run:
             self._log(f"resumed after epoch {len(self.history)} ({file.path})")
         elif file.others():
             self._log(
-                f"{file.others()[0]} is of a run with other params, data, code or number of"
-                " processes; starting anew"
+                f"{file.others()[0]} belongs to a run with different params, data, code or number"
+                " of processes; restarting"
             )
 
     def save(self, folder: Path) -> None:
@@ -261,7 +276,7 @@ class Run:
         save_detector(folder / LAST, last, self._meta(self.history[-1]))
         write_history(folder / HISTORY, self.history)
 
-    def _meta(self, row: Row) -> CheckpointMeta:
+    def _meta(self, row: EpochRow) -> CheckpointMeta:
         return CheckpointMeta(
             model=self._params.model,
             preprocess=self._preprocess,
@@ -272,21 +287,24 @@ class Run:
 
 
 def _loader(dataset: TrainDataset, batches: BatchShare) -> DataLoader[Batch]:
-    share = worker_count() // processes_here()
-    workers = share if share > 1 else 0
+    available = worker_count() // processes_here()
+    workers = available if available > 1 else 0
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
         worker_init_fn=init_worker,
         persistent_workers=workers > 0,
-        # By default it draws from torch's own generator, as often as its processes need.
+        # The default generator is torch's own, from which it would draw as often as it has workers.
         generator=torch.Generator(),
     )
 
 
 def _mixed_seed(seed: int, epoch: int) -> int:
-    """Of an epoch's dropout. The first process draws as a single one does (a 0 adds nothing)."""
+    """Seed of an epoch's dropout per process; rank 0 gets that of a single-process run.
+
+    SeedSequence ignores a trailing 0.
+    """
     sequence = np.random.SeedSequence((seed, epoch, rank()))
     return int(sequence.generate_state(1, np.uint32)[0])
 

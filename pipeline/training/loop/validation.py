@@ -1,17 +1,19 @@
-"""What an epoch is judged by: the product metric on stored validation faces."""
+"""The score of an epoch: the product metric on stored validation faces."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pipeline.core.labels import FAKE, REAL, UNKNOWN
+from pipeline.decision.evidence import FaceEvidence
 from pipeline.decision.fusion import fuse_face
+from pipeline.decision.scorer import FaceScorer
 from pipeline.runtime.params import Params
-from pipeline.training.loop.losses import Balance, multitask_loss
-from pipeline.training.network.model import HEADS, Detector
+from pipeline.training.loop.losses import CLASS_HEADS, Balance, multitask_loss
+from pipeline.training.network.model import Detector
 from pipeline.training.pairs.degradations import jpeg
 from pipeline.training.scoring.metrics import area_under_roc, product_metric
-from pipeline.training.scoring.scorer import FaceLogits, Scorer
+from pipeline.training.scoring.scorer import degraded_evidence, stored_evidence, torch_network
 from pipeline.training.store.reader import FaceStore, evenly, view_labels
 from pipeline.views.cut import view_names
 from pipeline.views.preprocess import Preprocess
@@ -20,7 +22,7 @@ from pipeline.views.preprocess import Preprocess
 class Validator:
     """Scores the same validation faces each time: at most train.val_faces, half of them real.
 
-    Every source gives as many as it can: a large folder of one kind would choose the epoch alone.
+    All sources give equally many if they can: one large source alone would choose the epoch.
     """
 
     def __init__(self, store: FaceStore, params: Params, balance: Balance) -> None:
@@ -34,42 +36,45 @@ class Validator:
 
     def run(self, model: Detector) -> dict[str, float]:
         """val_loss, val_auc and val_product of a detector in eval mode."""
-        scorer = Scorer(model, model.preprocess)
-        logits = scorer.of_faces(self._store, self._faces.tolist())
+        scorer = FaceScorer(torch_network(model), model.preprocess)
+        evidence = stored_evidence(scorer, self._store, self._faces.tolist())
         quality = self._params.evaluate.compressed_jpeg
-        compressed = scorer.degraded(self._store, self._real.tolist(), jpeg(quality))
+        compressed = degraded_evidence(scorer, self._store, self._real.tolist(), jpeg(quality))
         faces = self._store.faces.loc[self._faces]
-        labels, scores = faces["label"].to_numpy(), self._scores(logits)
+        labels, scores = faces["label"].to_numpy(), self._scores(evidence)
         return {
-            "val_loss": self._loss(logits, model.preprocess),
+            "val_loss": self._loss(evidence, model.preprocess),
             "val_auc": area_under_roc(labels, scores),
             "val_product": product_metric(
                 labels, scores, faces["is_inswapper"].to_numpy(), self._scores(compressed)
             ),
         }
 
-    def _scores(self, logits: FaceLogits) -> NDArray[np.float64]:
-        """One score a face."""
-        return fuse_face(logits, 1.0, self._params.fusion)
+    def _scores(self, evidence: FaceEvidence) -> NDArray[np.float64]:
+        """One score per face."""
+        return fuse_face(evidence, 1.0, self._params.fusion)
 
-    def _loss(self, logits: FaceLogits, preprocess: Preprocess) -> float:
+    def _loss(self, evidence: FaceEvidence, preprocess: Preprocess) -> float:
         """Weighted loss over the views, without the seam map."""
         faces = self._store.faces.loc[self._faces]
         views = len(view_names(preprocess))
-        # A pseudo-swap of the manifest may be a square or not: its INSwapper target is not known.
-        told = faces["is_inswapper"].where(faces["fake_type"] != "pseudo", UNKNOWN)
-        a_face = {
+        # A pseudo-swap of the manifest may or may not be square: its INSwapper target is unknown.
+        known = faces["is_inswapper"].where(faces["fake_type"] != "pseudo", UNKNOWN)
+        per_face = {
             "real_fake": faces["label"],
-            "inswapper": told,
+            "inswapper": known,
             "quality": faces["quality_label"],
         }
         targets = {
             name: torch.tensor(np.repeat(values.to_numpy(), views).tolist())
-            for name, values in a_face.items()
+            for name, values in per_face.items()
         }
         boundary = [view_labels(self._store, int(face), preprocess) for face in self._faces]
         targets["boundary"] = torch.tensor(boundary).flatten()
-        outputs = {head: torch.from_numpy(logits[head]).flatten(end_dim=1) for head in HEADS}
+        outputs = {
+            head: torch.from_numpy(getattr(evidence, head)).flatten(end_dim=1)
+            for head in CLASS_HEADS
+        }
         parts = multitask_loss(outputs, targets, self._params.train, self._balance)
         return float(parts["total"])
 

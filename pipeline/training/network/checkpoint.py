@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values only, the same bytes for the same content."""
+"""Checkpoints: files of tensors and plain values; equal content gives equal bytes."""
 
 import io
 import sys
@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from pipeline.core.files import replacing
 from pipeline.runtime.errors import WeightsError
 from pipeline.runtime.params import validation_lines
 from pipeline.runtime.sections import ModelParams
@@ -19,10 +20,10 @@ from pipeline.views.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class CheckpointMeta:
-    """What stands beside the weights.
+    """Metadata stored with the weights.
 
-    epoch: counted from 1. metric: product metric on validation. quality: thresholds of
-    pipeline.views.quality.
+    epoch: counted from 1. metric: product metric on validation, higher is better. quality: the
+    thresholds of pipeline.views.quality.
     """
 
     model: ModelParams
@@ -33,7 +34,7 @@ class CheckpointMeta:
 
 
 def save_detector(path: Path, state: dict[str, Tensor], meta: CheckpointMeta) -> None:
-    """Write a detector's weights and what is needed to rebuild it, through a temporary sibling."""
+    """Write a detector's weights with the metadata to rebuild it; a temporary file is renamed."""
     content = {
         "model": state,
         "params": {"model": meta.model.model_dump(), "preprocess": meta.preprocess.to_dict()},
@@ -47,7 +48,7 @@ def save_detector(path: Path, state: dict[str, Tensor], meta: CheckpointMeta) ->
 def load_detector(path: Path) -> tuple[Detector, CheckpointMeta]:
     """Rebuild a saved detector, in eval mode on the CPU.
 
-    Raises WeightsError when the file is missing, damaged or of another layout.
+    Raises WeightsError if the file is missing, damaged or has a different layout.
     """
     content = read_tensors(path)
     try:
@@ -62,26 +63,25 @@ def load_detector(path: Path) -> tuple[Detector, CheckpointMeta]:
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """torch.save in a canonical form: equal content gives equal bytes, whatever its history.
+    """Write with torch.save in a canonical form: equal content gives equal bytes.
 
-    pickle writes a string or a storage once and refers back to it, by identity; a resumed run has
-    other identities than an uninterrupted one. So strings are interned and tensors copied.
+    pickle writes a shared string or storage once and refers back to it by object identity, and
+    identities differ between a resumed and an uninterrupted run. Strings are therefore interned
+    and tensors copied.
     """
     buffer = io.BytesIO()
     torch.save(_canonical(content), buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """What `write_tensors` wrote; runs no code from the file. Raises WeightsError."""
+    """Read a file of `write_tensors` without running code from it. Raises WeightsError."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: not found; run the train stage") from None
-    except Exception as error:  # a damaged pickle raises nearly anything
+    except Exception as error:  # a damaged pickle can raise almost any type
         raise WeightsError(f"{path}: damaged or not a checkpoint ({error})") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected a dict, got {type(content).__name__}")
@@ -105,7 +105,7 @@ def _meta(content: dict[str, Any]) -> CheckpointMeta:
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, Tensor):
-        # An explicit copy has standard strides also where channels_last is ambiguous (1x1 kernels).
+        # An explicit copy gets standard strides even where channels_last is ambiguous (1x1).
         plain = torch.empty(value.shape, dtype=value.dtype)
         return plain.copy_(value.detach())
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The detector: an RGB backbone and a frequency branch, joined, with four heads and a seam map."""
+"""The detector: an RGB backbone and a frequency branch, with four heads and a seam map."""
 
 from typing import Any, Final
 
@@ -20,10 +20,11 @@ HEADS: Final = ("real_fake", "inswapper", "boundary", "quality", "seam_map")
 
 
 class Detector(nn.Module):
-    """Scores one face crop.
+    """Network that scores face crops, each by itself.
 
-    forward: normalised RGB (N, 3, S, S) -> logits in a dict: real_fake, inswapper, boundary (N,),
-    quality (N, 3), seam_map (N, 32, 32), high where the seam 4a(1-a) of a paste with opacity a is.
+    forward: normalised RGB (N, 3, S, S) -> dict of logits: real_fake, inswapper, boundary (N,),
+    quality (N, 3), seam_map (N, 32, 32). The seam map is high where 4a(1-a) is high, for a paste of
+    opacity a.
     """
 
     def __init__(self, params: ModelParams, preprocess: Preprocess) -> None:
@@ -40,7 +41,7 @@ class Detector(nn.Module):
         if params.frequency != "off":
             self.frequency = FrequencyBranch(params.frequency, params.frequency_dim, preprocess)
             joined_dim += params.frequency_dim
-        # The two branches have features of different magnitude; without this the larger one rules.
+        # The features of the two branches differ in magnitude; without this the larger dominates.
         self.norm = nn.LayerNorm(joined_dim)
         self.mlp = nn.Sequential(
             nn.Linear(joined_dim, params.hidden_dim), nn.GELU(), nn.Dropout(params.dropout)
@@ -57,8 +58,8 @@ class Detector(nn.Module):
         )
         joined = self.project(self.backbone.forward_head(final, pre_logits=True))  # (N, rgb_dim)
         if self.frequency is not None:
-            joined = torch.cat([joined, self.frequency(x)], dim=1)
-        hidden = self.mlp(self.norm(joined))
+            joined = torch.cat([joined, self.frequency(x)], dim=1)  # (N, rgb_dim + frequency_dim)
+        hidden = self.mlp(self.norm(joined))  # (N, hidden_dim)
         return {
             "real_fake": self.real_fake(hidden).squeeze(1),
             "inswapper": self.inswapper(hidden).squeeze(1),
@@ -69,15 +70,18 @@ class Detector(nn.Module):
 
 
 def build_model(params: ModelParams, preprocess: Preprocess) -> Detector:
-    """A detector with random weights (pipeline.training.network.weights fills the backbone).
+    """Build a detector with random weights (pipeline.training.network.weights fills the backbone).
 
-    Raises WeightsError for a backbone that timm does not have or that gives no feature maps.
+    Raises WeightsError if timm does not know the backbone or it has no feature maps.
     """
     return Detector(params, preprocess)
 
 
 def create_backbone(name: str, size_px: int, *, pretrained: bool = False) -> Any:
-    """A timm model (nn.Module) without its classifier, for square images of `size_px`."""
+    """Build a timm model (nn.Module) without a classifier, for square images of `size_px`.
+
+    Raises WeightsError if timm does not know the name or the model has no feature maps.
+    """
     if not timm.is_model(name):
         close = (
             ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
@@ -91,12 +95,14 @@ def create_backbone(name: str, size_px: int, *, pretrained: bool = False) -> Any
         options["img_size"] = size_px
     backbone = timm.create_model(name, **options)
     if not hasattr(backbone, "forward_intermediates"):
-        raise WeightsError(f"model.backbone: {name!r} gives no intermediate maps; choose another")
+        raise WeightsError(
+            f"model.backbone: {name!r} has no intermediate feature maps; choose another"
+        )
     return backbone
 
 
 def _seam_index(backbone: Any) -> int:
-    """The deepest feature map with the stride nearest to 8: 32x32 for a 256-px crop."""
+    """Index of the deepest feature map with the stride nearest to 8: 32x32 for a 256-px crop."""
     strides = [stage["reduction"] for stage in backbone.feature_info]
     return min(range(len(strides)), key=lambda i: (abs(strides[i] - SEAM_STRIDE), -i))
 

@@ -1,4 +1,4 @@
-"""From a trained network to an ONNX file that computes the same, the same bytes each time."""
+"""Export of a trained network to ONNX, with equal bytes on every run and a parity check."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ CPU = ("CPUExecutionProvider",)
 
 
 class _InOrder(nn.Module):
-    """The detector with its heads as a tuple: ONNX outputs have an order."""
+    """The detector with its heads as a tuple, because ONNX outputs are ordered."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -35,9 +35,9 @@ class _InOrder(nn.Module):
 
 
 def export_onnx(model: nn.Module, preprocess: Preprocess, opset: int) -> bytes:
-    """A detector in eval mode as ONNX: input crops (n, 3, size, size), one output a head.
+    """Export a detector in eval mode to ONNX: input crops (n, 3, size, size), one output per head.
 
-    Raises BundleError when the result is not valid ONNX.
+    Raises BundleError if the result is not valid ONNX.
     """
     example = torch.zeros(2, 3, preprocess.size_px, preprocess.size_px)
     program = torch.onnx.export(
@@ -52,7 +52,7 @@ def export_onnx(model: nn.Module, preprocess: Preprocess, opset: int) -> bytes:
         verbose=False,
     )
     if program is None:
-        raise BundleError("torch.onnx.export gave no program")
+        raise BundleError("torch.onnx.export returned no program")
     proto = program.model_proto
     strip(proto)
     try:
@@ -63,7 +63,7 @@ def export_onnx(model: nn.Module, preprocess: Preprocess, opset: int) -> bytes:
 
 
 def strip(proto: onnx.ModelProto) -> None:
-    """Remove what the exporter noted down: stack traces with this machine's paths, versions."""
+    """Remove the exporter's notes: versions, and stack traces with paths of this machine."""
     proto.producer_version = ""
     proto.doc_string = ""
     del proto.metadata_props[:]
@@ -77,10 +77,10 @@ def strip(proto: onnx.ModelProto) -> None:
 
 
 def quantise(model: bytes) -> bytes:
-    """A copy with int8 weights in its matrix products, per channel; activations at run time.
+    """Quantise a copy: int8 weights per channel in matrix products, activations at run time.
 
-    Weights keep 7 bits: with 8, processors without VNNI overflow their 16-bit sums and answer
-    differently from those that have it.
+    Weights use 7 bits. With 8 bits, 16-bit sums overflow on processors without VNNI, whose results
+    then differ from those of processors with it.
     """
     with TemporaryDirectory() as folder:
         source, shaped, target = (Path(folder) / name for name in ("fp32", "shaped", "int8"))
@@ -100,7 +100,7 @@ def quantise(model: bytes) -> bytes:
 
 
 def torch_logits(model: nn.Module, inputs: FloatArray) -> Logits:
-    """(n, 3, S, S) float32 -> logits a head, on the CPU."""
+    """Logits per head of network inputs (n, 3, S, S) float32, computed by torch on the CPU."""
     with torch.inference_mode():
         outputs = model(torch.from_numpy(inputs))
     return {head: outputs[head].numpy() for head in HEADS}
@@ -109,9 +109,9 @@ def torch_logits(model: nn.Module, inputs: FloatArray) -> Logits:
 def require_parity(
     model: nn.Module, session: onnxruntime.InferenceSession, batches: Sequence[FloatArray]
 ) -> float:
-    """The largest difference between torch and onnxruntime over all heads, relative above 1.
+    """Largest difference between torch and onnxruntime over all heads; relative for values above 1.
 
-    Raises BundleError when it exceeds 1e-4.
+    Raises BundleError if it exceeds 1e-4.
     """
     worst = 0.0
     for inputs in batches:

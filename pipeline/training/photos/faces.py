@@ -1,4 +1,4 @@
-"""Faces on the photos of an import: the one to swap, and those of people who must not come in."""
+"""Faces in the photos of an import: the one to swap, and those of excluded people."""
 
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ EXCLUDED_FACES: Final = 64
 
 
 def find_largest(params: PhotoImportParams, photo: Photo) -> Found | LeftOutRow:
-    """The largest face of a photo, or why there is none."""
+    """Find the largest face of a photo, or the reason to leave the photo out."""
     skip = partial(LeftOutRow, path=photo.name, source=photo.source)
     try:
         rgb = read_shrunk(photo.path, params.max_side_px)
@@ -28,7 +28,7 @@ def find_largest(params: PhotoImportParams, photo: Photo) -> Found | LeftOutRow:
     if not faces:
         return skip(reason="no_face")
     if faces[0].size_px < params.min_face_px:
-        detail = f"largest {faces[0].size_px:.0f} px, at least {params.min_face_px} wanted"
+        detail = f"largest {faces[0].size_px:.0f} px, expected at least {params.min_face_px}"
         return skip(reason="face_too_small", detail=detail)
     keypoints = faces[0].keypoints
     if keypoints is None:
@@ -40,7 +40,11 @@ def find_largest(params: PhotoImportParams, photo: Photo) -> Found | LeftOutRow:
 
 
 def excluded_faces(params: PhotoImportParams, workers: int) -> list[FloatArray]:
-    """Embeddings of all faces in the folders of excluded people."""
+    """Embeddings of all faces in the folders of excluded people.
+
+    Raises ManifestError if a folder is missing or none has a face, DecodeError for an unreadable
+    image.
+    """
     for folder in params.exclude:
         if not folder.is_dir():
             raise ManifestError(f"--exclude: {folder}: no such folder")
@@ -56,7 +60,9 @@ def excluded_faces(params: PhotoImportParams, workers: int) -> list[FloatArray]:
         for face in many
     ]
     if params.exclude and not faces:
-        raise ManifestError(f"--exclude: no face in {listed([str(f) for f in params.exclude])}")
+        raise ManifestError(
+            f"--exclude: no face found in {listed([str(f) for f in params.exclude])}"
+        )
     return faces
 
 

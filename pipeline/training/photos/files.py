@@ -1,4 +1,4 @@
-"""The photos of an import: which files are taken, under which names, and which are left out."""
+"""Files of a photo import: the photos with their names, and the files left out."""
 
 import re
 from collections import Counter
@@ -11,26 +11,29 @@ from pipeline.core.manifest import Name, Row
 from pipeline.runtime.errors import ManifestError
 
 PHOTO_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
-# A file's name may be anything that can name a folder and stand in a CSV line.
+# Characters that cannot occur in a file name of the import or in a CSV field.
 BAD_NAME: Final = re.compile(r"[\\\x00-\x1f\x7f]")
 
-Reason = Literal[
+LeftOutReason = Literal[
     "no_face", "face_too_small", "decode_error", "excluded", "other_format", "no_source"
 ]
 
 
 class LeftOutRow(Row):
-    """left_out.csv: a file that did not come in, and why. path: relative to the photos' folder."""
+    """Row of left_out.csv: a file that was not imported, and the reason.
+
+    path: relative to the photos' folder.
+    """
 
     path: Name
     source: str
-    reason: Reason
+    reason: LeftOutReason
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo to import. name: its path below the folder; stem: what its rows are called."""
+    """One photo to import. name: its path below the folder. stem: its base name in images.csv."""
 
     path: Path
     name: str
@@ -42,28 +45,30 @@ class Photo:
 
     @property
     def person(self) -> str:
-        """The person as the folders tell: a folder below the source, else the photo alone."""
+        """Name of the person: the folder below the source, or the photo itself without one."""
         return "/".join(self.stem.split("/")[:2])
 
 
 def list_photos(folder: Path, sources: Sequence[str]) -> tuple[list[Photo], list[LeftOutRow]]:
-    """The photos of the sources, sorted, and the files beside them that are none.
+    """List the photos of the sources, sorted, and the files that are not photos of a source.
 
-    Raises ManifestError when the folder is missing, holds no source, lacks one of `sources`, or
-    when a name cannot stand in a manifest.
+    sources: names to import, all if empty. Raises ManifestError if the folder is missing, contains
+    no source or not all of `sources`, or if a name has a forbidden character.
     """
-    there = _source_names(folder)
-    if missing := sorted(set(sources) - set(there)):
-        raise ManifestError(f"{folder}: no source {listed(missing)}; there are {listed(there)}")
-    taken = sorted(set(sources)) or there
-    files = [path for name in taken for path in visible_files(folder / name)]
+    available = _source_names(folder)
+    if missing := sorted(set(sources) - set(available)):
+        raise ManifestError(f"{folder}: no source {listed(missing)}; found {listed(available)}")
+    chosen = sorted(set(sources)) or available
+    files = [path for name in chosen for path in visible_files(folder / name)]
     names = {path.relative_to(folder).as_posix(): path for path in files}
     if bad := sorted(name for name in names if BAD_NAME.search(name)):
         raise ManifestError(
             "\n".join(f"{folder}: rename {name!r}: backslash or control character" for name in bad)
         )
     others = [
-        LeftOutRow(path=path.name, source="", reason="no_source", detail="in no source's folder")
+        LeftOutRow(
+            path=path.name, source="", reason="no_source", detail="not in the folder of a source"
+        )
         for path in sorted(folder.iterdir())
         if path.is_file() and not path.name.startswith(".")
     ]
@@ -82,12 +87,13 @@ def list_photos(folder: Path, sources: Sequence[str]) -> tuple[list[Photo], list
 
 
 def counted_reasons(left_out: Iterable[LeftOutRow]) -> str:
-    """Reasons and their numbers, as `no_face 3, excluded 1`, or `none`."""
+    """Reasons with their counts, such as `no_face 3, excluded 1`, or `none`."""
     counts = Counter(row.reason for row in left_out)
     return ", ".join(f"{reason} {number}" for reason, number in counts.most_common()) or "none"
 
 
 def visible_files(folder: Path) -> list[Path]:
+    """All files below a folder whose path has no part that starts with a dot."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return [
         path
@@ -97,10 +103,12 @@ def visible_files(folder: Path) -> list[Path]:
 
 
 def is_photo(path: Path) -> bool:
+    """Whether the file's suffix is that of a JPEG or PNG image."""
     return path.suffix.lower() in PHOTO_SUFFIXES
 
 
 def listed(names: Sequence[str]) -> str:
+    """Names joined by commas, or `none`."""
     return ", ".join(names) or "none"
 
 
@@ -110,7 +118,7 @@ def _source_names(folder: Path) -> list[str]:
     names = [path.name for path in folder.iterdir() if path.is_dir()]
     sources = sorted(name for name in names if not name.startswith("."))
     if not sources:
-        raise ManifestError(f"{folder}: no folder in it; expected photos in {folder}/<source>/")
+        raise ManifestError(f"{folder}: contains no folder; expected photos in {folder}/<source>/")
     return sources
 
 

@@ -1,11 +1,11 @@
-"""A data root made of real photos: each photo, and a pseudo-swap twin of it.
+"""Import of real photos into a data root: each photo, and its paired swap.
 
-    FOLDER/<source>/x.jpg            a photo of a person of whom there is no other
-    FOLDER/<source>/<person>/x.jpg   a photo of a person who may have several
+    FOLDER/<source>/x.jpg            the only photo of a person
+    FOLDER/<source>/<person>/x.jpg   one of several photos of a person
 
-A photo and its twin go through the same last encoding, with the tables of the photo's own JPEG
-file, so that compression tells nothing about the label. Every photo has a random generator of its
-own, so the number of processes changes no byte.
+A photo and its paired swap get the same final encoding, with the quantisation tables of the photo's
+JPEG file, so compression does not reveal the label. Every photo has its own random generator, so
+the number of processes changes no byte.
 """
 
 import shutil
@@ -31,13 +31,13 @@ from pipeline.training.photos.people import Found, group_people, without
 
 MANIFEST: Final = "images.csv"
 LEFT_OUT: Final = "left_out.csv"
-# What a root written here holds: nothing else is ever replaced.
+# Entries of a root written by this module; a root with anything else is never replaced.
 OWN_NAMES: Final = frozenset({"images", MANIFEST, VIDEOS, LEFT_OUT})
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What was written. excluded_faces: faces found in the folders of excluded people."""
+    """Rows that were written. excluded_faces: number of faces in the folders of excluded people."""
 
     entries: tuple[ImageEntry, ...]
     left_out: tuple[LeftOutRow, ...]
@@ -47,23 +47,23 @@ class Imported:
 def import_photos(
     folder: Path, target: Path, params: PhotoImportParams, workers: int, *, replace: bool = False
 ) -> Imported:
-    """Write `target`, a data root of the photos in `folder` and their pseudo-swap twins.
+    """Write `target`, a data root of the photos in `folder` and their paired swaps.
 
-    workers: processes; they change speed only. replace: whether a root that was written by this
-    function may be replaced. The root appears only when it is complete.
-    Raises ManifestError for folders that cannot be used or when no photo comes in, WeightsError for
-    an embedder and DetectorError for a detector that cannot be had.
+    workers: number of processes, which affects only speed. replace: whether to replace a root that
+    this function wrote earlier. The root appears only when it is complete.
+    Raises ManifestError for unusable folders or if no photo can be imported, WeightsError for an
+    embedder or INSwapper network and DetectorError for a detector that cannot be loaded.
     """
     _require_target(folder, target, params.exclude, replace)
     photos, others = list_photos(folder, params.sources)
     swapper_params(params)
     open_models(params)
-    seen = map_in_processes(partial(find_largest, params), photos, workers, 4)
-    found = [one for one in seen if isinstance(one, Found)]
-    left_out = others + [one for one in seen if isinstance(one, LeftOutRow)]
+    results = map_in_processes(partial(find_largest, params), photos, workers, 4)
+    found = [result for result in results if isinstance(result, Found)]
+    left_out = others + [result for result in results if isinstance(result, LeftOutRow)]
     unwanted = excluded_faces(params, workers)
-    found, refused = without(found, unwanted, params.same_person)
-    left_out += refused
+    found, excluded = without(found, unwanted, params.same_person)
+    left_out += excluded
     if not found:
         raise ManifestError(f"{folder}: no photo can be used ({counted_reasons(left_out)})")
     part = target.with_name(f".{target.name}.part")
@@ -82,20 +82,20 @@ def import_photos(
 
 
 def summary_lines(imported: Imported) -> list[str]:
-    """What was imported, left out and linked, in numbers only."""
+    """Lines with the numbers of imported, left-out and linked photos, without names."""
     reals = [entry for entry in imported.entries if entry.label == REAL]
-    taken = Counter(entry.source for entry in reals)
+    photos = Counter(entry.source for entry in reals)
     left = Counter(row.source for row in imported.left_out)
     lines = [
-        f"{name or '(no source)'}: {taken[name]} photos and their twins, {left[name]} left out"
-        for name in sorted(taken.keys() | left.keys())
+        f"{name or '(no source)'}: {photos[name]} photos with paired swaps, {left[name]} left out"
+        for name in sorted(photos.keys() | left.keys())
     ]
     people = Counter(entry.identity_id for entry in reals)
     several = sum(number > 1 for number in people.values())
     return [
         *lines,
         f"left out: {counted_reasons(imported.left_out)}",
-        f"faces of excluded people looked for: {imported.excluded_faces}",
+        f"faces of excluded people to compare with: {imported.excluded_faces}",
         f"{len(reals)} photos of {len(people)} people; {several} people have several photos, at"
         f" most {max(people.values())}",
     ]
@@ -105,18 +105,20 @@ def _require_target(folder: Path, target: Path, exclude: Sequence[Path], replace
     for other in (folder, *exclude):
         here, there = target.resolve(), other.resolve()
         if here == there or here in there.parents or there in here.parents:
-            raise ManifestError(f"{target}: expected a place apart from {other}, which is read")
+            raise ManifestError(
+                f"{target}: expected a folder separate from {other}, which is an input"
+            )
     if not target.exists():
         return
     if not target.is_dir():
-        raise ManifestError(f"{target}: expected a folder or nothing, found a file")
+        raise ManifestError(f"{target}: expected a folder or nothing, got a file")
     names = {path.name for path in target.iterdir()}
     if not names:
         return
     videos = [path for path in (target / VIDEOS).rglob("*") if not path.is_dir()]
     if not {MANIFEST, LEFT_OUT} <= names or names - OWN_NAMES or videos:
         raise ManifestError(
-            f"{target}: not empty and not written by this command; choose another place"
+            f"{target}: not empty and not written by this command; choose a different folder"
         )
     if not replace:
-        raise ManifestError(f"{target}: holds an earlier import; --replace makes it anew")
+        raise ManifestError(f"{target}: contains an earlier import; replace it with --replace")

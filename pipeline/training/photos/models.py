@@ -1,4 +1,4 @@
-"""The networks of an import of photos, each opened once a process."""
+"""Networks of a photo import, each opened once per process."""
 
 from functools import cache
 from pathlib import Path
@@ -11,13 +11,17 @@ from pipeline.training.swaps.inswapper import ArcfaceEmbedder, InswapperGenerato
 
 
 def open_models(params: PhotoImportParams) -> None:
-    """Fail before the work if a model cannot be had."""
+    """Open all models, so that a missing one fails before the work starts.
+
+    Raises PipelineError for options without a required one, WeightsError or DetectorError for a
+    model that cannot be loaded.
+    """
     if params.exclude and params.embedder is None:
-        raise PipelineError("--exclude: needs --embedder, the ONNX file that tells people apart")
+        raise PipelineError("--exclude: needs --embedder, the ONNX file that compares faces")
     if params.inswapper is not None:
         if params.embedder is None:
             raise PipelineError(
-                "--inswapper: needs --embedder, the ArcFace network of its identities (buffalo_l's"
+                "--inswapper: needs --embedder, the ArcFace network for its identities (buffalo_l's"
                 " w600k_r50.onnx)"
             )
         generator_of(params.inswapper, params.embedder)
@@ -28,7 +32,7 @@ def open_models(params: PhotoImportParams) -> None:
 
 @cache
 def detector_of(name: str, pack: str, min_score: float) -> FaceDetector:
-    """One detector a process, with one thread, so that workers do not fight for cores."""
+    """One detector per process, with one thread, so that workers do not compete for cores."""
     return load_detector(name, pack=pack, min_score=min_score, threads=1)
 
 

@@ -1,4 +1,4 @@
-"""A photo and its swapped twin, encoded alike, with their rows of images.csv."""
+"""Writing of a photo and its paired swap, in the same encoding, with their rows of images.csv."""
 
 import zlib
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from pipeline.training.swaps.masks import mask_u8
 from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper, Swap
 from pipeline.views.paste import arcface_square, square_px
 
-# Standard deviation of the twin's keypoints, of the paste square's side: who swaps uses another
-# detector than who looks for the swap.
+# Standard deviation of the swap's keypoints, in sides of the paste square: the swapper and this
+# detector find slightly different keypoints.
 KEYPOINT_JITTER: Final = 0.006
 
 
 @dataclass(frozen=True, eq=False)
 class SwapJob:
-    """A photo, whom it shows, and for INSwapper whose face its twin gets."""
+    """A photo with its identity and, for INSwapper, the donor of its paired swap."""
 
     found: Found
     identity: str
@@ -38,20 +38,20 @@ class SwapJob:
 def tasks_of(
     found: Sequence[Found], identities: Sequence[str], params: PhotoImportParams
 ) -> list[SwapJob]:
-    """One task a photo. identities: of each, as `group_people` gives them."""
+    """One job per photo. identities: one per photo, from `group_people`."""
     if params.inswapper is None:
-        return [SwapJob(*one) for one in zip(found, identities, strict=True)]
-    lends = partners(identities)
+        return [SwapJob(*pair) for pair in zip(found, identities, strict=True)]
+    donors = partners(identities)
     first = dict(zip(reversed(identities), reversed(found), strict=True))
-    tasks = []
-    for one, identity in zip(found, identities, strict=True):
-        donor = lends.get(identity, "")
-        tasks.append(SwapJob(one, identity, first.get(donor), donor))
-    return tasks
+    jobs = []
+    for face, identity in zip(found, identities, strict=True):
+        donor = donors.get(identity, "")
+        jobs.append(SwapJob(face, identity, first.get(donor), donor))
+    return jobs
 
 
 def swapper_params(params: PhotoImportParams) -> PseudoSwapParams:
-    """How twins are made: INSwapper's own geometry with the person's own face."""
+    """Parameters of the paired swaps: INSwapper's geometry with the person's own face."""
     changes = {
         "cross_identity_frac": 0.0,
         "hull_frac": params.hull_frac,
@@ -70,7 +70,7 @@ def swapper_params(params: PhotoImportParams) -> PseudoSwapParams:
 def write_pair(
     root: Path, params: PhotoImportParams, task: SwapJob
 ) -> tuple[ImageEntry, ImageEntry]:
-    """Write a photo, its twin and the twin's mask."""
+    """Write a photo, its paired swap and the swap's mask; return the rows of both images."""
     found = task.found
     photo = found.photo
     rgb = read_shrunk(photo.path, params.max_side_px)
@@ -79,10 +79,10 @@ def write_pair(
     spread_px = KEYPOINT_JITTER * square_px(arcface_square(found.keypoints))
     shifted = found.keypoints + rng.normal(0, spread_px, (5, 2)).astype(np.float32)
     swap = _swap(params, rgb, shifted, rng, task.donor)
-    # An image that had to be shrunk cannot be copied.
-    anew = params.reencode or max(encoding.size) > params.max_side_px
-    real = encoding.encode(rgb) if anew else photo.path.read_bytes()
-    suffix = encoding.suffix if anew else photo.path.suffix.lower()
+    # The file of a shrunk photo cannot be copied.
+    reencode = params.reencode or max(encoding.size) > params.max_side_px
+    real = encoding.encode(rgb) if reencode else photo.path.read_bytes()
+    suffix = encoding.suffix if reencode else photo.path.suffix.lower()
     names = (
         _write(root, f"images/real/{photo.stem}{suffix}", real),
         _write(root, f"images/swap/{photo.stem}{encoding.suffix}", encoding.encode(swap.rgb)),
@@ -98,13 +98,13 @@ def _swap(
     rng: np.random.Generator,
     donor: Found | None,
 ) -> Swap:
-    """By INSwapper's network where there is one; without a donor people keep their own face."""
+    """Swap, by INSwapper's network if there is one; without a donor, to the person's own face."""
     if params.inswapper is None or params.embedder is None:
         return PseudoSwapper(swapper_params(params)).swap(rgb, keypoints, rng)
-    face = None
+    source = None
     if donor is not None:
-        face = (read_shrunk(donor.photo.path, params.max_side_px), donor.keypoints)
-    return generator_of(params.inswapper, params.embedder).swap(rgb, keypoints, rng, face)
+        source = (read_shrunk(donor.photo.path, params.max_side_px), donor.keypoints)
+    return generator_of(params.inswapper, params.embedder).swap(rgb, keypoints, rng, source)
 
 
 def _write(root: Path, name: str, content: bytes) -> str:
@@ -125,7 +125,7 @@ def _entries(
         video_id=f"photo/{photo.stem}",
         identity_id=identity,
     )
-    twin = ImageEntry(
+    swap = ImageEntry(
         path=fake,
         label=FAKE,
         source=photo.source,
@@ -136,4 +136,4 @@ def _entries(
         original_video_id=f"photo/{photo.stem}",
         mask_path=mask,
     )
-    return original, twin
+    return original, swap

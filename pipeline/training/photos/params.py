@@ -1,4 +1,4 @@
-"""Options of an import of photos."""
+"""Options of a photo import."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +12,12 @@ from pipeline.runtime.sections import Count, Fraction, OpenFraction, Seed, Stric
 
 
 class PhotoImportParams(StrictModel):
-    """What changes the root that is written. sources: names to take, empty for all there are.
+    """Options that affect the data root that an import writes.
 
-    embedder: ONNX file that tells people apart, or None. same_person: least cosine similarity of
-    two photos of one person. exclude: folders of people who must not come in. inswapper: the
-    network that makes the twins, whose embedder is then needed; None for pseudo-swaps.
+    sources: names of the sources to import, all if empty. embedder: ONNX file that compares faces,
+    or None. same_person: least cosine similarity of two photos of one person. exclude: folders of
+    people to leave out. inswapper: the network that makes the paired swaps, which also needs an
+    embedder; None for pseudo-swaps.
     """
 
     seed: Seed
@@ -35,7 +36,7 @@ class PhotoImportParams(StrictModel):
 
 
 def read_params(given: Mapping[str, Any]) -> PhotoImportParams:
-    """Options as the command line gives them. Raises ParamsError, one line a fault."""
+    """Validate command-line options. Raises ParamsError with one line per fault."""
     values = {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
     }

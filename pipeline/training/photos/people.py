@@ -1,4 +1,4 @@
-"""Who is who on the photos of an import: people whom folders or embeddings link are one person."""
+"""Identities in a photo import; people linked by folders or embeddings are one person."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import FloatArray
+from pipeline.core.components import connected_groups
 from pipeline.training.photos.files import LeftOutRow, Photo
 
 
@@ -20,29 +21,21 @@ class Found:
 
 
 def group_people(found: Sequence[Found], same_person: float) -> list[str]:
-    """identity_id of every photo: people whom folders or embeddings link are one person.
+    """identity_id of every photo: people linked by folders or embeddings are one person.
 
-    It is the smallest of the names that the folders give them.
+    An identity's name is the alphabetically first of its people's folder names.
     """
-    people = sorted({one.photo.person for one in found})
-    parents = {name: name for name in people}
-
-    def root(name: str) -> str:
-        while parents[name] != name:
-            parents[name] = parents[parents[name]]
-            name = parents[name]
-        return name
-
-    for first, second in _similar_pairs(_embeddings(found), same_person):
-        one, other = sorted((root(found[first].photo.person), root(found[second].photo.person)))
-        parents[other] = one
-    return [root(one.photo.person) for one in found]
+    names = [one.photo.person for one in found]
+    similar = _similar_pairs(_embeddings(found), same_person)
+    links = [*zip(names, names, strict=True), *((names[i], names[j]) for i, j in similar)]
+    identity = {name: min(group) for group in connected_groups(links) for name in group}
+    return [identity[name] for name in names]
 
 
 def partners(identities: Iterable[str]) -> dict[str, str]:
-    """Who lends the face to whom: two people each other, so that few are linked by their swaps.
+    """Donor of each person: people exchange faces in pairs, so that swaps link few people.
 
-    In the order of their names; the last of an odd number is left without.
+    Pairs follow the order of names; the last of an odd number of people has no donor.
     """
     people = sorted(set(identities))
     pairs = list(zip(people[::2], people[1::2], strict=False))
@@ -52,27 +45,27 @@ def partners(identities: Iterable[str]) -> dict[str, str]:
 def without(
     found: list[Found], unwanted: list[FloatArray], same_person: float
 ) -> tuple[list[Found], list[LeftOutRow]]:
-    """The photos that show nobody of the excluded people, and the others as left out."""
+    """Split photos into those that show no excluded person, and rows for the others."""
     if not unwanted or not found:
         return found, []
-    closest = (_embeddings(found) @ np.stack(unwanted).T).max(axis=1).tolist()
-    refused = [
+    closest = (_embeddings(found) @ np.stack(unwanted).T).max(axis=1).tolist()  # (n,)
+    excluded = [
         LeftOutRow(
-            path=one.photo.name,
-            source=one.photo.source,
+            path=face.photo.name,
+            source=face.photo.source,
             reason="excluded",
             detail=f"similarity {value:.3f}",
         )
-        for one, value in zip(found, closest, strict=True)
+        for face, value in zip(found, closest, strict=True)
         if value > same_person
     ]
-    kept = [one for one, value in zip(found, closest, strict=True) if value <= same_person]
-    return kept, refused
+    others = [face for face, value in zip(found, closest, strict=True) if value <= same_person]
+    return others, excluded
 
 
 def _embeddings(found: Sequence[Found]) -> NDArray[np.float32]:
-    """(n, D), or (n, 0) without an embedder."""
-    known = [one.embedding for one in found if one.embedding is not None]
+    """Embeddings (n, D), or (n, 0) without an embedder."""
+    known = [face.embedding for face in found if face.embedding is not None]
     return np.stack(known) if known else np.zeros((len(found), 0), np.float32)
 
 

@@ -1,9 +1,9 @@
-"""What each part of the detector is worth: short runs that differ in one thing, several seeds each.
+"""The contribution of each part of the detector: short runs that differ in one thing, per seed.
 
-A part is judged on copies of validation faces and, where a folder of genuine swaps is given, on
-those: held-out pseudo-swaps rank designs wrongly. Whoever looks at genuine swaps counts the looks.
-Finished runs are kept, so that hours of work can be interrupted or shared by processes that take
-different seeds.
+A part is measured on copies of validation faces and, if a folder of genuine swaps is given, on
+those, because held-out pseudo-swaps rank designs wrongly. Every use of genuine swaps is counted.
+Finished runs are saved, so hours of work can be interrupted, or shared by processes with different
+seeds.
 """
 
 import hashlib
@@ -20,28 +20,30 @@ from numpy.typing import NDArray
 from pipeline.core.arrays import FloatArray
 from pipeline.core.files import write_json
 from pipeline.core.labels import FAKE, REAL
-from pipeline.decision.fusion import SEAM, fuse_face
+from pipeline.decision.evidence import FaceEvidence
+from pipeline.decision.fusion import fuse_face
+from pipeline.decision.scorer import FaceScorer
 from pipeline.runtime.params import Params
 from pipeline.seam.trees import TreeEnsemble
 from pipeline.training.calibration.fusion import fit_fusion
+from pipeline.training.loop.parallel import Log
 from pipeline.training.loop.resume import ResumeFile
-from pipeline.training.loop.train import BEST, Inputs, train
+from pipeline.training.loop.train import BEST, TrainingInputs, train
 from pipeline.training.loop.validation import of_every_source
 from pipeline.training.pairs.degradations import DEGRADED_COPIES, as_it_is
 from pipeline.training.review.genuine_set import CELLS, GenuineSet, cell_of, counts_of
 from pipeline.training.scoring.copies import AS_IT_IS, ScoredCopies, pool_of, score_copies
 from pipeline.training.scoring.metrics import area_under_roc
-from pipeline.training.scoring.scorer import FaceLogits, Scorer
-from pipeline.training.scoring.served import load_network
+from pipeline.training.scoring.served import load_scorer
 from pipeline.training.store.reader import FaceStore, image_of
-from pipeline.training.trees.fit import features_of, grow, pair_features
+from pipeline.training.trees.fit import features_of, fit_trees, pair_features
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
-# What a short run's own validation costs decides nothing: it has one epoch or keeps its last.
+# Keep per-epoch validation cheap; its result is not used.
 EPOCH_VAL_FACES: Final = 32
 WARMUP_FRAC: Final = 0.15
-# Of a budget, what says which runs there are and not what each of them is.
+# Members of a budget that choose the runs and do not change any of them.
 _WHICH_RUNS: Final = ("seeds", "networks", "trees")
 DEGRADATION_FRACS: Final = (
     *("jpeg_frac", "second_jpeg_frac", "x264_frac", "resize_frac", "noise_frac"),
@@ -52,7 +54,7 @@ NO_DEGRADATIONS: Final = {
     "pseudo_swap": {"soften_real_frac": 0.0, "soft_camera_frac": 0.0},
 }
 HULL: Final = {"pseudo_swap": {"hull_frac": 1.0, "box_frac": 0.0}}
-# Networks, each with one thing changed against "base", which is params.yaml as it stands.
+# Networks, each with one change against "base", which is params.yaml unchanged.
 BASE: Final = "base"
 NETWORKS: Final[dict[str, Overrides]] = {
     BASE: {},
@@ -72,7 +74,7 @@ NETWORKS: Final[dict[str, Overrides]] = {
     "convnext_tiny_random": {"model": {"backbone": "convnext_tiny", "weights": "none"}},
 }
 TREES: Final[dict[str, Overrides]] = {
-    SEAM: {},
+    "seam": {},
     "seam_hull_mask": HULL,
     "seam_no_degradations": NO_DEGRADATIONS,
 }
@@ -80,9 +82,9 @@ TREES: Final[dict[str, Overrides]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """How long each short run is. networks, trees: names of the variants to run.
+    """Length of each short run. networks, trees: names of the variants to run.
 
-    pairs: of one epoch. val_faces: that a run is judged on, of every source alike.
+    pairs: number per epoch. val_faces: number that a run is measured on, equally many per source.
     """
 
     seeds: tuple[int, ...]
@@ -95,7 +97,7 @@ class Budget:
     trees: tuple[str, ...]
 
     def of_a_run(self) -> dict[str, Any]:
-        """What each run is, without which runs there are."""
+        """The members that change a run's result."""
         return {key: value for key, value in asdict(self).items() if key not in _WHICH_RUNS}
 
 
@@ -120,13 +122,12 @@ def changed_params(params: Params, overrides: Overrides, seed: int, budget: Budg
 
 
 Scores = NDArray[np.float64]
-Score = Callable[[FaceLogits], Scores]
-Log = Callable[[str], None]
+ScoreFaces = Callable[[FaceEvidence], Scores]
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What every variant is judged on, with the seam's numbers of all of it, which no variant
+    """The faces that every variant is measured on, with their seam features, which no variant
     changes. faces: numbers in `store`. val_features: by name of the copy; cell_features: by name of
     the cell."""
 
@@ -139,26 +140,29 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """One trained network on everything that it is judged on."""
+    """Evidence of one trained network about all the material."""
 
     copies: ScoredCopies
-    cells: dict[str, FaceLogits]
+    cells: dict[str, FaceEvidence]
 
     def with_trees(self, trees: TreeEnsemble, material: Material) -> "Scored":
-        """The same with the seam's logits beside the network's."""
-        copies = {
-            name: logits | _seam_logits(trees, material.val_features[name])
-            for name, logits in self.copies.copies.items()
-        }
-        cells = {
-            name: logits | _seam_logits(trees, material.cell_features[name])
-            for name, logits in self.cells.items()
-        }
+        """The same evidence with the logits of an ensemble of seam trees."""
+
+        def added(
+            evidence: Mapping[str, FaceEvidence], features: Mapping[str, FloatArray]
+        ) -> dict[str, FaceEvidence]:
+            return {
+                name: replace(part, trees=trees.logits(features[name]))
+                for name, part in evidence.items()
+            }
+
+        copies = added(self.copies.copies, material.val_features)
+        cells = added(self.cells, material.cell_features)
         return Scored(replace(self.copies, copies=copies), cells)
 
 
-class KeptRuns:
-    """Finished runs in a folder, one file each, apart for everything that they follow from."""
+class SavedRuns:
+    """Finished runs in a folder, one file each; other parameters have another folder."""
 
     def __init__(self, folder: Path, params: Params, budget: Budget) -> None:
         content = params.model_dump(exclude={"build_sample", "export"})
@@ -185,7 +189,7 @@ class KeptRuns:
 
 
 def gather(store: FaceStore, genuine: GenuineSet | None, val_faces: int) -> Material:
-    """Take the seam's numbers of the copies of validation faces and of the genuine set's cells."""
+    """Seam features of the copies of validation faces and of the genuine set's cells."""
     labels = store.faces["label"].to_numpy()
     halves = (np.flatnonzero(labels == label) for label in (REAL, FAKE))
     chosen = np.sort(
@@ -205,21 +209,21 @@ def gather(store: FaceStore, genuine: GenuineSet | None, val_faces: int) -> Mate
 
 def ablate(
     params: Params,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     material: Material,
     budget: Budget,
-    kept: KeptRuns,
+    kept: SavedRuns,
     workers: int,
     log: Log,
 ) -> dict[str, Any]:
-    """Run every variant with every seed, if it is not kept; the content of metrics/ablation.json.
+    """Run every variant with every seed unless saved; returns the content of metrics/ablation.json.
 
-    Each number is the mean over all kept seeds, with the least and the greatest.
+    Each number is the mean over all saved seeds, with the least and the greatest.
     """
     for seed in budget.seeds:
 
-        def keep(name: str, scored: Scored, score: Score, seed: int = seed) -> None:
-            numbers = _judged(scored, material, score, params)
+        def keep(name: str, scored: Scored, score: ScoreFaces, seed: int = seed) -> None:
+            numbers = _measured(scored, material, score, params)
             kept.keep(name, seed, numbers)
             listed = ", ".join(f"{key} {value:.4f}" for key, value in numbers.items())
             log(f"{name}, seed {seed}: {listed}")
@@ -239,25 +243,24 @@ def ablate(
     }
 
 
-def _grown(params: Params, store: FaceStore, workers: int) -> TreeEnsemble:
-    return grow(*pair_features(store, params, workers), params.seam)
+def _fitted_trees(params: Params, store: FaceStore, workers: int) -> TreeEnsemble:
+    return fit_trees(*pair_features(store, params, workers), params.seam)
 
 
-def _trained(params: Params, inputs: Inputs) -> Scorer:
+def _trained(params: Params, inputs: TrainingInputs) -> FaceScorer:
     with TemporaryDirectory() as name:
         folder = Path(name)
         resume = ResumeFile("ablation", folder / "resume")
         train(params, inputs, folder / "run", folder / "live", resume, log=lambda _: None)
-        network, meta = load_network(folder / "run" / BEST, params)
-    return Scorer(network, meta.preprocess)
+        return load_scorer(folder / "run" / BEST, None, params)
 
 
-def _score(scorer: Scorer, material: Material) -> Scored:
+def _score(scorer: FaceScorer, material: Material) -> Scored:
     genuine = material.genuine
     cells = {} if genuine is None else {name: cell_of(genuine, name) for name in CELLS}
     return Scored(
         score_copies(scorer, material.store, material.faces),
-        {name: scorer.images(images) for name, images in cells.items()},
+        {name: scorer.of_images(images) for name, images in cells.items()},
     )
 
 
@@ -265,53 +268,52 @@ def _keep_parts(
     scored: Scored,
     params: Params,
     seed: int,
-    inputs: Inputs,
+    inputs: TrainingInputs,
     material: Material,
     budget: Budget,
-    keep: Callable[[str, Scored, Score], None],
+    keep: Callable[[str, Scored, ScoreFaces], None],
     workers: int,
 ) -> None:
     """The trees alone, and network and trees together."""
     for name in budget.trees:
         changed = changed_params(params, TREES[name], seed, budget)
-        with_trees = scored.with_trees(_grown(changed, inputs.train, workers), material)
-        keep(name, with_trees, _seam)
-        if name == SEAM:
+        with_trees = scored.with_trees(_fitted_trees(changed, inputs.train, workers), material)
+        keep(name, with_trees, _tree_logits)
+        if name == "seam":
             _keep_fusions(with_trees, changed, keep)
 
 
 def _keep_fusions(
-    scored: Scored, params: Params, keep: Callable[[str, Scored, Score], None]
+    scored: Scored, params: Params, keep: Callable[[str, Scored, ScoreFaces], None]
 ) -> None:
-    """The heads by a learned rule, and network and seam together."""
+    """A learned fusion of the heads alone, and of heads and seam trees."""
     pool = pool_of(scored.copies, params.calibrate.min_face_px)
-    heads = {head: values for head, values in pool.logits.items() if head != SEAM}
+    heads = replace(pool, evidence=replace(pool.evidence, trees=None))
     least = params.calibrate.min_surroundings_frac
-    alone, both = fit_fusion(replace(pool, logits=heads), least), fit_fusion(pool, least)
-    keep("fusion_learned", scored, lambda logits: fuse_face(logits, 1.0, alone))
-    keep("fusion_learned_with_seam", scored, lambda logits: fuse_face(logits, 1.0, both))
+    alone, both = fit_fusion(heads, least), fit_fusion(pool, least)
+    keep("fusion_learned", scored, lambda evidence: fuse_face(evidence, 1.0, alone))
+    keep("fusion_learned_with_seam", scored, lambda evidence: fuse_face(evidence, 1.0, both))
 
 
-def _judged(scored: Scored, material: Material, score: Score, params: Params) -> dict[str, float]:
-    """AUC of the copies of validation together, and of every cell of the genuine set."""
+def _measured(
+    scored: Scored, material: Material, score: ScoreFaces, params: Params
+) -> dict[str, float]:
+    """AUC on all copies of validation faces together, and on every cell of the genuine set."""
     pool = pool_of(scored.copies, params.calibrate.min_face_px)
-    numbers = {"val": area_under_roc(pool.labels, score(pool.logits))}
+    numbers = {"val": area_under_roc(pool.labels, score(pool.evidence))}
     if material.genuine is not None:
-        for name, logits in scored.cells.items():
-            numbers[name] = area_under_roc(material.genuine.labels, score(logits))
+        for name, evidence in scored.cells.items():
+            numbers[name] = area_under_roc(material.genuine.labels, score(evidence))
     return numbers
 
 
-def _fixed(params: Params) -> Score:
-    return lambda logits: fuse_face(logits, 1.0, params.fusion)
+def _fixed(params: Params) -> ScoreFaces:
+    return lambda evidence: fuse_face(evidence, 1.0, params.fusion)
 
 
-def _seam(logits: FaceLogits) -> Scores:
-    return np.asarray(logits[SEAM], np.float64)
-
-
-def _seam_logits(trees: TreeEnsemble, numbers: FloatArray) -> FaceLogits:
-    return {SEAM: trees.logits(numbers).astype(np.float32)}
+def _tree_logits(evidence: FaceEvidence) -> Scores:
+    assert evidence.trees is not None  # added by Scored.with_trees
+    return evidence.trees
 
 
 def _spread(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""What a change does to parameters and metrics, as one Markdown comment for a pull request.
+"""Report on a change of parameters and metrics, as one Markdown comment for a pull request.
 
-The tables are dvc's own. Nothing but git and dvc is needed, and no data: metrics are in Git.
+The tables come from dvc. The report needs only git and dvc, and no data, because metrics are in
+Git.
 """
 
 import json
@@ -17,9 +18,9 @@ LOCK: Final = "dvc.lock"
 
 
 def change_report(repo: Path, base: str) -> str:
-    """The comment for the working tree of `repo` against the Git revision `base`.
+    """Compare the working tree of `repo` with the Git revision `base`, in Markdown.
 
-    Raises PipelineError, with what git or dvc said, when one of them fails.
+    Raises PipelineError with dvc's message if dvc fails, as for an unknown revision.
     """
     params = _compact(_dvc(repo, "params", "diff", base, "--md"))
     metrics = _compact(_dvc(repo, "metrics", "diff", base, "--md", "--precision", "3"))
@@ -27,7 +28,7 @@ def change_report(repo: Path, base: str) -> str:
     if stale := stale_stages(repo):
         parts.append(
             f"> **{LOCK} is stale**: {', '.join(f'`{stage}`' for stage in stale)} changed in code"
-            " or parameters and did not run. Run `dvc repro` and commit the metrics."
+            " or parameters but were not rerun. Run `dvc repro` and commit the metrics."
         )
     parts += [_section("Parameters", params), _section("All metrics", metrics)]
     parts.append(f"Plots side by side: `dvc plots diff {base}`")
@@ -35,7 +36,7 @@ def change_report(repo: Path, base: str) -> str:
 
 
 def stale_stages(repo: Path) -> list[str]:
-    """Stages whose code or parameters differ from dvc.lock; data that is absent does not count."""
+    """Stages whose code or parameters differ from dvc.lock; missing data is ignored."""
     status = json.loads(_dvc(repo, "status", "--json"))
     return [stage for stage, changes in status.items() if any(map(_is_changed, changes))]
 
@@ -48,7 +49,7 @@ def _is_changed(change: str | dict[str, dict[str, Any]]) -> bool:
 
 
 def _headline(repo: Path, base: str) -> str:
-    """Table of the test's headline: before, now with its 95 % interval, and the difference."""
+    """Table of the test split's headline metrics: before, now with 95 % interval, and change."""
     now = json.loads((repo / TEST_METRICS).read_text(encoding="utf-8"))["headline"]
     old = _headline_at(repo, base)
     lines = ["| test split | before | now | 95 % interval | change |", "| --- " * 5 + "|"]
@@ -62,7 +63,7 @@ def _headline(repo: Path, base: str) -> str:
 
 
 def _headline_at(repo: Path, base: str) -> dict[str, float | None]:
-    """The headline in a revision; empty when it has no test metrics."""
+    """Headline metrics of a revision; empty if it has no test metrics."""
     shown = _run(repo, "git", "show", f"{base}:{TEST_METRICS}")
     return dict(json.loads(shown.stdout)["headline"]) if shown.returncode == 0 else {}
 
@@ -72,7 +73,7 @@ def _text(value: float | None) -> str:
 
 
 def _section(title: str, table: str) -> str:
-    """A folded table with its number of rows, or a line that says that nothing changed."""
+    """A collapsed table with its number of rows, or a line that says nothing changed."""
     rows = max(0, len(table.splitlines()) - 2)
     if not rows:
         return f"{title}: no change."
@@ -80,7 +81,7 @@ def _section(title: str, table: str) -> str:
 
 
 def _compact(table: str) -> str:
-    """Without dvc's padding, which doubles the length; a comment on GitHub has a limit."""
+    """Remove dvc's padding, which doubles the length, as GitHub limits comments."""
     return re.sub(r"-{3,}", "---", re.sub(r" +", " ", table.strip()))
 
 

@@ -1,4 +1,4 @@
-"""One HTML page that shows the crops of all splits, to be filtered by what their rows say."""
+"""An HTML page of the crops of all splits, with filters by the columns of their rows."""
 
 import base64
 import io
@@ -17,20 +17,20 @@ TEMPLATE: Final = Path(__file__).with_name("crop_page.html.j2")
 THUMBNAIL_PX: Final = 112
 JPEG_QUALITY: Final = 88
 BOUNDARY_NAMES: Final = {-1: "unknown", 0: "no seam", 1: "seam"}
-# What can be filtered, in the order of the page.
+# The page's filters, in order.
 FACETS: Final = ("split", "type", "scale", "quality", "boundary", "source", "group")
 
 
 def render_crop_page(splits: Mapping[str, Sequence[SplitRow]], root: Path, most: int) -> str:
-    """The page as text: every crop is counted, about `most` (>= 1) of them have an image.
+    """Render the page as HTML. It counts every crop and shows images of about `most` (>= 1).
 
-    Those are of faces taken evenly from the manifests, at all their scales. root: folder that
-    the paths of the rows start from. Raises ManifestError when there are no rows or a
-    crop cannot be read.
+    The images are of faces chosen evenly over the manifests, at all their scales. root: folder that
+    the rows' paths are relative to. Raises ManifestError if there are no rows or a crop cannot be
+    read.
     """
     rows = [(split, number, row) for split in splits for number, row in enumerate(splits[split], 2)]
     if not rows:
-        raise ManifestError("the splits hold no crops; run `dvc repro split_groups`")
+        raise ManifestError("the splits contain no crops; run `dvc repro split_groups`")
     faces = list(dict.fromkeys(row.face_id for _, _, row in rows))
     imaged = set(faces[:: -(-len(rows) // most)])
     crops = [
@@ -43,7 +43,7 @@ def render_crop_page(splits: Mapping[str, Sequence[SplitRow]], root: Path, most:
 
 
 def _crop(split: str, number: int, row: SplitRow, image: str | None) -> dict[str, Any]:
-    """What the page knows of one crop: the facets as text, a caption, the image as base64."""
+    """The page's data of one crop: facets as text, a caption, and the image as base64."""
     facets = (
         split,
         row.fake_type,
@@ -73,7 +73,7 @@ def _thumbnail(root: Path, row: SplitRow) -> str:
     except (OSError, ValueError, SyntaxError) as error:
         raise ManifestError(
             f"{row.face_id}: image_path {row.image_path}: not a readable image"
-            f" ({type(error).__name__}); `dvc repro split_groups` makes it again"
+            f" ({type(error).__name__}); `dvc repro split_groups` recreates it"
         ) from error
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=JPEG_QUALITY)

@@ -1,4 +1,4 @@
-"""Genuine swaps and real faces outside the data root, in the cells that designs are judged on."""
+"""Genuine swaps and real faces from outside the data root, degraded for the ablation."""
 
 import csv
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pipeline.runtime.errors import ManifestError
 from pipeline.training.pairs.degradations import Degradation, as_it_is, blur, jpeg, shrink
 from pipeline.views.face_image import FaceImage
 
-# What happens to reals and to fakes in each cell of the genuine set.
+# Degradations of reals and of fakes in each cell of the ablation.
 CELLS: Final[dict[str, tuple[Degradation, Degradation]]] = {
     "clean": (as_it_is, as_it_is),
     "jpeg50": (jpeg(50), jpeg(50)),
@@ -27,7 +27,10 @@ CELLS: Final[dict[str, tuple[Degradation, Degradation]]] = {
 
 @dataclass(frozen=True, eq=False)
 class GenuineSet:
-    """Images of genuine swaps and of real faces; missed: those without a face."""
+    """Images of genuine swaps and of real faces.
+
+    labels: (n,) of the images. missed: number of images in which no face was found.
+    """
 
     images: list[FaceImage]
     labels: NDArray[np.int64]
@@ -35,9 +38,9 @@ class GenuineSet:
 
 
 def read_genuine(labels_csv: Path, detector: FaceDetector) -> GenuineSet:
-    """Read a CSV with image_path (relative to it) and label, and find the largest face of each.
+    """Read a CSV with image_path (relative to the CSV) and label; find each image's largest face.
 
-    Raises ManifestError naming the row of an image that cannot be read.
+    Raises ManifestError that names the row of an unreadable image.
     """
     images, labels, missed = [], [], 0
     with labels_csv.open(encoding="utf-8", newline="") as stream:
@@ -57,13 +60,13 @@ def read_genuine(labels_csv: Path, detector: FaceDetector) -> GenuineSet:
 
 
 def cell_of(genuine: GenuineSet, name: str) -> list[FaceImage]:
-    """The images as the cell `name` has them."""
+    """The images with the degradations of the cell `name`."""
     pairs = zip(genuine.images, genuine.labels, strict=True)
     return [CELLS[name][label](image) for image, label in pairs]
 
 
 def counts_of(genuine: GenuineSet | None) -> dict[str, int] | None:
-    """How many there are, for metrics/ablation.json."""
+    """Numbers of fakes, reals and missed images, for metrics/ablation.json."""
     if genuine is None:
         return None
     fakes = int((genuine.labels == FAKE).sum())

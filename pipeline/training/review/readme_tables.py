@@ -1,24 +1,25 @@
-"""The parts of the README that are made from files: tables from metrics, the graph from dvc.yaml.
+"""Generated parts of the README files: tables from metrics/, the graph from dvc.yaml.
 
-Each stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+Each is between `<!-- begin NAME -->` and `<!-- end NAME -->`.
 """
 
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.runtime.errors import PipelineError
 
 GENUINE_CELLS: Final = {
-    "clean": "as they are",
+    "clean": "unchanged",
     "jpeg75": "JPEG 75",
     "jpeg50": "JPEG 50",
     "half_size": "half size",
     "blur_both": "blurred by 1 px",
-    "blur_reals_only": "only the real photographs blurred",
+    "blur_reals_only": "only the photographs blurred",
 }
 ABLATION_CELLS: Final = {
     "clean": "clean",
@@ -51,36 +52,43 @@ ABLATION_PARTS: Final = {
 PROFILED_FUNCTIONS: Final = 7
 
 
-def with_tables(readme: str, repo: Path) -> str:
-    """The README's text with every part made anew from the files of `repo`.
+def generated_parts(repo: Path) -> dict[str, dict[str, str]]:
+    """Path of each README with generated parts, and their Markdown by name.
 
-    Raises PipelineError when a part has no marks in the text or dvc fails.
+    Raises PipelineError when dvc fails.
     """
-    parts = {
-        "genuine": genuine_table(_json(repo / "metrics/genuine.json")),
-        "dag": dag(repo),
-        "ablation": ablation_table(_json(repo / "metrics/ablation.json")),
-        "profile": profile_table(_json(repo / "metrics/profile.json")),
+    return {
+        "README.md": {"genuine": genuine_table(_json(repo / "metrics/genuine.json"))},
+        "stages/README.md": {"dag": dag(repo)},
+        "metrics/README.md": {"ablation": ablation_table(_json(repo / "metrics/ablation.json"))},
+        "tests/bench/README.md": {"profile": profile_table(_json(repo / "metrics/profile.json"))},
     }
+
+
+def with_parts(text: str, parts: Mapping[str, str]) -> str:
+    """A README's text with these parts between their marks.
+
+    Raises PipelineError when the text does not have the two marks of a part exactly once.
+    """
     for name, part in parts.items():
-        readme = _replaced(readme, name, part)
-    return readme
+        text = _replaced(text, name, part)
+    return text
 
 
 def genuine_table(metrics: dict[str, Any]) -> str:
-    """How the released detector does on genuine swaps, a row a way of degrading both sides."""
-    rows = [["both sides alike", "AUC", "swaps called fake", "reals called fake"], ["---"] * 4]
+    """Results of the released detector on genuine swaps, one row per degradation."""
+    rows = [["images", "AUC", "swaps flagged", "photographs flagged"], ["---"] * 4]
     for cell, title in GENUINE_CELLS.items():
         found = metrics["cell"][cell]
         rows.append([title, *(_frac(found[name]) for name in ("auc", "recall", "fpr"))])
     lfw = metrics["against_lfw"]
-    title = "swaps against LFW, a source it never saw"
+    title = "swaps against LFW photographs, a source not in training"
     rows.append([title, _frac(lfw["auc"]), "", _frac(lfw["called_fake"])])
     return _table(rows)
 
 
 def ablation_table(metrics: dict[str, Any]) -> str:
-    """What each part is worth: mean AUC and its range over the seeds, a column a cell."""
+    """What each part is worth: mean AUC and range over the seeds, one column per degradation."""
     rows = [["part", *ABLATION_CELLS.values()], ["---"] * (1 + len(ABLATION_CELLS))]
     for part, title in ABLATION_PARTS.items():
         spreads = [metrics["variant"][part][cell] for cell in ABLATION_CELLS]
@@ -89,7 +97,7 @@ def ablation_table(metrics: dict[str, Any]) -> str:
 
 
 def profile_table(metrics: dict[str, Any]) -> str:
-    """Processor seconds of stages before and after, and of the functions that take most of them."""
+    """Processor seconds of stages before and after, and of their most expensive functions."""
     rows = [["stage", "function", "before, s", "after, s"], ["---"] * 4]
     for stage, runs in metrics["stages"].items():
         before, after = runs["before"], runs["after"]
@@ -106,18 +114,18 @@ def profile_table(metrics: dict[str, Any]) -> str:
 
 
 def dag(repo: Path) -> str:
-    """The stages and what each needs, as dvc draws them in mermaid."""
-    command = [sys.executable, "-m", "dvc", "dag", "--md"]
+    """The graph of the stages as dvc draws it in Mermaid, the three of pack_zarr as one."""
+    command = [sys.executable, "-m", "dvc", "dag", "--collapse-foreach-matrix", "--md"]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise PipelineError(f"dvc dag: {done.stderr.strip()}")
     return done.stdout.strip().replace("\t", "  ")
 
 
-def _replaced(readme: str, name: str, part: str) -> str:
-    begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
+def _replaced(text: str, name: str, part: str) -> str:
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
     pattern = f"(?<={re.escape(begin)}).*?(?={re.escape(end)})"
-    replaced, count = re.subn(pattern, lambda _: part, readme, flags=re.DOTALL)
+    replaced, count = re.subn(pattern, lambda _: f"{part}\n", text, flags=re.DOTALL)
     if count != 1:
         raise PipelineError(f"README: expected one {begin.strip()} with its end, found {count}")
     return replaced

@@ -1,7 +1,7 @@
 """The embedded sample: clips and stills of the cast, and their pseudo-swaps.
 
-It proves that the pipeline works from videos to a decision; it says nothing about accuracy in the
-field. One task makes everything of one person, from a random generator of that person alone, so the
+It shows that the pipeline works from videos to a decision, and says nothing about accuracy in the
+field. One task makes everything of one person with that person's own random generator, so the
 number of processes changes no byte.
 """
 
@@ -25,10 +25,10 @@ from pipeline.training.sample.takes import MIN_SCORE, takes_of
 
 
 def build_sample(root: Path, cast: Cast, params: BuildSampleParams, workers: int) -> Made:
-    """Write the sample under `root`, which is emptied first.
+    """Write the sample to `root`, which is emptied first; return its rows and counts.
 
-    workers: processes; they change speed only. Raises PackageError when a package or one of its
-    files cannot be had, or an image of the cast shows no face.
+    workers: number of processes, which affects only speed. Raises PackageError if a package or one
+    of its files cannot be fetched, or no face is found in an image of the cast.
     """
     fetch_archives(cast)
     shutil.rmtree(root, ignore_errors=True)
@@ -40,7 +40,7 @@ def build_sample(root: Path, cast: Cast, params: BuildSampleParams, workers: int
 
 
 def make_person(root: Path, cast: Cast, params: BuildSampleParams, role: Role) -> Made:
-    """Write the clips and stills of one person under `root`."""
+    """Write the clips and stills of one person to `root`; return their rows and counts."""
     rng = np.random.default_rng([params.seed, role.index])
     detector = load_detector("retinaface", min_score=MIN_SCORE)
     source = None if role.source is None else takes_of(role.source, 1, detector)[0].donor

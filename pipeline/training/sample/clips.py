@@ -1,4 +1,4 @@
-"""The sample's clips: wide and near shots of a person, and the swaps of every frame."""
+"""Clips of the sample: wide and near shots of a person, and swaps of every frame."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -18,13 +18,13 @@ from pipeline.training.sample.sources import Cast, Person, read_image
 from pipeline.training.sample.takes import Take, scale_for, takes_of
 from pipeline.training.swaps.masks import mask_u8
 from pipeline.training.swaps.pseudo_swap import PLAIN, Donor, PseudoSwapper, Swap
-from pipeline.training.swaps.recipe import Kind, SwapRecipe
+from pipeline.training.swaps.recipe import PasteKind, SwapRecipe
 
-KINDS: Final[dict[str, Kind]] = {"inswapper": "square", "uniface": "hull"}
-# Height of the face: in wide and near shots of a clip, and in stills.
+KINDS: Final[dict[str, PasteKind]] = {"inswapper": "square", "uniface": "hull"}
+# Range of the face's height in wide and in near shots of a clip.
 WIDE_PX: Final = (108.0, 140.0)
 NEAR_PX: Final = (150.0, 195.0)
-# Size of an image, in frames, at which the moving camera meets no edge of it.
+# Size of an image, in frames, at which the moving camera never reaches its edge.
 FILL: Final = 1.2
 CUTAWAY_FRAC: Final = 0.4
 
@@ -38,7 +38,10 @@ def make_clips(
     detector: FaceDetector,
     rng: np.random.Generator,
 ) -> Made:
-    """The original video of a person and its fakes, encoded alike."""
+    """Write the original video of a person and its fakes, in the same encoding.
+
+    donor: the source face of the swaps; None for the person's own.
+    """
     name = role.person.identity_id
     frames = _film_clip(cast, params, role.person, detector, rng)
     path = root / VIDEOS / ORIGINALS / f"{name}.mp4"
@@ -68,7 +71,7 @@ def _film_clip(
     detector: FaceDetector,
     rng: np.random.Generator,
 ) -> list[Subject]:
-    """All frames of a clip: wide and near shots in turn, at times with a cutaway between them."""
+    """All frames of a clip: alternating wide and near shots, sometimes with a cutaway as second."""
     scenes = int(rng.integers(params.scenes_min, params.scenes_max + 1))
     length = round(params.scene_s * params.fps)
     takes = takes_of(person, length, detector)
@@ -89,14 +92,14 @@ def _film_clip(
 
 
 def _clip_scale(take: Take, face_px: float, most_px: float, params: BuildSampleParams) -> float:
-    """The scale for a face of `face_px`, up to `most_px` if the image fills the frame then."""
+    """Scale for a face of `face_px`, or of up to `most_px` where the image fills the frame then."""
     height, width = take.images[0].shape[:2]
     filling = FILL * max(params.height_px / height, params.width_px / width)
     return scale_for(take, max(face_px, min(filling * take.face_px, most_px)), params)
 
 
 def _covering(rgb: ImageU8, params: BuildSampleParams) -> Subject:
-    """An image without a face, somewhat larger than the frame."""
+    """Scale an image without a face to slightly more than the frame."""
     height, width = rgb.shape[:2]
     return scaled(Subject(rgb), FILL * max(params.height_px / height, params.width_px / width))
 
@@ -110,7 +113,7 @@ def _swap_frame(
 
 
 def _write_swaps(path: Path, swaps: Iterable[Swap], params: BuildSampleParams) -> None:
-    """The fake and, in masks/ beside it, its paste mask without loss."""
+    """Write the fake and, losslessly in the folder masks/ next to it, its paste mask."""
     masks: list[ImageU8] = []
 
     def frames() -> Iterator[ImageU8]:

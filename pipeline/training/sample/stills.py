@@ -1,4 +1,4 @@
-"""The sample's stills: the face of a photo with its surroundings, and its pseudo-swap."""
+"""Stills of the sample: the face of a photo with its surroundings, and its pseudo-swap."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from pipeline.training.swaps.masks import mask_u8
 from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
 
 STILL_SOURCE: Final = "sample_stills"
+# Range of the face's height.
 STILL_PX: Final = (100.0, 230.0)
-# A still reaches this many face heights from the middle of the face, where the photo has them.
+# Distance of a still's edges from the middle of the face, in face heights, within the photo.
 STILL_REACH: Final = (1.4, 2.2)
 PNG_FRAC: Final = 0.3
 JPEG_QUALITIES: Final = (80, 98)
@@ -27,7 +28,7 @@ JPEG_QUALITIES: Final = (80, 98)
 
 @dataclass(frozen=True, eq=False)
 class Still:
-    """A cut-out of a photo. photo: names the whole image, which several people may share."""
+    """A part of a photo. photo: name of the whole image, which may show several people."""
 
     photo: str
     rgb: ImageU8
@@ -37,7 +38,7 @@ class Still:
 def cut_still(
     take: Take, mirror: bool, params: BuildSampleParams, rng: np.random.Generator
 ) -> Still:
-    """The face with its surroundings, at most as large as the photo has it."""
+    """Cut out a face with its surroundings, enlarged only to reach params.min_face_px."""
     wanted_px = min(float(rng.uniform(*STILL_PX)), max(take.face_px, params.min_face_px))
     scale = scale_for(take, wanted_px, params)
     subject = take.subjects(scale)[0]
@@ -54,7 +55,7 @@ def cut_still(
 
 
 def make_still(root: Path, role: Role, number: int, still: Still, rng: np.random.Generator) -> Made:
-    """A still and its pseudo-swap with the person's own face, in the same file format."""
+    """Write a still and its pseudo-swap with the person's own face, in the same file format."""
     swap = PseudoSwapper(PLAIN).swap(still.rgb, still.keypoints, rng, kind="square")
     quality = int(rng.integers(*JPEG_QUALITIES)) if rng.random() >= PNG_FRAC else None
     suffix = ".png" if quality is None else ".jpg"
@@ -70,7 +71,7 @@ def make_still(root: Path, role: Role, number: int, still: Still, rng: np.random
         source=STILL_SOURCE,
         video_id=f"still/{name}",
         identity_id=role.person.identity_id,
-        # Images cut from one photo belong together, whoever is in them.
+        # Images cut from one photo belong to one group, whoever they show.
         original_video_id=f"photo/{still.photo}",
     )
     pseudo = ImageEntry(
@@ -87,7 +88,7 @@ def make_still(root: Path, role: Role, number: int, still: Still, rng: np.random
 
 
 def _write_image(path: Path, pixels: ImageU8, quality: int | None) -> None:
-    """(H, W[, 3]) RGB or grey as JPEG of `quality`, else as PNG."""
+    """Write (H, W, 3) RGB or (H, W) grey pixels as JPEG of `quality`, or as PNG if it is None."""
     options = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
     stored = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     done, encoded = cv2.imencode(path.suffix, stored, options)

@@ -1,4 +1,4 @@
-"""What there is of a person of the sample: photos and footage, with the face found in them."""
+"""Takes of a person in the sample: photos and footage, with the detected face."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from pipeline.training.swaps.pseudo_swap import Donor
 
 MIN_SCORE: Final = 0.5
 MIN_SOURCE_FACE_PX: Final = 40
-# Detectors differ in the last bits between processors; whole quarters of a pixel do not.
+# Keypoints are rounded to quarters of a pixel, as their last bits differ between processors.
 KEYPOINT_STEPS: Final = 4
 MAX_ENLARGEMENT: Final = 1.6
 
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """Images of one person, one if it is a still. face_px: height of the face in the first."""
+    """Images of one person, a single one for a still. face_px: face height in the first image."""
 
     name: str
     images: tuple[ImageU8, ...]
@@ -32,15 +32,20 @@ class Take:
 
     @property
     def donor(self) -> Donor:
+        """First image and its keypoints, as the source of swaps."""
         return self.images[0], self.keypoints[0]
 
     def subjects(self, scale: float) -> list[Subject]:
+        """All images with their keypoints, resized by `scale`."""
         pairs = zip(self.images, self.keypoints, strict=True)
         return [scaled(Subject(rgb, keypoints), scale) for rgb, keypoints in pairs]
 
 
 def takes_of(person: Person, length: int, detector: FaceDetector) -> list[Take]:
-    """Everything there is of a person: photos, and pieces of footage of `length` frames."""
+    """All takes of a person: photos, and parts of footage of `length` frames.
+
+    Raises PackageError if an image shows no face.
+    """
     takes = []
     for photo in person.photos:
         takes.append(_take(photo.origin.member, [read_photo(photo)], detector))
@@ -59,14 +64,18 @@ def _take(name: str, images: Sequence[ImageU8], detector: FaceDetector) -> Take:
             detector, rgb, min_score=MIN_SCORE, min_face_px=MIN_SOURCE_FACE_PX, max_faces=1
         )
         if not faces or faces[0].keypoints is None:
-            raise PackageError(f"{name}: no face was found in it")
-        whole = np.rint(faces[0].keypoints * KEYPOINT_STEPS) / KEYPOINT_STEPS
-        keypoints.append(whole.astype(np.float32))
+            raise PackageError(f"{name}: no face was found")
+        rounded = np.rint(faces[0].keypoints * KEYPOINT_STEPS) / KEYPOINT_STEPS
+        keypoints.append(rounded.astype(np.float32))
         sizes.append(round(faces[0].size_px))
     return Take(name, tuple(images), tuple(keypoints), float(sizes[0]))
 
 
 def scale_for(take: Take, face_px: float, params: BuildSampleParams) -> float:
+    """Scale that gives a face of `face_px`, limited to MAX_ENLARGEMENT.
+
+    Raises PackageError if the face then stays below params.min_face_px.
+    """
     scale = min(face_px / take.face_px, MAX_ENLARGEMENT)
     if scale * take.face_px < params.min_face_px:
         raise PackageError(

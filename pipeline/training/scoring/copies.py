@@ -1,4 +1,4 @@
-"""Faces with their softer copies, scored: what limits are chosen and judged on."""
+"""Faces and their degraded copies, scored: the data that limits are chosen and measured on."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.labels import FAKE, REAL
-from pipeline.decision.fusion import SURROUNDINGS
+from pipeline.decision.evidence import FaceEvidence
+from pipeline.decision.scorer import FaceScorer
 from pipeline.training.pairs.degradations import DEGRADED_COPIES
-from pipeline.training.scoring.scorer import SEAM_MAP, FaceLogits, Scorer
+from pipeline.training.scoring.scorer import degraded_evidence, stored_evidence
 from pipeline.training.store.reader import FaceStore
 
 AS_IT_IS = "as_it_is"
@@ -16,62 +17,52 @@ AS_IT_IS = "as_it_is"
 
 @dataclass(frozen=True, eq=False)
 class ScoredCopies:
-    """The faces of a split, and what becomes of them in the wild.
+    """The faces of a split as they are stored, and degraded as images are in the field.
 
-    labels, is_inswapper, face_px: (faces,). sources: (faces,) names. copies: logits of all faces by
-    name of the copy, "as_it_is" first.
+    labels, is_inswapper, face_px: (faces,). sources: (faces,) names. copies: evidence about all
+    faces by name of the copy, "as_it_is" first.
     """
 
     labels: NDArray[np.int64]
     is_inswapper: NDArray[np.int64]
     face_px: NDArray[np.float64]
     sources: NDArray[np.str_]
-    copies: dict[str, FaceLogits]
+    copies: dict[str, FaceEvidence]
 
     @property
-    def logits(self) -> FaceLogits:
-        """Of the faces as they are stored."""
+    def stored(self) -> FaceEvidence:
+        """Evidence about the faces as they are stored."""
         return self.copies[AS_IT_IS]
-
-    @property
-    def surroundings(self) -> NDArray[np.float64]:
-        """(faces,) share of its surroundings that each face has, as it is stored."""
-        return self.logits[SURROUNDINGS].astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """All copies together, without those too small to be judged.
+    """All copies together, without those below the size limit.
 
-    labels, weights, surroundings: (n,); within a class every source weighs the same in total, or
-    one large folder of studio photos would set the threshold for all cameras. copy: (n,) names.
+    labels, weights: (n,); within a class every source has the same total weight, or one large
+    folder of studio photos would set the threshold for all cameras. copy: (n,) names.
     """
 
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
-    surroundings: NDArray[np.float64]
     copy: NDArray[np.str_]
-    logits: FaceLogits
+    evidence: FaceEvidence
 
     def where(self, chosen: NDArray[np.bool_]) -> "Pool":
         """A part of the pool."""
         return Pool(
-            self.labels[chosen],
-            self.weights[chosen],
-            self.surroundings[chosen],
-            self.copy[chosen],
-            {head: values[chosen] for head, values in self.logits.items()},
+            self.labels[chosen], self.weights[chosen], self.copy[chosen], self.evidence[chosen]
         )
 
 
 def score_copies(
-    scorer: Scorer, store: FaceStore, faces: NDArray[np.int64] | None = None
+    scorer: FaceScorer, store: FaceStore, faces: NDArray[np.int64] | None = None
 ) -> ScoredCopies:
-    """Score faces as they are stored, and their softened copies. faces: numbers; None for all."""
+    """Score faces as they are stored, and their degraded copies. faces: numbers; None for all."""
     chosen = np.arange(len(store.faces)) if faces is None else faces
     numbers, table = chosen.tolist(), store.faces.loc[chosen]
-    soft = {
-        name: scorer.degraded(store, numbers, copy.degrade)
+    degraded = {
+        name: degraded_evidence(scorer, store, numbers, copy.degrade)
         for name, copy in DEGRADED_COPIES.items()
     }
     return ScoredCopies(
@@ -79,29 +70,23 @@ def score_copies(
         is_inswapper=table["is_inswapper"].to_numpy(dtype=np.int64),
         face_px=table["face_px"].to_numpy(dtype=np.float64),
         sources=table["source"].to_numpy(dtype=np.str_),
-        copies={AS_IT_IS: scorer.of_faces(store, numbers), **soft},
+        copies={AS_IT_IS: stored_evidence(scorer, store, numbers), **degraded},
     )
 
 
 def pool_of(faces: ScoredCopies, min_face_px: int) -> Pool:
-    """Everything that would be judged."""
+    """All copies of at least `min_face_px`, for which a verdict is possible."""
     names = list(faces.copies)
     factors = [1.0 if name == AS_IT_IS else DEGRADED_COPIES[name].size_factor for name in names]
-    judged = [np.flatnonzero(faces.face_px * factor >= min_face_px) for factor in factors]
-    chosen = np.concatenate(judged)
+    large = [np.flatnonzero(faces.face_px * factor >= min_face_px) for factor in factors]
+    chosen = np.concatenate(large)
     labels = faces.labels[chosen]
+    parts = [faces.copies[name][kept] for name, kept in zip(names, large, strict=True)]
     return Pool(
         labels=labels,
         weights=_source_weights(labels, faces.sources[chosen]),
-        surroundings=faces.surroundings[chosen],
-        copy=np.repeat(names, [len(kept) for kept in judged]),
-        logits={
-            head: np.concatenate(
-                [faces.copies[name][head][kept] for name, kept in zip(names, judged, strict=True)]
-            )
-            for head in faces.logits
-            if head != SEAM_MAP
-        },
+        copy=np.repeat(names, [len(kept) for kept in large]),
+        evidence=FaceEvidence.concatenated(parts),
     )
 
 

@@ -1,6 +1,6 @@
-"""What a detector's scores are worth: metrics of one set, intervals over groups.
+"""Metrics of a set of scores, and bootstrap intervals over groups.
 
-A metric that a set cannot define (a class is absent) is None, never a made-up number.
+A metric that is undefined because a class is absent is None, never a made-up number.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from pipeline.core.arrays import FloatArray64
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.thresholds import choose_thresholds
 
-Metrics = dict[str, float | None]
+MetricValues = dict[str, float | None]
 Statistic = Callable[[NDArray[np.int64], FloatArray64], float]
 
 CALIBRATION_BINS = 10
 
 
-def binary_metrics(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Metrics:
+def binary_metrics(labels: ArrayLike, scores: ArrayLike, threshold: float) -> MetricValues:
     """Metrics of one set of faces, crops or videos.
 
     labels: (n,) 0 real, 1 fake. scores: (n,) in [0, 1], higher = more fake. threshold: scores at or
-    above it count as fake. Rates are fractions in [0, 1]; None where the set does not define them.
+    above it count as fake. Rates are fractions in [0, 1]; None where they are undefined.
     """
     truth, values = _checked(labels, scores)
     return {
@@ -35,7 +35,7 @@ def binary_metrics(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Me
     }
 
 
-def rates_at(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Metrics:
+def rates_at(labels: ArrayLike, scores: ArrayLike, threshold: float) -> MetricValues:
     """Accuracy, precision, recall, F1, FPR and FNR at one threshold."""
     truth, values = _checked(labels, scores)
     called = values >= threshold
@@ -55,8 +55,8 @@ def rates_at(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Metrics:
 def area_under_roc(labels: ArrayLike, scores: ArrayLike) -> float:
     """AUC of (n,) labels and scores, ties counted half. Raises ValueError when a class is absent.
 
-    The rank sum of Mann and Whitney: a bootstrap asks for it a thousand times, and scikit-learn's
-    takes a millisecond each.
+    Computed as the rank sum of Mann and Whitney, because a bootstrap needs it a thousand times and
+    scikit-learn takes a millisecond each.
     """
     truth, values = _both_classes(labels, scores)
     _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -93,7 +93,7 @@ def recall_at_fpr(labels: ArrayLike, scores: ArrayLike, max_fpr: float) -> float
 def reliability(
     labels: ArrayLike, scores: ArrayLike, bins: int = CALIBRATION_BINS
 ) -> list[dict[str, float]]:
-    """Per non-empty bin of equal width: mean score, share of fakes, count; ascending."""
+    """Per non-empty bin of equal width: mean score, fraction of fakes, count; ascending."""
     truth, values = _checked(labels, scores)
     index = np.minimum((values * bins).astype(int), bins - 1)
     return [
@@ -113,11 +113,11 @@ def product_metric(
     compressed_real_scores: ArrayLike = (),
     threshold: float | None = None,
 ) -> float:
-    """AUC x INSwapper recall x (1 - false positive rate of compressed reals): the training's goal.
+    """AUC x INSwapper recall x (1 - false positive rate of compressed reals): the goal of training.
 
     labels, scores, is_inswapper: (n,). compressed_real_scores: (m,) scores of compressed copies of
-    the real faces; without any, the real faces themselves stand in. Without INSwapper rows the
-    recall is that of all fakes. threshold: by default the balanced one of these labels and scores.
+    the real faces; without any, the real faces themselves are used. Without INSwapper rows the
+    recall is that of all fakes. threshold: default is the balanced one of these labels and scores.
     Raises ValueError when a class is absent.
     """
     truth, values = _both_classes(labels, scores)
@@ -141,7 +141,7 @@ def bootstrap_interval(
     seed: int,
     level: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Percentile interval of `statistic(labels, scores)` when whole groups are drawn anew.
+    """Percentile interval of `statistic(labels, scores)` over resampled whole groups.
 
     labels, scores, groups: (n,). Faces of one person or video are not independent, so groups are
     drawn, not faces. Draws on which the statistic is undefined (ValueError) are left out; None when
@@ -166,7 +166,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def _ranking(truth: NDArray[np.int64], values: FloatArray64) -> Metrics:
+def _ranking(truth: NDArray[np.int64], values: FloatArray64) -> MetricValues:
     names = ("auc", "ap", "eer", "recall_at_fpr_1pct", "recall_at_fpr_0_1pct")
     if len(np.unique(truth)) < 2:
         return dict.fromkeys(names)
@@ -180,7 +180,7 @@ def _ranking(truth: NDArray[np.int64], values: FloatArray64) -> Metrics:
     return dict(zip(names, found, strict=True))
 
 
-def _calibration(truth: NDArray[np.int64], values: FloatArray64) -> Metrics:
+def _calibration(truth: NDArray[np.int64], values: FloatArray64) -> MetricValues:
     if not len(truth):
         return {"ece": None, "brier": None}
     gaps = [

@@ -1,6 +1,6 @@
 """Data files of `dvc plots show`; dvc.yaml names their titles and axes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +8,28 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from pipeline.core.files import replacing
 from pipeline.training.scoring.metrics import reliability
 
 LABEL_NAMES = {0: "real", 1: "fake"}
-# A curve of more points draws no other line and makes the diff of a run unreadable.
+# More points do not change the drawn curve and make the diff of a run unreadable.
 MAX_POINTS = 200
 
 
 def write_table(path: Path, table: pd.DataFrame | Sequence[dict[str, Any]]) -> None:
     """Write a CSV: floats as %.6g, missing values as empty cells, the same bytes each time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    pd.DataFrame(table).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    temporary.replace(path)
+    frame = pd.DataFrame(table)
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
-def write_plots(folder: Path, faces: pd.DataFrame, ladders: dict[str, Any]) -> None:
-    """Write every data file of the test report. faces: columns label, score, verdict."""
+def write_plots(
+    folder: Path, faces: pd.DataFrame, ladders: Mapping[str, Sequence[float | None]]
+) -> None:
+    """Write every data file of the test report.
+
+    faces: columns label, score, verdict. ladders: AUCs by ladder, from mild to harsh.
+    """
     write_table(folder / "roc.csv", roc_points(faces))
     write_table(folder / "precision_recall.csv", precision_recall_points(faces))
     write_table(folder / "reliability.csv", reliability_points(faces))
@@ -51,25 +56,20 @@ def precision_recall_points(faces: pd.DataFrame) -> pd.DataFrame:
 
 
 def reliability_points(faces: pd.DataFrame) -> pd.DataFrame:
-    """Columns score, fake_frac, count: one row a bin that holds faces."""
+    """Columns score, fake_frac, count: one row per non-empty bin."""
     rows = reliability(faces["label"], faces["score"])
     return pd.DataFrame(rows, columns=["score", "fake_frac", "count"])
 
 
 def confusion_rows(faces: pd.DataFrame) -> pd.DataFrame:
-    """Columns actual (real, fake) and predicted (the verdict), one row a face, sorted."""
+    """Columns actual (real, fake) and predicted (the verdict), one row per face, sorted."""
     rows = pd.DataFrame({"actual": faces["label"].map(LABEL_NAMES), "predicted": faces["verdict"]})
     return rows.sort_values(["actual", "predicted"], ignore_index=True)
 
 
-def ladder_rows(ladders: dict[str, Any]) -> pd.DataFrame:
-    """One row a step from mild to harsh: step, and the AUC on each ladder's level of that step."""
-    columns = {
-        name: [level["auc"] for level in levels.values()]
-        for name, levels in ladders.items()
-        if isinstance(levels, dict)
-    }
-    table = pd.DataFrame(columns)
+def ladder_rows(ladders: Mapping[str, Sequence[float | None]]) -> pd.DataFrame:
+    """One row per step from mild to harsh: step, and the AUC of each ladder at that step."""
+    table = pd.DataFrame(ladders)
     table.insert(0, "step", np.arange(1, len(table) + 1))
     return table
 

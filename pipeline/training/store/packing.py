@@ -1,6 +1,5 @@
-"""Writing one split as a Zarr group."""
+"""Packing of one split into a Zarr group."""
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,37 +10,36 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from pipeline.core.arrays import ImageU8
+from pipeline.core.files import replacing_folder
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.store.reader import FaceStore, open_manifest
 
 
 def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
-    """Write a split's CSV and images as a Zarr 3 group, the same bytes each time.
+    """Write a split's CSV and images as a Zarr 3 group, with equal bytes on every run.
 
     Arrays: manifest (bytes of the CSV), crops (n, size, size, 3), and per face context (m, S, S, 3)
-    padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). A finished group replaces
-    an older one at once. Returns what was packed. Raises ManifestError as `open_manifest`.
+    padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). The finished group replaces
+    an older one in one step. Returns the packed split, as read from the CSV. Raises ManifestError
+    as `open_manifest` does, and for masks of a wrong size.
     """
     source = open_manifest(manifest)
-    temporary = target.with_name(target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    group = zarr.create_group(temporary, zarr_format=3)
-    _put(group, "manifest", np.frombuffer(manifest.read_bytes(), np.uint8))
     n_crops, n_faces = len(source.table), len(source.faces)
-    crops = (source.crops(row) for row in range(n_crops))
-    _put_each(group, "crops", crops, n_crops, crops_per_shard)
-    sizes, has_mask = _put_faces(group, source, max(1, crops_per_shard * n_faces // n_crops))
-    _put(group, "context_hw", sizes)
-    _put(group, "has_mask", has_mask)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.replace(target)
+    with replacing_folder(target) as temporary:
+        group = zarr.create_group(temporary, zarr_format=3)
+        _put(group, "manifest", np.frombuffer(manifest.read_bytes(), np.uint8))
+        crops = (source.crops(row) for row in range(n_crops))
+        _put_each(group, "crops", crops, n_crops, crops_per_shard)
+        sizes, has_mask = _put_faces(group, source, max(1, crops_per_shard * n_faces // n_crops))
+        _put(group, "context_hw", sizes)
+        _put(group, "has_mask", has_mask)
     return source
 
 
 def _put_faces(
     group: zarr.Group, source: FaceStore, per_shard: int
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Write context and mask; return the contexts' heights and widths, and which masks exist."""
+    """Write contexts and masks; return the contexts' sizes (m, 2) and whether masks exist (m,)."""
     count = len(source.faces)
     sizes = np.array([source.context_size(face) for face in range(count)], np.int32)
     _require_fitting_masks(source, sizes)
@@ -56,12 +54,13 @@ def _put_faces(
 
 
 def _require_fitting_masks(source: FaceStore, sizes: NDArray[np.int32]) -> None:
-    """Raise ManifestError for all masks that have not the size of their contexts, (faces, 2).
+    """Raise ManifestError for all masks whose size differs from their contexts, sizes: (faces, 2).
 
-    Each is read once more when it is packed: kept, they would take memory with every face.
+    Each mask is read again when it is packed, because keeping all of them would need memory in
+    proportion to the number of faces.
     """
     faults = [
-        f"{source.faces['mask_path'][face]!s}: is {mask.shape}, its context is {tuple(size)}"
+        f"{source.faces['mask_path'][face]!s}: mask of {mask.shape}, its context is {tuple(size)}"
         for face, size in enumerate(sizes.tolist())
         if (mask := source.images.mask(face)) is not None and mask.shape != tuple(size)
     ]
@@ -77,7 +76,7 @@ def _put(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
 def _put_each(
     group: zarr.Group, name: str, items: Iterable[ImageU8], count: int, per_shard: int
 ) -> None:
-    """One chunk an item, `per_shard` items a file; a shard is written whole."""
+    """Write one chunk per item and `per_shard` items per file; each shard is written at once."""
     stream = iter(items)
     first = next(stream)
     array = group.create_array(
@@ -90,9 +89,9 @@ def _put_each(
     )
     for start in range(0, count, per_shard):
         size = min(per_shard, count - start)
-        taken = [first] if start == 0 else []
-        taken += [next(stream) for _ in range(size - len(taken))]
-        array[start : start + size] = np.stack(taken)
+        shard = [first] if start == 0 else []
+        shard += [next(stream) for _ in range(size - len(shard))]
+        array[start : start + size] = np.stack(shard)
 
 
 def _padded(image: ImageU8, side: int) -> ImageU8:

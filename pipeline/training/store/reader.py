@@ -1,7 +1,7 @@
-"""Crops and faces of one split, from a Zarr group or straight from a CSV manifest.
+"""Crops and faces of one split, from a Zarr group or directly from a CSV manifest.
 
-Zarr keeps one chunk an item and many items a shard, so that a split is a few files and any crop is
-one read. Both sources answer alike, and training cannot tell them apart.
+The Zarr group has one chunk per item and many items per shard, so a split is a few files and one
+read gets any crop. Both sources give the same values.
 """
 
 import io
@@ -36,7 +36,7 @@ BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
 
 
 class Images(Protocol):
-    """Where a split's images come from."""
+    """Source of a split's images; `row` and `face` are indices of FaceStore's tables."""
 
     def crop(self, row: int) -> ImageU8: ...
 
@@ -49,11 +49,11 @@ class Images(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FaceStore:
-    """Read access to one split; can be sent to other processes.
+    """Read access to one split; can be pickled for other processes.
 
-    table: one row a crop, the columns of SplitRow, in the manifest's order. faces: one row a face
-    (that of its first crop), in order of first appearance; its index is the face's number.
-    face_of_crop: (n,) face number of each crop.
+    table: one row per crop, with the columns of SplitRow, in the manifest's order. faces: one row
+    per face (that of its first crop), in order of first appearance; its index is the face's index.
+    face_of_crop: (n,) face index of each crop.
     """
 
     table: pd.DataFrame
@@ -62,11 +62,11 @@ class FaceStore:
     images: Images
 
     def crops(self, row: int) -> ImageU8:
-        """(size, size, 3) uint8: the stored crop of one row of `table`."""
+        """Stored crop of one row of `table`: (size, size, 3) uint8."""
         return self.images.crop(row)
 
     def context(self, face: int) -> ImageU8:
-        """(H, W, 3) uint8: the face's surroundings at native resolution."""
+        """The face with its surroundings at native resolution: (H, W, 3) uint8."""
         return self.images.context(face)
 
     def context_size(self, face: int) -> tuple[int, int]:
@@ -74,22 +74,22 @@ class FaceStore:
         return self.images.context_size(face)
 
     def mask(self, face: int) -> FloatArray | None:
-        """(H, W) float32 in [0, 1]: opacity of the paste over the context; None when not known."""
+        """Opacity of the paste over the context: (H, W) float32 in [0, 1]; None if unknown."""
         mask = self.images.mask(face)
         return None if mask is None else mask.astype(np.float32) / np.float32(255)
 
     def box(self, face: int) -> FloatArray:
-        """(4,) float32: the face's box in pixels of its context."""
+        """The face's box (4,) float32 in pixels of its context."""
         return self._in_context[face, :2].reshape(4)
 
     def keypoints(self, face: int) -> FloatArray | None:
-        """(5, 2) float32 in pixels of the context; None when the detector gave none."""
+        """Keypoints (5, 2) float32 in pixels of the context; None if the detector gave none."""
         points = self._in_context[face, 2:]
         return None if np.isnan(points).any() else points
 
     @cached_property
     def _in_context(self) -> FloatArray:
-        """(faces, 7, 2): two corners and five keypoints of every face, in pixels of its context."""
+        """Two box corners and five keypoints per face: (faces, 7, 2), in pixels of its context."""
         points = self.faces[BOX_COLUMNS + KEYPOINT_COLUMNS].to_numpy(np.float64).reshape(-1, 7, 2)
         offsets = self.faces[["context_x", "context_y"]].to_numpy(np.float64)[:, None]
         scales = self.faces["context_scale"].to_numpy(np.float64)[:, None, None]
@@ -98,7 +98,7 @@ class FaceStore:
 
 @dataclass(frozen=True, eq=False)
 class FileImages:
-    """The images that a manifest names, decoded when asked for."""
+    """The image files of a manifest, decoded on access."""
 
     image_path: list[str]
     context_path: list[str]
@@ -120,7 +120,7 @@ class FileImages:
 
 @dataclass(frozen=True, eq=False)
 class ZarrImages:
-    """The arrays that `pack` wrote."""
+    """The arrays of a Zarr group written by `pack`."""
 
     crops: Any
     contexts: Any
@@ -141,12 +141,13 @@ class ZarrImages:
 
     def mask(self, face: int) -> ImageU8 | None:
         height, width = self.context_hw[face]
-        whole = self.masks[face, :height, :width] if self.has_mask[face] else None
-        return None if whole is None else np.asarray(whole, np.uint8)
+        if not self.has_mask[face]:
+            return None
+        return np.asarray(self.masks[face, :height, :width], np.uint8)
 
 
 def view_labels(store: FaceStore, face: int, preprocess: Preprocess) -> list[int]:
-    """Boundary label of each view of a face; the aligned view shows what the widest crop shows."""
+    """Boundary label of each view of a face; the aligned view gets that of the widest crop."""
     rows = store.table[store.face_of_crop == face].sort_values("crop_scale")
     known = dict(zip(rows["crop_scale"], rows["boundary_label"], strict=True))
     labels = [int(known.get(scale, UNKNOWN)) for scale in preprocess.scales]
@@ -156,7 +157,7 @@ def view_labels(store: FaceStore, face: int, preprocess: Preprocess) -> list[int
 def open_manifest(path: Path) -> FaceStore:
     """Read a split from its CSV.
 
-    Raises ManifestError for a malformed CSV or files that are missing, all at once.
+    Raises ManifestError for a malformed CSV or missing files; it lists all faults.
     """
     read_rows(path, SplitRow)
     table = _read_table(path.read_bytes())
@@ -169,7 +170,7 @@ def open_manifest(path: Path) -> FaceStore:
 
 
 def open_zarr(path: Path) -> FaceStore:
-    """Read a split that `pack` wrote. Raises ManifestError when it is missing or not complete."""
+    """Read a split that `pack` wrote. Raises ManifestError if it is missing or incomplete."""
     try:
         group = zarr.open_group(path, mode="r")
         names = ("manifest", "crops", "context", "context_hw", "mask", "has_mask")
@@ -183,7 +184,7 @@ def open_zarr(path: Path) -> FaceStore:
 
 
 def _read_table(csv_bytes: bytes) -> pd.DataFrame:
-    """A split's CSV; text stays text: an empty cell is "", an identity "007" keeps its zeros."""
+    """Parse a split's CSV. Text stays text: an empty cell is "", and "007" keeps its zeros."""
     table = pd.read_csv(
         io.BytesIO(csv_bytes),
         dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
@@ -226,14 +227,14 @@ def _decode(path: Path, mode: str) -> ImageU8:
 
 
 def image_of(store: FaceStore, face: int) -> FaceImage:
-    """A stored face in its surroundings."""
+    """A stored face with its surroundings, box and keypoints."""
     return FaceImage(store.context(face), store.box(face), store.keypoints(face))
 
 
 def surroundings_fracs(store: FaceStore, faces: Iterable[int] | None = None) -> NDArray[np.float64]:
-    """(faces,) as `pipeline.views.cut.surroundings_of`; the context ends where the image ends.
+    """Visible fraction of each face's surroundings, (faces,), by `views.cut.surroundings_of`.
 
-    faces: numbers; None for all.
+    A context ends where its image ends. faces: face indices; None for all.
     """
     chosen = range(len(store.faces)) if faces is None else faces
     return np.array(
@@ -245,7 +246,7 @@ def surroundings_fracs(store: FaceStore, faces: Iterable[int] | None = None) -> 
 
 
 def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most `count` of the indices, evenly spaced, in their order: the same ones each time."""
+    """At most `count` of the indices, evenly spaced and in their order, without randomness."""
     if len(indices) <= count:
         return indices
     return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]

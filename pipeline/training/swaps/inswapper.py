@@ -1,4 +1,4 @@
-"""The real inswapper_128.onnx, and the ArcFace network that tells it whose face to draw."""
+"""The real inswapper_128.onnx, and the ArcFace network that computes the source identity."""
 
 from pathlib import Path
 from typing import Final
@@ -10,22 +10,22 @@ import onnxruntime
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.runtime.errors import WeightsError
 from pipeline.training.swaps.pseudo_swap import Donor, FaceSwapper, Swap, paste
-from pipeline.training.swaps.recipe import Kind, SwapRecipe
+from pipeline.training.swaps.recipe import PasteKind, SwapRecipe
 from pipeline.views.paste import SQUARE_PX, Matrix, arcface_square, paste_alpha_patch
 
 ARCFACE_PX: Final = 112
 
 
 class InswapperGenerator(FaceSwapper):
-    """The real inswapper_128.onnx (non-commercial; not part of this project).
+    """Swaps faces with the real inswapper_128.onnx (non-commercial; not part of this project).
 
-    Follows insightface's INSwapper.get. The source identity is the donor's; without a donor the
-    target keeps its own. The mask and the border are INSwapper's, whatever the recipe says.
+    Follows insightface's INSwapper.get. The source identity is the donor's, or the target's own
+    without a donor. The mask and the border are INSwapper's; the recipe is ignored.
     """
 
     def __init__(self, onnx_path: Path, embedder: "ArcfaceEmbedder") -> None:
-        """Raises WeightsError naming the file when it is absent or not an INSwapper network."""
-        import onnx  # only needed here: the projection lies in the graph, not in its outputs
+        """Open the network; WeightsError names a file that is missing or no INSwapper network."""
+        import onnx  # only needed here: the projection is an initializer of the graph
 
         self._session = _open_onnx(onnx_path, "the INSwapper network")
         self._embedder = embedder
@@ -35,8 +35,8 @@ class InswapperGenerator(FaceSwapper):
             raise WeightsError(f"{onnx_path}: expected two inputs, got {self._names}")
         self._emap = onnx.numpy_helper.to_array(initializers[-1])
 
-    def draw(self, rng: np.random.Generator, kind: Kind | None = None) -> SwapRecipe:  # noqa: ARG002
-        """INSwapper's own recipe: nothing about it is random."""
+    def draw(self, rng: np.random.Generator, kind: PasteKind | None = None) -> SwapRecipe:  # noqa: ARG002
+        """INSwapper's recipe, which has no randomness."""
         return SwapRecipe(use_donor=True)
 
     def apply(
@@ -46,12 +46,13 @@ class InswapperGenerator(FaceSwapper):
         recipe: SwapRecipe,  # noqa: ARG002
         donor: Donor | None = None,
     ) -> Swap:
-        """As `PseudoSwapper.apply`; the face is the network's."""
+        """Swap one face as `PseudoSwapper.apply` does; the network draws the face."""
         matrix = arcface_square(keypoints)
         aligned = cv2.warpAffine(rgb, matrix, (SQUARE_PX, SQUARE_PX), borderValue=0.0)
         blob = np.moveaxis(np.asarray(aligned, np.float32) / np.float32(255), -1, 0)[None]
+        # Inputs: the face (1, 3, 128, 128) in [0, 1] and the latent identity (1, D).
         feeds = {self._names[0]: blob, self._names[1]: self._latent(donor or (rgb, keypoints))}
-        drawn = np.asarray(self._session.run(None, feeds)[0][0])
+        drawn = np.asarray(self._session.run(None, feeds)[0][0])  # (3, 128, 128) in [0, 1]
         face = np.clip(255 * np.moveaxis(drawn, 0, -1), 0, 255).astype(np.uint8)
         alpha, rect = paste_alpha_patch(matrix, SQUARE_PX, (rgb.shape[0], rgb.shape[1]))
         return paste(rgb, face, matrix, alpha, rect, "square")
@@ -60,7 +61,7 @@ class InswapperGenerator(FaceSwapper):
         embedding = self._embedder.embed(*source)
         if embedding.shape[0] != self._emap.shape[0]:
             raise WeightsError(
-                f"the embedding has {embedding.shape[0]} numbers, the INSwapper network expects"
+                f"the embedding has {embedding.shape[0]} values, the INSwapper network expects"
                 f" {self._emap.shape[0]} (buffalo_l's w600k_r50.onnx)"
             )
         latent = embedding[None] @ self._emap
@@ -68,15 +69,15 @@ class InswapperGenerator(FaceSwapper):
 
 
 class ArcfaceEmbedder:
-    """Identity embedding from an ArcFace ONNX file (input 1x3x112x112, RGB, scaled to +-1)."""
+    """Identity embeddings of an ArcFace ONNX file (input 1x3x112x112, RGB, scaled to [-1, 1])."""
 
     def __init__(self, onnx_path: Path) -> None:
-        """Raises WeightsError naming the file when it is absent."""
+        """Open the network; WeightsError names a file that is missing or cannot be loaded."""
         self._session = _open_onnx(onnx_path, "the ArcFace network")
         self._name = self._session.get_inputs()[0].name
 
     def embed(self, rgb: ImageU8, keypoints: FloatArray) -> FloatArray:
-        """(H, W, 3) uint8 and (5, 2) keypoints -> (D,) float32 of length 1."""
+        """Embed a face: rgb (H, W, 3) uint8, keypoints (5, 2) -> (D,) float32 of length 1."""
         matrix = _arcface_matrix(keypoints)
         aligned = cv2.warpAffine(rgb, matrix, (ARCFACE_PX, ARCFACE_PX), borderValue=0.0)
         scaled = (np.asarray(aligned, np.float32) - np.float32(127.5)) / np.float32(127.5)
@@ -86,18 +87,18 @@ class ArcfaceEmbedder:
 
 
 def _arcface_matrix(keypoints: FloatArray) -> Matrix:
-    """Frame -> ArcFace's 112-px square, which is INSwapper's without its 8 px at the left."""
+    """(2, 3) frame -> ArcFace's 112-px square, which starts 8 px to the right of INSwapper's."""
     matrix = arcface_square(keypoints)
     matrix[0, 2] -= 8
     return matrix
 
 
-def _open_onnx(path: Path, what: str) -> onnxruntime.InferenceSession:
+def _open_onnx(path: Path, description: str) -> onnxruntime.InferenceSession:
     if not path.is_file():
-        raise WeightsError(f"{path}: not found; {what} is not part of this project")
+        raise WeightsError(f"{path}: not found; {description} is not part of this project")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own errors share no base class
+    except Exception as error:  # onnxruntime's errors have no common base class
         raise WeightsError(f"{path}: cannot be loaded as an ONNX network ({error})") from error

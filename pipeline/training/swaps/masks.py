@@ -1,4 +1,4 @@
-"""Paste masks of pseudo-swaps: INSwapper's square, a box or a face's outline, less a hole."""
+"""Paste masks of pseudo-swaps: INSwapper's square, a box or a face outline, perhaps with a hole."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ _BROWS: Final = np.array(
     [[98, 38], [84, 34], [64, 36], [44, 34], [30, 38]],
     dtype=np.float64,
 )
-# How far the outline may climb from the brows towards the hair.
+# How far the outline may extend from the brows towards the hair.
 _FOREHEAD: Final = np.array([[0, 6], [0, 12], [0, 16], [0, 12], [0, 6]], dtype=np.float64)
 _CENTRE: Final = np.array([64.0, 70.0])
 
@@ -39,7 +39,11 @@ _CENTRE: Final = np.array([64.0, 70.0])
 def recipe_alpha(
     keypoints: FloatArray, recipe: SwapRecipe, shape_hw: tuple[int, int]
 ) -> tuple[FloatArray, Rect | None]:
-    """The paste mask of a recipe in the frame, and the rectangle that it covers."""
+    """Paste mask of a recipe, and the rectangle of the frame that it covers.
+
+    The mask is float32 with the size of the rectangle, in [0, 1] up to rounding. The rectangle is
+    None if the square is outside the frame.
+    """
     matrix = arcface_square(keypoints)
     alpha, rect = paste_alpha_patch(matrix, SQUARE_PX, shape_hw)
     if rect is None:
@@ -55,27 +59,31 @@ def recipe_alpha(
 
 
 def mask_u8(alpha: FloatArray) -> ImageU8:
-    """Share of the paste, in [0, 1] -> [0, 255], as masks are stored."""
+    """Convert an opacity in [0, 1] to the stored form, uint8 in [0, 255]."""
     mask: ImageU8 = np.rint(alpha * np.float32(255)).astype(np.uint8)
     return mask
 
 
 def outline_mask(grow: float, forehead: float, blur: float) -> FloatArray:
-    """(128, 128) float32 mask of a face outline, softened inwards and outwards."""
+    """Mask (128, 128) float32 of a face outline, blurred inwards and outwards.
+
+    grow: scale around the middle of the face. forehead: 0 ends at the brows, 1 reaches highest.
+    blur: width of the soft edge, as a fraction of the square's side.
+    """
     outline = np.concatenate([_JAW, _BROWS - forehead * _FOREHEAD])
     corners = np.rint((outline - _CENTRE) * grow + _CENTRE).astype(np.int32)
     mask = np.zeros((SQUARE_PX, SQUARE_PX), dtype=np.float32)
     cv2.fillConvexPoly(mask, cv2.convexHull(corners), 1.0)
-    return _rimmed(cv2.GaussianBlur(mask, (0, 0), blur * SQUARE_PX / 3))
+    return _zero_rim(cv2.GaussianBlur(mask, (0, 0), blur * SQUARE_PX / 3))
 
 
 def _box_mask(recipe: SwapRecipe) -> FloatArray:
-    """(128, 128) float32 mask of a padded box in the square, softened inwards (as FaceFusion)."""
+    """Mask (128, 128) float32 of a padded box in the square, blurred inwards as in FaceFusion."""
     softness = recipe.blur * SQUARE_PX / 2
     top, right, bottom, left = (round(max(side * SQUARE_PX, softness)) for side in recipe.padding)
     mask = np.zeros((SQUARE_PX, SQUARE_PX), dtype=np.float32)
     mask[top : SQUARE_PX - bottom, left : SQUARE_PX - right] = 1
-    return _rimmed(cv2.GaussianBlur(mask, (0, 0), softness / 2))
+    return _zero_rim(cv2.GaussianBlur(mask, (0, 0), softness / 2))
 
 
 def _hole_mask(hole: Hole) -> FloatArray:
@@ -86,8 +94,8 @@ def _hole_mask(hole: Hole) -> FloatArray:
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.5), np.float32)
 
 
-def _rimmed(mask: NDArray[np.generic]) -> FloatArray:
-    """A mask that ends at 0 on the square's rim, so that the warp adds no edge of its own."""
+def _zero_rim(mask: NDArray[np.generic]) -> FloatArray:
+    """Set the outermost pixels to 0, so that warping the mask back adds no hard edge."""
     rimmed = np.array(mask, dtype=np.float32)
     rimmed[[0, -1]] = 0
     rimmed[:, [0, -1]] = 0

@@ -1,8 +1,8 @@
-"""Swaps made from real frames, in INSwapper's geometry.
+"""Pseudo-swaps: swaps made from real frames, in INSwapper's geometry.
 
 A face is aligned to INSwapper's 128-px square, changed slightly, and pasted back with INSwapper's
-own arithmetic: what a detector can learn from it is the resampling and the square, not a generator.
-Who has inswapper_128.onnx runs the real network by the same interface (`inswapper_network`).
+own arithmetic. A detector can learn the resampling and the square from it, but not a generator.
+`pipeline.training.swaps.inswapper` runs the real inswapper_128.onnx behind the same interface.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.runtime.sections import PseudoSwapParams
 from pipeline.training.swaps.masks import outline_mask, recipe_alpha
-from pipeline.training.swaps.recipe import BEND_NODES, Kind, SwapRecipe, draw_recipe
+from pipeline.training.swaps.recipe import BEND_NODES, PasteKind, SwapRecipe, draw_recipe
 from pipeline.views.paste import SQUARE_PX, Matrix, Rect, arcface_square, warp_back
 
 # An image (H, W, 3) uint8 and its five keypoints (5, 2).
 Donor = tuple[ImageU8, FloatArray]
-# What INSwapper itself does: 128 px, black border, no restorer. Not params.yaml's section, so that
-# the sample stays the same when the augmentation of training changes.
+# INSwapper's own processing: 128 px, black border, no restorer. This is not params.yaml's section,
+# so the sample does not change with the augmentation of training.
 PLAIN: Final = PseudoSwapParams(
     frac=1.0,
     cross_identity_frac=1.0,
@@ -46,17 +46,17 @@ PLAIN: Final = PseudoSwapParams(
 
 @dataclass(frozen=True, eq=False)
 class Swap:
-    """A swapped frame. rgb: (H, W, 3) uint8. alpha: (H, W) float32, share of the pasted face."""
+    """A swapped frame. rgb: (H, W, 3) uint8. alpha: (H, W) float32, opacity of the pasted face."""
 
     rgb: ImageU8
     alpha: FloatArray
-    kind: Kind = "square"
+    kind: PasteKind = "square"
 
 
 class FaceSwapper(Protocol):
-    """What makes a fake of a real frame; deterministic from the recipe."""
+    """Makes a fake of a real frame; the recipe determines the result."""
 
-    def draw(self, rng: np.random.Generator, kind: Kind | None = None) -> SwapRecipe: ...
+    def draw(self, rng: np.random.Generator, kind: PasteKind | None = None) -> SwapRecipe: ...
 
     def apply(
         self, rgb: ImageU8, keypoints: FloatArray, recipe: SwapRecipe, donor: Donor | None = None
@@ -68,30 +68,30 @@ class FaceSwapper(Protocol):
         keypoints: FloatArray,
         rng: np.random.Generator,
         donor: Donor | None = None,
-        kind: Kind | None = None,
+        kind: PasteKind | None = None,
     ) -> Swap:
-        """Draw a recipe and apply it. Arguments as in `draw` and `apply`."""
+        """Draw a recipe and apply it. The arguments are those of `draw` and `apply`."""
         return self.apply(rgb, keypoints, self.draw(rng, kind), donor)
 
 
 class PseudoSwapper(FaceSwapper):
-    """Makes pseudo-swaps; all randomness is drawn first, into a `SwapRecipe`."""
+    """Makes pseudo-swaps. All randomness is drawn first, into a `SwapRecipe`."""
 
     def __init__(self, params: PseudoSwapParams) -> None:
         self._params = params
 
-    def draw(self, rng: np.random.Generator, kind: Kind | None = None) -> SwapRecipe:
-        """A random recipe. kind: the paste's outline; None draws it by hull_frac and box_frac."""
+    def draw(self, rng: np.random.Generator, kind: PasteKind | None = None) -> SwapRecipe:
+        """Draw a recipe. kind: outline of the paste; None draws it by hull_frac and box_frac."""
         return draw_recipe(self._params, rng, kind)
 
     def apply(
         self, rgb: ImageU8, keypoints: FloatArray, recipe: SwapRecipe, donor: Donor | None = None
     ) -> Swap:
-        """Swap one face; `rgb` is left as it is.
+        """Swap one face; `rgb` is not modified.
 
         rgb: (H, W, 3) uint8. keypoints: (5, 2) pixels, ArcFace order. donor: another person's
-        image and keypoints, used when the recipe says so. A face whose square lies outside the
-        frame leaves the frame unchanged and alpha 0. Raises ValueError for unusable keypoints.
+        image and keypoints, used if recipe.use_donor is set. If the face's square is outside the
+        frame, the frame stays unchanged and alpha is 0. Raises ValueError for unusable keypoints.
         """
         matrix = arcface_square(keypoints, recipe.size_px)
         target = align_bent(rgb, matrix, recipe)
@@ -109,27 +109,27 @@ def paste(
     matrix: Matrix,
     alpha_patch: FloatArray,
     rect: Rect | None,
-    kind: Kind = "square",
+    kind: PasteKind = "square",
 ) -> Swap:
-    """Paste a drawn face as INSwapper does: bilinear, mixed in float, cut to whole grey levels.
+    """Paste a drawn face as INSwapper does: bilinear warp, float blending, truncation to uint8.
 
     face: (size, size, 3) uint8. matrix: (2, 3) frame -> square. alpha_patch: mask of `rect`, the
-    part of the frame that changes; None leaves the frame as it is.
+    part of the frame that changes; with rect None the frame stays unchanged.
     """
     swapped, alpha = rgb.copy(), np.zeros(rgb.shape[:2], dtype=np.float32)
     if rect is not None:
-        share = cv2.merge([alpha_patch] * 3)  # (h, w) -> (h, w, 3), faster than broadcasting
+        opacity = cv2.merge([alpha_patch] * 3)  # (h, w) -> (h, w, 3), faster than broadcasting
         drawn = warp_back(face, matrix, rect).astype(np.float32)
-        kept = (np.float32(1) - share) * rgb[rect.slices].astype(np.float32)
-        swapped[rect.slices] = (share * drawn + kept).astype(np.uint8)
+        background = (np.float32(1) - opacity) * rgb[rect.slices].astype(np.float32)
+        swapped[rect.slices] = (opacity * drawn + background).astype(np.uint8)
         alpha[rect.slices] = np.minimum(alpha_patch, 1)
     return Swap(swapped, alpha, kind)
 
 
 def align_bent(rgb: ImageU8, matrix: Matrix, recipe: SwapRecipe) -> ImageU8:
-    """Cut the face's square out of a frame, bent as the recipe says: (size, size, 3) uint8.
+    """Cut the face's square out of a frame, bent by recipe.bend_px: (size, size, 3) uint8.
 
-    Bending and alignment are one resampling, so that bending does not soften the face.
+    Bending and alignment share one resampling, so bending does not soften the face.
     """
     size = recipe.size_px
     border = cv2.BORDER_REFLECT_101 if recipe.mirror_border else cv2.BORDER_CONSTANT
@@ -139,17 +139,17 @@ def align_bent(rgb: ImageU8, matrix: Matrix, recipe: SwapRecipe) -> ImageU8:
     inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
     nodes = np.zeros((BEND_NODES + 2, BEND_NODES + 2, 2), dtype=np.float32)
     shape = (2, BEND_NODES, BEND_NODES)
-    nodes[1:-1, 1:-1] = np.moveaxis(np.reshape(recipe.bend_px, shape), 0, -1)
+    nodes[1:-1, 1:-1] = np.moveaxis(np.reshape(recipe.bend_px, shape), 0, -1)  # (5, 5, 2)
     bend = cv2.resize(nodes, (size, size), interpolation=cv2.INTER_CUBIC) * (size / SQUARE_PX)
     rows, columns = np.indices((size, size), dtype=np.float32)
-    points = np.stack([columns, rows], axis=-1) + np.asarray(bend, np.float32)
+    points = np.stack([columns, rows], axis=-1) + np.asarray(bend, np.float32)  # (size, size, 2)
     x, y = cv2.split(cv2.transform(points, inverse))
     bent = cv2.remap(rgb, x, y, cv2.INTER_LINEAR, borderMode=border, borderValue=0.0)
     return np.asarray(bent, np.uint8)
 
 
 def _blend_donor(target: ImageU8, donor: Donor, recipe: SwapRecipe) -> ImageU8:
-    """The donor's aligned face, in the target's colours, inside the face outline of the target."""
+    """Blend the donor's aligned face, in the target's colours, into the target's face outline."""
     donor_rgb, donor_keypoints = donor
     matrix = arcface_square(donor_keypoints, recipe.size_px)
     size = (recipe.size_px, recipe.size_px)
@@ -161,7 +161,7 @@ def _blend_donor(target: ImageU8, donor: Donor, recipe: SwapRecipe) -> ImageU8:
 
 
 def _match_colours(source: ImageU8, target: ImageU8) -> ImageU8:
-    """Give `source` the mean and spread of `target` in LAB, taken from the middle of the square."""
+    """Match the LAB mean and standard deviation of `source` to `target`, in the square's middle."""
     source_lab = cv2.cvtColor(source, cv2.COLOR_RGB2LAB)
     mean, spread = _middle_statistics(source_lab)
     wanted_mean, wanted_spread = _middle_statistics(cv2.cvtColor(target, cv2.COLOR_RGB2LAB))
@@ -171,7 +171,7 @@ def _match_colours(source: ImageU8, target: ImageU8) -> ImageU8:
 
 
 def _middle_statistics(lab: NDArray[np.generic]) -> tuple[Matrix, Matrix]:
-    """Mean and standard deviation per channel over the middle half of the square."""
+    """Mean and standard deviation per channel, each (3,), over the middle half of the square."""
     size, step = lab.shape[0], max(1, lab.shape[0] // SQUARE_PX)
     middle = slice(size // 4, 3 * size // 4, step)
     values = np.asarray(lab[middle, middle], np.float64)
@@ -179,19 +179,19 @@ def _middle_statistics(lab: NDArray[np.generic]) -> tuple[Matrix, Matrix]:
 
 
 def _linear_table(gain: Matrix, shift: Matrix) -> ImageU8:
-    """Look-up table (1, 256, 3) of gain * value + shift, per channel, in whole grey levels."""
+    """Look-up table (1, 256, 3) of gain * value + shift per channel, rounded to grey levels."""
     levels = np.arange(256, dtype=np.float64)[:, None]
     return np.clip(np.rint(levels * gain + shift), 0, 255).astype(np.uint8)[None]
 
 
 def _redraw(face: ImageU8, recipe: SwapRecipe) -> ImageU8:
-    """What stands for the generator: colours, resolution and sharpness of the face are changed."""
+    """Imitate the generator: change the colours, resolution and sharpness of the face."""
     size = face.shape[0]
     drawn = np.asarray(
         cv2.LUT(face, _linear_table(np.asarray(recipe.gain), np.asarray(recipe.shift))), np.uint8
     )
     if recipe.low_pass_px < SQUARE_PX or recipe.restore:
-        # A restorer gets the 128-px face and draws larger; pixel boost draws larger to begin with.
+        # A restorer enlarges the 128-px face; pixel boost draws the larger face directly.
         scale = 1 if recipe.restore else size / SQUARE_PX
         drawn = _low_pass(drawn, round(recipe.low_pass_px * scale))
     if recipe.sharpen:
@@ -208,6 +208,6 @@ def _low_pass(face: ImageU8, resolution_px: int) -> ImageU8:
 
 
 def _unsharp(face: ImageU8, amount: float, sigma: float) -> ImageU8:
-    """Add `amount` of what a blur of `sigma` pixels takes away; a negative amount blurs."""
+    """Unsharp masking with a blur of `sigma` pixels; a negative amount blurs."""
     blurred = cv2.GaussianBlur(face, (0, 0), sigma)
     return np.asarray(cv2.addWeighted(face, 1 + amount, blurred, -amount, 0), np.uint8)

@@ -1,4 +1,4 @@
-"""Everything random about a pseudo-swap, drawn before anything is changed."""
+"""Random choices of a pseudo-swap, all drawn before any pixel is changed."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -8,14 +8,14 @@ import numpy as np
 from pipeline.runtime.sections import PseudoSwapParams
 from pipeline.views.paste import SQUARE_PX
 
-Kind = Literal["square", "box", "hull"]
+PasteKind = Literal["square", "box", "hull"]
 HULL_PX: Final = 256
 BEND_NODES: Final = 3
 
 
 @dataclass(frozen=True)
 class Hole:
-    """Ellipse in template pixels where something in front of the face is left uncovered."""
+    """Ellipse in template pixels that is not swapped, as if something were in front of the face."""
 
     x: float
     y: float
@@ -26,19 +26,20 @@ class Hole:
 
 @dataclass(frozen=True)
 class SwapRecipe:
-    """Everything random about a swap, so that all frames of a clip can share it.
+    """Random choices of a swap; all frames of a clip can share one recipe.
 
-    size_px: side of the drawn face (128, or more with pixel boost). use_donor: blend another
-    person's face in, where one is given. mirror_border: mirror the image beyond its edge instead
-    of INSwapper's black. gain, shift: colour change of the face, per RGB channel, grey levels.
-    bend_px: displacements (all x, then all y) of the inner nodes of a 5x5 grid, template pixels.
-    low_pass_px: resolution left in the face, of 128. sharpen: amount of unsharp masking, negative
-    softens. restore: strength of restorer-like detail. grow, forehead: size of the hull and how
-    high it reaches. padding: share of the box left out at top, right, bottom and left. blur:
-    softness of box and hull masks, of the square's side.
+    size_px: side of the drawn face (128, or more with pixel boost). use_donor: blend in another
+    person's face, if one is given. mirror_border: mirror the image beyond its edge instead of
+    filling with INSwapper's black. gain, shift: colour change of the face per RGB channel; the
+    shift is in grey levels. bend_px: displacements (all x, then all y) of the inner nodes of a 5x5
+    grid, in template pixels. low_pass_px: remaining resolution of the face, out of 128. sharpen:
+    amount of unsharp masking, negative blurs. restore: strength of restorer-like detail. grow,
+    forehead: size and upper end of the hull. padding: fraction of the box left out at the top,
+    right, bottom and left. blur: softness of box and hull masks, as a fraction of the square's
+    side.
     """
 
-    kind: Kind = "square"
+    kind: PasteKind = "square"
     size_px: int = SQUARE_PX
     use_donor: bool = False
     mirror_border: bool = False
@@ -56,12 +57,12 @@ class SwapRecipe:
 
 
 def draw_recipe(
-    params: PseudoSwapParams, rng: np.random.Generator, kind: Kind | None = None
+    params: PseudoSwapParams, rng: np.random.Generator, kind: PasteKind | None = None
 ) -> SwapRecipe:
-    """A random recipe. kind: the paste's outline; None draws it by hull_frac and box_frac."""
+    """Draw a recipe. kind: outline of the paste; None draws it by hull_frac and box_frac."""
     drawn = _draw_kind(params, rng)
     kind = kind or drawn
-    # Every number is drawn, used or not: the kind then changes nothing else in the recipe.
+    # Every value is drawn even if unused, so the kind changes nothing else in the recipe.
     boosted, restored = rng.random(2) < (params.boost_frac, params.restorer_frac)
     boost_px = int(rng.choice((256, 512), p=(0.8, 0.2)))
     restore = float(rng.uniform(0.4, 1.2))
@@ -90,22 +91,22 @@ def draw_recipe(
     )
 
 
-def _draw_kind(params: PseudoSwapParams, rng: np.random.Generator) -> Kind:
-    lot = rng.random()
-    if lot < params.hull_frac:
+def _draw_kind(params: PseudoSwapParams, rng: np.random.Generator) -> PasteKind:
+    draw = rng.random()
+    if draw < params.hull_frac:
         return "hull"
-    return "box" if lot < params.hull_frac + params.box_frac else "square"
+    return "box" if draw < params.hull_frac + params.box_frac else "square"
 
 
 def _draw_hole(params: PseudoSwapParams, rng: np.random.Generator) -> Hole | None:
-    wanted = rng.random() < params.occlusion_frac
+    is_occluded = rng.random() < params.occlusion_frac
     x, y = rng.uniform(10, 118, 2)
     radius_x, radius_y = rng.uniform(6, 26, 2)
     degrees = rng.uniform(0, 180)
-    return Hole(*map(float, (x, y, radius_x, radius_y, degrees))) if wanted else None
+    return Hole(*map(float, (x, y, radius_x, radius_y, degrees))) if is_occluded else None
 
 
-def _face_px(kind: Kind, boosted: bool, restored: bool, boost_px: int) -> int:
+def _face_px(kind: PasteKind, boosted: bool, restored: bool, boost_px: int) -> int:
     if kind == "hull":
         return HULL_PX
     return boost_px if boosted or restored else SQUARE_PX

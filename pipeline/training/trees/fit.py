@@ -1,4 +1,4 @@
-"""Boosted trees on the numbers along the seam, grown on the pairs that the network learns from."""
+"""Boosted trees on seam features, fitted to the same pairs that the network learns from."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -21,6 +21,7 @@ from pipeline.training.pairs.sampler import Item, PairSampler
 from pipeline.training.scoring.metrics import area_under_roc
 from pipeline.training.store.reader import FaceStore, image_of, surroundings_fracs
 from pipeline.views.face_image import FaceImage
+from pipeline.views.paste import require_keypoints
 
 CHUNK = 64
 
@@ -28,9 +29,10 @@ CHUNK = 64
 def pair_features(
     store: FaceStore, params: Params, workers: int
 ) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Numbers (2 x pairs, k) and labels of `seam.pairs` degraded pairs; workers change speed only.
+    """Seam features (2 x pairs, k) and labels of `seam.pairs` degraded pairs.
 
-    Raises ManifestError when nothing can be paired or a face has no keypoints.
+    workers: processes; they affect speed only. Raises ManifestError when no pair can be made,
+    DetectorError for a face without keypoints.
     """
     sampler = PairSampler(
         store.faces,
@@ -47,13 +49,13 @@ def pair_features(
     return seam_features(np.concatenate(parts)), labels
 
 
-def grow(numbers: FloatArray, labels: NDArray[np.int64], params: SeamParams) -> TreeEnsemble:
+def fit_trees(features: FloatArray, labels: NDArray[np.int64], params: SeamParams) -> TreeEnsemble:
     """One ensemble of `seam.trees` trees for each of `seam.seeds`, averaged into one."""
-    return averaged([_grow_one(numbers, labels, params, seed) for seed in params.seeds])
+    return averaged([_fit_one(features, labels, params, seed) for seed in params.seeds])
 
 
 def averaged(ensembles: Sequence[TreeEnsemble]) -> TreeEnsemble:
-    """The ensemble whose logits are the mean of the others'."""
+    """The ensemble whose logits are the mean of the given ensembles' logits."""
     shifts = np.cumsum([0, *(len(trees.value) for trees in ensembles[:-1])])
     pairs = list(zip(ensembles, shifts, strict=True))
     return TreeEnsemble(
@@ -70,13 +72,13 @@ def averaged(ensembles: Sequence[TreeEnsemble]) -> TreeEnsemble:
 
 
 def features_of(images: Iterable[FaceImage]) -> FloatArray:
-    """(n, k) numbers of images of one face each."""
-    statistics = [ring_statistics(p.rgb, _known(p.keypoints)) for p in images]
+    """(n, k) seam features of images of one face each."""
+    statistics = [ring_statistics(p.rgb, require_keypoints(p.keypoints)) for p in images]
     return seam_features(np.stack(statistics))
 
 
 def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) -> dict[str, Any]:
-    """metrics/seam.json: what the trees alone reach on the validation split as it is stored."""
+    """metrics/seam.json: results of the trees alone on the stored validation split."""
     logits = trees.logits(features_of(image_of(store, face) for face in range(len(store.faces))))
     labels = store.faces["label"].to_numpy()
     share = surroundings_fracs(store)
@@ -94,8 +96,8 @@ def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) 
     return report
 
 
-def _grow_one(
-    numbers: FloatArray, labels: NDArray[np.int64], params: SeamParams, seed: int
+def _fit_one(
+    features: FloatArray, labels: NDArray[np.int64], params: SeamParams, seed: int
 ) -> TreeEnsemble:
     classifier = HistGradientBoostingClassifier(
         max_iter=params.trees,
@@ -106,13 +108,13 @@ def _grow_one(
         early_stopping=False,
         random_state=seed,
     )
-    return from_sklearn(classifier.fit(numbers, labels))
+    return from_sklearn(classifier.fit(features, labels))
 
 
 def from_sklearn(classifier: Any) -> TreeEnsemble:
-    """A fitted two-class HistGradientBoostingClassifier as arrays.
+    """Arrays of a fitted two-class HistGradientBoostingClassifier.
 
-    scikit-learn gives no public way to its trees; tests compare the answers of both.
+    scikit-learn has no public access to its trees; a test compares the outputs of both.
     """
     tables = [stage[0].nodes for stage in classifier._predictors]
     sizes = [len(table) for table in tables]
@@ -133,12 +135,6 @@ def from_sklearn(classifier: Any) -> TreeEnsemble:
 
 
 def _statistics(store: FaceStore, params: Params, items: Sequence[Item]) -> FloatArray:
-    scenes = PairImages(store, params)
-    images = (scenes.scene(item).image for item in items)
-    return np.stack([ring_statistics(p.rgb, _known(p.keypoints)) for p in images])
-
-
-def _known(keypoints: FloatArray | None) -> FloatArray:
-    if keypoints is None:
-        raise ValueError("the seam's numbers need the keypoints of the face")
-    return keypoints
+    pairs = PairImages(store, params)
+    images = (pairs.pair_image(item).image for item in items)
+    return np.stack([ring_statistics(p.rgb, require_keypoints(p.keypoints)) for p in images])
