@@ -108,7 +108,7 @@ def test_workers_and_cache_do_not_change_a_byte() -> None:
     """This is why pipeline/runtime is not a dependency of any stage."""
     videos = [real("a", 1), fake("a", "a", 1), real("b", 2), broken("bad")]
     frames = [put("c", draw_face(1).rgb), put_fake("f", "c", 1), put("d", draw_face(2).rgb)]
-    places = [(1, None), (2, STAGES), (1, STAGES)]  # the third finds what the second kept
+    places = [(1, None), (2, STAGES), (1, STAGES)]  # the third reuses the second's entries
     extracted = [extract(videos, root, workers=workers) for workers, root in places]
     cropped = [crop(frames, root, workers=workers) for workers, root in places]
     assert all(run == extracted[0] for run in extracted)

@@ -90,7 +90,7 @@ def thin(height: int, width: int) -> bytes:
 ENTITY = b"""<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>
 <svg xmlns="http://www.w3.org/2000/svg"><text>&x;</text></svg>"""
 
-# Name, file or the function that makes it, and status of /detect for it.
+# Name, file or function that makes it, and status of /detect for it.
 IMAGES: dict[str, tuple[bytes | Callable[[], bytes], int]] = {
     "PNG of 20000x20000": (partial(large_png, 20_000), 413),
     "PNG of 7000x7000, one bit": (partial(large_png, 7000), 200),

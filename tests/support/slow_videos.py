@@ -32,7 +32,7 @@ def repeat(source: Path, target: Path, times: int) -> None:
 
 
 def write_slow(path: Path, times: int = 50) -> None:
-    """Write a 1080p clip of 0.2 s `times` times over; 50 take a few seconds of CPU to decode."""
+    """Write 0.2 s of 1080p video `times` times; 50 take a few seconds of CPU time to decode."""
     once = path.with_name("once.mp4")
     rgb = draw_scenery(1, 1080, 1920)
     write_video(once, [np.roll(rgb, 4 * index, axis=1) for index in range(5)], 25)

@@ -46,7 +46,7 @@ PARAMS = EvaluateParams(
 
 @pytest.fixture(scope="module", autouse=True)
 def short_ladders() -> Iterator[None]:
-    """Keep the mildest and the harshest level of each ladder: all levels are scored alike."""
+    """Keep only the mildest and harshest level of every ladder."""
     with pytest.MonkeyPatch.context() as patch:
         ends = {name: dict([*steps.items()][::5]) for name, steps in LADDERS.items()}
         patch.setattr(probes, "LADDERS", ends)

@@ -33,15 +33,17 @@ def save_small(path: Path, params: Params) -> tuple[Detector, CheckpointMeta]:
     return model, meta
 
 
-def test_the_served_graph_answers_as_the_trained_network(
+def test_the_scorer_is_the_trained_network_its_views_and_the_trees(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INSWAPPER_DEVICE", "cpu")
-    path = tmp_path / "best_model.pt"
+    path, trees = tmp_path / "best_model.pt", tmp_path / "trees.npz"
     model, meta = save_small(path, params)
-    scorer = load_scorer(path, None, params)
+    trees.write_bytes(stump().to_bytes())
+    scorer = load_scorer(path, trees, params)
     assert scorer.preprocess == meta.preprocess
-    assert scorer.trees is None
+    assert scorer.trees is not None
+    assert scorer.trees.to_bytes() == stump().to_bytes()
     inputs = PREPROCESS.to_input(golden_crops(3, 64))
     expected = torch_network(model.eval())(inputs)
     served = scorer.network(inputs)
@@ -49,21 +51,10 @@ def test_the_served_graph_answers_as_the_trained_network(
         assert served[head] == pytest.approx(expected[head], abs=1e-4)
 
 
-def test_a_missing_checkpoint_is_named(tmp_path: Path, params: Params) -> None:
+def test_missing_files_are_named(tmp_path: Path, params: Params) -> None:
+    path = tmp_path / "best_model.pt"
     with pytest.raises(WeightsError, match=r"best_model\.pt: not found; run the train stage"):
-        load_scorer(tmp_path / "best_model.pt", None, params)
-
-
-def test_a_scorer_is_the_network_its_views_and_the_trees(
-    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("INSWAPPER_DEVICE", "cpu")
-    path, trees = tmp_path / "best_model.pt", tmp_path / "trees.npz"
+        load_scorer(path, None, params)
     save_small(path, params)
     with pytest.raises(BundleError, match=r"trees\.npz: cannot be read"):
-        load_scorer(path, trees, params)
-    trees.write_bytes(stump().to_bytes())
-    scorer = load_scorer(path, trees, params)
-    assert scorer.preprocess == PREPROCESS
-    assert scorer.trees is not None
-    assert scorer.trees.to_bytes() == stump().to_bytes()
+        load_scorer(path, tmp_path / "trees.npz", params)
