@@ -41,6 +41,8 @@ SMALL = {
     "pairs_per_epoch": 8,
     "pairs": 12,
     "trees": 10,
+    "backbone": "test_efficientnet",
+    "ladder_faces": 4,
     "bootstrap": 100,
     "weights": "none",
     "golden_crops": 2,

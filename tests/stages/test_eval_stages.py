@@ -21,7 +21,7 @@ from tests.support.tiny_trees import stump
 ROOT = Path(__file__).parents[2]
 PEOPLE = {"train": 2, "val": 3, "test": 4}
 MODEL = {
-    "backbone": "mobilenetv2_035",
+    "backbone": "test_efficientnet",
     "weights": "none",
     "views": ["1.1x", "1.5x", "2x", "aligned"],
     "rgb_dim": 32,

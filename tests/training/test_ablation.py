@@ -26,7 +26,7 @@ from pipeline.training.review.genuine_set import CELLS, read_genuine
 from pipeline.views.quality import fit_quality, measure_quality
 from tests.support.packed_split import packed_split
 from tests.support.synthetic import draw_face, swap_face, write_rgb
-from tests.training.test_train import tiny_params
+from tests.training.test_train import BACKBONE, tiny_params
 from tests.training.test_weights import detector
 
 BUDGET = Budget((1, 2), 1, 4, 4, 8, 4, (BASE, "hull_mask"), ("seam",))
@@ -104,7 +104,7 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
 def test_a_tiny_ablation_judges_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSWAPPER_WORKERS", "1")
     weights = tmp_path / "backbone.pth"
-    torch.save(detector(5).backbone.state_dict(), weights)
+    torch.save(detector(5, BACKBONE).backbone.state_dict(), weights)
     learn = packed_split(tmp_path / "train", people=3, frames=2)
     val = packed_split(tmp_path / "val", people=2, frames=1, first_person=10)
     quality = fit_quality(
