@@ -1,6 +1,8 @@
 """serve.detector.heatmaps: the corners of a view are where its pixels came from."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from pipeline.runtime.errors import DetectorError
 from pipeline.views.cut import cut_view
 from pipeline.views.paste import TEMPLATE
 from pipeline.views.preprocess import Preprocess
-from serve.detector.heatmaps import overlay, view_corners
+from serve.detector.heatmaps import overlay, seam_map_of, view_corners
 from serve.main import create_app
 from serve.settings import Settings
 from tests.support.bundles import write_bundle
@@ -121,3 +123,15 @@ def test_the_map_lies_over_the_face_as_strongly_as_it_is_sure() -> None:
     assert overlay(dark, np.ones((4, 4), np.float32))[0, 0] == pytest.approx(
         0.65 * np.array([252, 255, 164]), abs=1
     )
+
+
+def test_a_map_is_written_in_tenths_of_pixels_and_thousandths() -> None:
+    face = turned_face(1.3, 25, 210.04, 200)
+    detector: Any = SimpleNamespace(
+        bundle=SimpleNamespace(spec=SimpleNamespace(preprocess=PREPROCESS)), seam_view=ALIGNED
+    )
+    result: Any = SimpleNamespace(face=face, seam_map=np.array([[0.12345, 1], [0, 0.5]], "f4"))
+    written = seam_map_of(detector, result)
+    assert (written["side"], written["values"]) == (2, [0.123, 1.0, 0.0, 0.5])
+    corners = view_corners(PREPROCESS, ALIGNED, face).astype(float)
+    assert written["corners"] == [[round(value, 1) for value in corner] for corner in corners]
