@@ -35,6 +35,8 @@ STAGES = [
 # Small enough for a test: fewer people and frames, two epochs of a few pairs, random weights.
 SMALL = {
     "max_people": 8,
+    "scenes_max": 2,
+    "scene_s": 0.5,
     "stills_per_person": 1,
     "frames_per_scene": 2,
     "epochs": 2,
