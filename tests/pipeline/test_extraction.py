@@ -202,6 +202,7 @@ def test_skip_limit() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_stage(tmp_path: Path) -> None:
     write_data_root(Path("data/sample"), people=2, scenes=1)
     shutil.copy(ROOT / "params.yaml", tmp_path)

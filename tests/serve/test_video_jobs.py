@@ -113,6 +113,7 @@ def test_deleting_a_running_job_ends_everything_of_it(client: TestClient, slow: 
     check_problem(client.get(f"{where}/events"), 404)
 
 
+@pytest.mark.slow
 def test_one_video_at_a_time_and_no_more_than_may_wait(
     client: TestClient, clip: bytes, slow: bytes
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_job_that_fails_says_why(client: TestClient, slow: bytes) -> None:
     assert events_of(client.get(f"{where}/events").text)[0] == ["failed"]
 
 
+@pytest.mark.slow
 def test_a_hung_reader_is_ended(folder: Path, clip: bytes, slow: bytes) -> None:
     with opened(folder, video_timeout_s=3) as client, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post, client, slow)

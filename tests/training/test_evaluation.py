@@ -159,6 +159,7 @@ def test_compressed_reals_are_the_real_faces_scored_again(
     assert split.scores(np.array([], dtype=np.int64), jpeg(50)).tolist() == []
 
 
+@pytest.mark.slow
 def test_the_report_repeats_itself(
     split: MeasuredSplit, around: Surroundings, evaluation: Evaluation
 ) -> None:

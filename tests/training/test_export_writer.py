@@ -103,6 +103,7 @@ def test_the_bundle_decides_as_the_evaluation_does(bundle: Path, trained: Traine
         assert served.verdict == table.at[face, "verdict"]
 
 
+@pytest.mark.slow
 def test_a_second_export_is_the_same_bytes(
     bundle: Path, trained: Trained, params: Params, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def sessions() -> list[InferenceSession]:
     ]
 
 
+@pytest.mark.slow
 def test_sessions_are_compared_on_the_stored_faces(sessions: list[InferenceSession]) -> None:
     store = drawn_store(people=2, frames=1)
     net = SharpnessNet(gain=20.0).eval()
@@ -88,6 +89,7 @@ def test_sessions_are_compared_on_the_stored_faces(sessions: list[InferenceSessi
     assert gate_int8(exact, other, store, PREPROCESS, trees, SPEC).written is False
 
 
+@pytest.mark.slow
 def test_the_trees_take_part_in_the_comparison(sessions: list[InferenceSession]) -> None:
     """Where the trees alone decide, two networks that disagree give the same verdicts."""
     store = drawn_store(people=2, frames=1)

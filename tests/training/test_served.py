@@ -33,6 +33,7 @@ def save_small(path: Path, params: Params) -> tuple[Detector, CheckpointMeta]:
     return model, meta
 
 
+@pytest.mark.slow
 def test_the_scorer_is_the_trained_network_its_views_and_the_trees(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
