@@ -263,3 +263,14 @@ def test_frames_of_a_video_that_kills_its_workers_are_skipped(
         (f"data/frames/p1/{index}.png", "p1", "worker_died", "crop_faces") for index in (4, 5)
     ]
     assert not list(Path("data/crops/p1").iterdir())
+
+
+def test_a_context_as_large_as_the_largest_crop_holds_it() -> None:
+    assert [row.crop_scale for row in crop([put_real()], context_scale=2.0).rows] == [1.1, 1.5, 2.0]
+
+
+def test_rows_of_the_same_frame_are_named_in_order() -> None:
+    twice = [put_real(video_id=name) for name in ("p2", "p1")] * 2
+    with pytest.raises(ManifestError) as raised:
+        crop(twice)
+    assert [line.split("'")[1] for line in str(raised.value).splitlines()] == ["p1", "p2"]

@@ -173,3 +173,20 @@ def test_a_cut_among_the_last_frames_is_seen(
     shots = zip((1, 5), lengths, strict=True)
     frames = [draw_scenery(seed, 160, 208) for seed, length in shots for _ in range(length)]
     assert scenes_of(frames, tmp_path / "clip.mp4") == found
+
+
+def test_hue_and_saturation_of_bright_pixels_count() -> None:
+    colours = [(200, 0, 0), (0, 200, 0), (200, 110, 110)]
+    red, green, pale = (hsv_histogram(np.full((8, 8, 3), c, np.uint8)) for c in colours)
+    for one, other in ((red, green), (red, pale), (green, pale)):
+        assert np.abs(one - other).sum() / 2 == pytest.approx(1)
+
+
+def test_a_scene_may_be_one_frame_long(tmp_path: Path) -> None:
+    """Without neighbours nothing moves, so that a third of the threshold is a cut."""
+    shots = [draw_face(3, face_px=90).rgb, draw_face(3, face_px=150, pan_px=(104, 40)).rgb]
+    first, second = map(hsv_histogram, shots)
+    assert THRESHOLD / 3 < np.abs(first - second).sum() / 2 < THRESHOLD
+    write_video(tmp_path / "clip.mp4", [shot for shot in shots for _ in range(4)], 25)
+    found = detect_scenes(tmp_path / "clip.mp4", THRESHOLD, 0.01)
+    assert found == [Scene(0, 4), Scene(4, 8)]

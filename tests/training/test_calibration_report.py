@@ -7,6 +7,7 @@ from pipeline.training.calibration.fit import calibrate, fit_decision
 from pipeline.training.calibration.report import copies_report, validation_report
 from pipeline.training.pairs.degradations import DEGRADED_COPIES
 from pipeline.training.scoring.copies import AS_IT_IS
+from pipeline.training.scoring.scorer import face_scores
 from tests.support.drawn_logits import MIXED, ONE_HEAD, PARAMS, drawn_pool, faces_of
 
 
@@ -32,3 +33,13 @@ def test_conformal_sets_keep_their_promise_on_faces_not_seen() -> None:
             assert fresh[name] == pytest.approx(0.9, abs=0.02)
         # Classes that overlap this much leave a good part undecided.
         assert 0.1 < fresh["both_possible"] < 0.9
+
+
+def test_the_rates_are_those_of_the_faces_at_each_limit() -> None:
+    faces = faces_of(0.5)
+    calibration = calibrate(faces, MIXED, PARAMS)
+    scores = face_scores(faces.logits, calibration.decision)
+    for found in validation_report(faces, calibration, PARAMS)["rates"].values():
+        called = scores >= found["value"]
+        assert found["recall"] == pytest.approx(called[faces.labels == 1].mean())
+        assert found["fpr"] == pytest.approx(called[faces.labels == 0].mean())
