@@ -94,6 +94,7 @@ def test_a_light_user_needs_nothing_but_httpx() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.slow
 def test_retry_after_is_waited_for_and_the_same_body_sent(status: int, tmp_path: Path) -> None:
     (tmp_path / "secret-name.jpg").write_bytes(b"image")
     script = Script([(status, {"Retry-After": "1"}, b"{}"), OK])

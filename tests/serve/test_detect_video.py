@@ -77,7 +77,10 @@ def test_a_video_that_hides_its_length_becomes_a_job(client: TestClient, tmp_pat
 @pytest.mark.parametrize(
     ("video", "limits", "variable"),
     [
-        ("large_video", {"video_memory_mb": 600}, "INSWAPPER_VIDEO_MEMORY_MB"),
+        pytest.param(
+            *("large_video", {"video_memory_mb": 600}, "INSWAPPER_VIDEO_MEMORY_MB"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "slow_video", {"video_cpu_s": 1}, "INSWAPPER_VIDEO_CPU_S", marks=pytest.mark.slow
         ),

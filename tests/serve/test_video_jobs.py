@@ -77,6 +77,7 @@ def test_a_job_from_its_start_to_its_result(client: TestClient, clip: bytes) -> 
     check_problem(client.get(f"/jobs/{job['job_id']}"), 404)
 
 
+@pytest.mark.slow
 def test_events_report_the_progress_and_the_end(client: TestClient, slow: bytes) -> None:
     where = start(client, slow)
     response = client.get(f"{where}/events")
@@ -132,6 +133,7 @@ def test_one_video_at_a_time_and_no_more_than_may_wait(
     assert post(client, clip).status_code == 200
 
 
+@pytest.mark.slow
 def test_jobs_expire(folder: Path, clip: bytes) -> None:
     with opened(folder, job_ttl_s=0.2) as client:
         where = start(client, clip)

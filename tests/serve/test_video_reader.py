@@ -113,6 +113,7 @@ def test_too_much_memory(large_video: Path) -> None:
         read(large_video, replace(READER, memory_mb=600))
 
 
+@pytest.mark.slow
 def test_too_much_processor_time(slow_video: Path) -> None:
     with pytest.raises(TooLargeError, match=r"more than 1 s .*INSWAPPER_VIDEO_CPU_S"):
         read(slow_video, replace(READER, cpu_s=1))
@@ -126,6 +127,7 @@ async def reader_of(task: asyncio.Task[Any]) -> psutil.Process:
     return found[0]
 
 
+@pytest.mark.slow
 def test_a_hung_child_hits_the_wall(slow_video: Path) -> None:
     async def hang(fd: int) -> None:
         task = asyncio.create_task(consume(replace(READER, timeout_s=1.5), fd))

@@ -38,7 +38,7 @@ def test_conformal_sets_keep_their_promise_on_faces_not_seen() -> None:
 def test_the_rates_are_those_of_the_faces_at_each_limit() -> None:
     faces = faces_of(0.5)
     calibration = calibrate(faces, MIXED, PARAMS)
-    scores = face_scores(faces.logits, calibration.decision)
+    scores = face_scores(faces.stored, calibration.decision)
     for found in validation_report(faces, calibration, PARAMS)["rates"].values():
         called = scores >= found["value"]
         assert found["recall"] == pytest.approx(called[faces.labels == 1].mean())
