@@ -72,7 +72,7 @@ def curve_figure(faces: pd.DataFrame) -> str:
         calibration.plot([0, 1], [0, 1], color="grey", ls=":")
         sizes = 20 + 180 * points["count"] / max(1, int(points["count"].max()))
         calibration.scatter(points["score"], points["fake_frac"], s=sizes, color=FAKE_COLOUR)
-        _label(calibration, "mean score", "share of fakes")
+        _label(calibration, "mean score", "fraction of fakes")
         for axes in (roc, precision, calibration):
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         return _svg(figure)
