@@ -245,7 +245,7 @@ def test_the_stage_writes_the_same_bytes_twice(
 def test_frames_of_a_video_that_kills_its_workers_are_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ray gives such a video up; here it is told to, after the first files are written."""
+    """Ray gives up such a video; this test makes it do so after the first files are written."""
 
     @contextmanager
     def giving_up(_: int, __: str, lost: Any) -> Any:

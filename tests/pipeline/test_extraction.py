@@ -228,7 +228,7 @@ def test_the_stage(tmp_path: Path) -> None:
 
 
 def test_a_video_that_kills_its_workers_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray gives such a video up; here it is told to, after its frames are written."""
+    """Ray gives up such a video; this test makes it do so after its frames are written."""
 
     @contextmanager
     def giving_up(_: int, __: str, lost: Any) -> Any:

@@ -4,7 +4,7 @@ Other tests ask for parts with bundles that they make; this one knows what the d
 download answered on the day it was recorded. Images: a public-domain portrait and drawn faces - a
 paste stored sideways, a face that is shrunk before it is seen, one that fills its image.
 
-The numbers are to be recorded anew only with a new release, or when the way is meant to change.
+Record new numbers only for a new release, or when the computation is meant to change.
 """
 
 import io
@@ -53,7 +53,7 @@ PLACE_PX, FEATURE, HEAD_LOGIT, SEAM_LOGIT, SCORE = 0.25, 0.008, 0.03, 0.06, 0.00
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was found and answered. features, heads: as named above; heads and seam as logits."""
+    """Recorded results. features, heads: as named above; heads and seam as logits."""
 
     mean_rgb: tuple[float, ...]
     box_xyxy: tuple[float, ...]
@@ -273,7 +273,7 @@ def test_a_face_in_its_image_gets_the_score_that_it_got(detector: SwapDetector, 
 
 @everything
 def test_a_jpeg_gets_the_verdict_that_it_got(detector: SwapDetector, name: str) -> None:
-    """As above with the face found anew: its place moves the score a little more."""
+    """As above, but the face is detected again; its position moves the score slightly."""
     result = detector.score_image(upright(name))
     assert result.score == pytest.approx(RECORDED[name].score, abs=4 * SCORE)
     assert result.verdict == RECORDED[name].verdict

@@ -88,7 +88,7 @@ def genuine_table(metrics: dict[str, Any]) -> str:
 
 
 def ablation_table(metrics: dict[str, Any]) -> str:
-    """What each part is worth: mean AUC and range over the seeds, one column per degradation."""
+    """Contribution of each part: mean AUC and range over the seeds, one column per degradation."""
     rows = [["part", *ABLATION_CELLS.values()], ["---"] * (1 + len(ABLATION_CELLS))]
     for part, title in ABLATION_PARTS.items():
         spreads = [metrics["variant"][part][cell] for cell in ABLATION_CELLS]
