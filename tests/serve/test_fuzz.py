@@ -57,6 +57,7 @@ def test_a_number_names_the_same_bytes() -> None:
     assert len({mutated(seeds, number) for number in range(50)}) == 50
 
 
+@pytest.mark.slow
 def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
     reports = fuzz("images", first=0, count=20_000, seconds=600)
     assert next(reports) == (0, "")
@@ -69,6 +70,7 @@ def test_a_crash_is_a_finding_and_the_run_goes_on() -> None:
 
 
 @pytest.mark.parametrize("number", [532_532, 601_552])
+@pytest.mark.slow
 def test_a_gif_whose_frame_is_larger_than_its_screen_takes_no_room(number: int) -> None:
     """These took 1,378 and 537 MB before the size was checked."""
     with pytest.raises(TooLargeError):

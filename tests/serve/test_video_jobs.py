@@ -57,6 +57,7 @@ def frozen_reader() -> psutil.Process:
     return child  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_a_job_from_its_start_to_its_result(client: TestClient, clip: bytes) -> None:
     response = post(client, clip, **APART)
     assert response.status_code == 202

@@ -162,6 +162,7 @@ def test_cancelling_ends_the_child(slow_video: Path) -> None:
     with_fd(slow_video, cancel)
 
 
+@pytest.mark.slow
 def test_a_slow_consumer_slows_the_child_down(tmp_path: Path) -> None:
     """Only one of 28 frames (19 MB) is requested, so the child is blocked with the rest."""
     write_360p(tmp_path / "clip.mp4")
