@@ -28,10 +28,7 @@ from tests.support.written_frames import (
     with_mask,
 )
 
-
-@pytest.fixture(autouse=True)
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def test_a_real_face_gives_one_row_and_one_file_per_scale() -> None:

@@ -30,10 +30,7 @@ PARAMS = ExtractFramesParams(
 )
 
 
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every test in its own folder, because manifests contain relative paths."""
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def real(stem: str, **clip: int) -> InputRow:

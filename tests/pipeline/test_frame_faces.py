@@ -23,10 +23,7 @@ from tests.support.written_frames import (
     with_mask,
 )
 
-
-@pytest.fixture(autouse=True)
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def wide_mask(drawn: DrawnFace) -> ImageU8:

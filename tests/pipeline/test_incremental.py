@@ -34,9 +34,7 @@ CROP_PARAMS = load_params(ROOT / "params.yaml").crop_faces
 Files = dict[str, bytes]
 
 
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def files_below(folder: Path) -> Files:

@@ -36,7 +36,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         "inswapper/original_videos/a.mov",
         "images/b.png",
         "images/c.png",
-        identities="video_id,identity_id\nnobody,x\na,anna\na,berta",
+        identities="video_id,identity_id\nunknown,x\na,anna\na,berta",
         images="path,label,source,fake_type,mask_path\nimages/b.png,0,lfw,inswapper,\n"
         "images/b.png,2,lfw,,\nimages/none.png,0,lfw,,\n./images/b.png,1,lfw,real,m.png\n"
         "images/c.png,1,lfw,deepfakes,",
@@ -44,7 +44,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert faults_of(root) == [
         "inswapper/original_videos/a.mp4: a.mov has the same name except for the suffix;"
         " rename one of them",
-        "inswapper/identities.csv: row 2: video_id: 'nobody' is not a video in inswapper;"
+        "inswapper/identities.csv: row 2: video_id: 'unknown' is not a video in inswapper;"
         " expected the name of an original, inswapper/NAME or uniface/NAME",
         "inswapper/identities.csv: row 4: video_id: 'a' duplicates an earlier row",
         "images.csv: row 3: label: Input should be 0 or 1 (got '2')",

@@ -36,17 +36,15 @@ from tests.support.synthetic import (
 )
 
 # Ray warns about its own default settings.
-pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:ray.data")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:ray.data"),
+    pytest.mark.usefixtures("in_tmp_path"),
+]
 LOCAL = "local"
 PARAMS = ExtractFramesParams(
     frames_per_scene=3, scene_threshold=0.35, min_scene_s=0.4, max_skip_frac=0.5
 )
 CROP_PARAMS = load_params(ROOT / "params.yaml").crop_faces
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

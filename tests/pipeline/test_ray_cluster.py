@@ -17,10 +17,7 @@ from tests.support.local_ray import START_S, Files, files_below, folder_of_ray
 from tests.support.service_process import free_port
 from tests.support.synthetic import write_data_root
 
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +34,10 @@ RUN_WITHOUT_RAY = (
 
 
 @pytest.fixture
-def listed() -> None:
+def listed(in_tmp_path: Path) -> None:
     """A small data root with its manifests."""
     write_data_root(Path("data/sample"), people=2, scenes=1)
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    shutil.copy(ROOT / "params.yaml", in_tmp_path)
     run_python("-m", "stages.list_inputs", check=True)
 
 

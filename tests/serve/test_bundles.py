@@ -11,11 +11,7 @@ from serve.detector.bundles import find_bundle, open_bundle
 from serve.settings import Settings
 from tests.support.bundles import write_bundle
 
-
-@pytest.fixture(autouse=True)
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def put_spec(folder: str) -> Path:
@@ -52,15 +48,15 @@ def test_none_names_all_three_places() -> None:
         assert place in str(caught.value)
 
 
-def test_auto_takes_fp32_and_an_absent_precision_is_an_error(repository: Path) -> None:
-    folder = write_bundle(repository / "bundle")
+def test_auto_takes_fp32_and_an_absent_precision_is_an_error(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle")
     assert open_bundle(Settings(model_path=folder), 1).precision == "fp32"
     with pytest.raises(BundleError, match="int8"):
         open_bundle(Settings(model_path=folder, precision="int8"), 1)
 
 
-def test_auto_takes_int8_where_there_is_nothing_else(repository: Path) -> None:
-    folder = write_bundle(repository / "bundle")
+def test_auto_takes_int8_where_there_is_nothing_else(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle")
     spec = json.loads((folder / SPEC_FILE).read_text())
     spec["models"] = {"int8": spec["models"]["fp32"]}
     spec["golden"]["outputs"] = {"int8": spec["golden"]["outputs"]["fp32"]}

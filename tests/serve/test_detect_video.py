@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +10,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serve.routes.video import wants_job
-from tests.support.bundles import write_bundle
 from tests.support.service_requests import check_problem, detect
 from tests.support.slow_videos import write_long
 from tests.support.synthetic import draw_clip, encoded_png
 from tests.support.video_requests import APART, ended, nameless_files, opened, post, start
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundle"), gain=2.0)
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[TestClient]:
-    with opened(folder, sync_video_s=2, max_jobs=2, deadline_s=3) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def clip(clip: Path) -> bytes:
-    return clip.read_bytes()
-
-
-def test_a_short_video_is_answered_at_once(client: TestClient, clip: bytes) -> None:
-    response = post(client, clip)
+def test_a_short_video_is_answered_at_once(video_client: TestClient, clip_bytes: bytes) -> None:
+    response = post(video_client, clip_bytes)
     assert response.status_code == 200
     answer = response.json()
     assert len(answer["frames"]) == 12
@@ -50,15 +32,17 @@ def test_a_short_video_is_answered_at_once(client: TestClient, clip: bytes) -> N
     assert answer["tracks"][0]["score"] >= answer["tracks"][1]["score"]
 
 
-def test_a_long_video_becomes_a_job(client: TestClient, tmp_path: Path) -> None:
+def test_a_long_video_becomes_a_job(video_client: TestClient, tmp_path: Path) -> None:
     write_long(tmp_path / "long.mp4", 60)
-    response = post(client, (tmp_path / "long.mp4").read_bytes())
+    response = post(video_client, (tmp_path / "long.mp4").read_bytes())
     assert response.status_code == 202
     assert "preference-applied" not in response.headers
-    assert ended(client, response.headers["location"])["status"] == "done"
+    assert ended(video_client, response.headers["location"])["status"] == "done"
 
 
-def test_a_video_that_hides_its_length_becomes_a_job(client: TestClient, tmp_path: Path) -> None:
+def test_a_video_that_hides_its_length_becomes_a_job(
+    video_client: TestClient, tmp_path: Path
+) -> None:
     """The header of an MPEG program stream states no length."""
     import av
 
@@ -68,9 +52,9 @@ def test_a_video_that_hides_its_length_becomes_a_job(client: TestClient, tmp_pat
         for face in draw_clip(1, scenes=1, frames_per_scene=15):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(face.rgb, format="rgb24")))
         container.mux(stream.encode())
-    response = post(client, (tmp_path / "a.mpg").read_bytes())
+    response = post(video_client, (tmp_path / "a.mpg").read_bytes())
     assert response.status_code == 202
-    done = ended(client, response.headers["location"])
+    done = ended(video_client, response.headers["location"])
     assert (done["status"], done["frames_total"]) == ("done", 6)
 
 
@@ -89,20 +73,20 @@ def test_a_video_that_hides_its_length_becomes_a_job(client: TestClient, tmp_pat
     ],
 )
 def test_a_video_that_takes_too_much(
-    folder: Path,
-    clip: bytes,
+    video_bundle: Path,
+    clip_bytes: bytes,
     video: str,
     limits: dict[str, Any],
     variable: str,
     request: pytest.FixtureRequest,
 ) -> None:
     content = request.getfixturevalue(video).read_bytes()
-    with opened(folder, **limits) as client:
+    with opened(video_bundle, **limits) as client:
         problem = check_problem(post(client, content), 413)
         assert variable in problem["detail"]
         wall = np.full((60, 60, 3), 90, np.uint8)
         assert detect(client, encoded_png(wall)).status_code == 200 or "max_image_pixels" in limits
-        assert post(client, clip).status_code == 200 or "max_" in str(limits)
+        assert post(client, clip_bytes).status_code == 200 or "max_" in str(limits)
 
 
 @pytest.mark.parametrize(
@@ -116,26 +100,28 @@ def test_a_video_that_takes_too_much(
 )
 @pytest.mark.parametrize("headers", [{}, APART])
 def test_playlists_are_no_videos(
-    client: TestClient, content: bytes, headers: dict[str, str]
+    video_client: TestClient, content: bytes, headers: dict[str, str]
 ) -> None:
-    check_problem(post(client, content, **headers), 415)
+    check_problem(post(video_client, content, **headers), 415)
 
 
-def test_a_damaged_video_does_not_name_our_file(client: TestClient, clip: bytes) -> None:
-    problem = check_problem(post(client, clip[:3000]), 422)
+def test_a_damaged_video_does_not_name_our_file(
+    video_client: TestClient, clip_bytes: bytes
+) -> None:
+    problem = check_problem(post(video_client, clip_bytes[:3000]), 422)
     assert "/dev/fd" not in problem["detail"]
     assert "secret" not in json.dumps(problem)
 
 
 def test_no_temporary_file_stays(
-    client: TestClient, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    video_client: TestClient, clip_bytes: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = nameless_files()
-    padded = clip + bytes(1_100_000 - len(clip))
-    assert post(client, padded).status_code in (200, 422)
-    assert post(client, clip[:3000]).status_code == 422
-    assert client.delete(start(client, clip)).status_code == 204
+    padded = clip_bytes + bytes(1_100_000 - len(clip_bytes))
+    assert post(video_client, padded).status_code in (200, 422)
+    assert post(video_client, clip_bytes[:3000]).status_code == 422
+    assert video_client.delete(start(video_client, clip_bytes)).status_code == 204
     assert list(tmp_path.iterdir()) == []
     assert nameless_files() == before
 
@@ -147,8 +133,8 @@ def test_the_prefer_header() -> None:
     assert not wants_job([])
 
 
-def test_openapi_documents_jobs(client: TestClient) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
+def test_openapi_documents_jobs(video_client: TestClient) -> None:
+    paths = video_client.get("/openapi.json").json()["paths"]
     responses = paths["/detect/video"]["post"]["responses"]
     assert {"200", "202", "400", "408", "413", "415", "422", "429", "500", "503"} == set(responses)
     assert set(responses["202"]["headers"]) == {"Location", "Preference-Applied"}

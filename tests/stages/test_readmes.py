@@ -144,7 +144,7 @@ def test_the_examples_for_contributors_are_commits() -> None:
 
 
 def test_hooks_and_editors() -> None:
-    """Hooks run only installed programs; editor and container recommend the same extensions."""
+    """Hooks use installed programs only; editor and container list the same extensions."""
     hooks = yaml.safe_load(readme(".pre-commit-config.yaml"))["repos"]
     assert [repo["repo"] for repo in hooks] == ["local"]
     programs = {hook["entry"].split()[0] for hook in hooks[0]["hooks"]}

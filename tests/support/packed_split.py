@@ -8,13 +8,28 @@ import numpy as np
 
 from pipeline.core.arrays import ImageU8
 from pipeline.core.manifest import SplitRow, write_rows
+from pipeline.runtime.params import Params, load_params
 from pipeline.training.store.packing import pack
 from pipeline.training.store.reader import FaceStore, open_zarr
 from pipeline.views.preprocess import Preprocess
+from tests.support.imports import ROOT
 from tests.support.manifest_rows import crop_row
 from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, write_rgb
 
 PREPROCESS = Preprocess(size_px=64, scales=(1.1, 1.5, 2.0))
+
+
+def drawn_params(**changes: dict[str, Any]) -> Params:
+    """The repository's parameters for the drawn faces. changes: values for each section."""
+    params = load_params(ROOT / "params.yaml").model_dump(mode="json")
+    drawn: dict[str, dict[str, Any]] = {
+        "preprocess": {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)},
+        # The drawn faces are small; with the default none would be resized.
+        "pseudo_swap": {"square_min_px": 80},
+    }
+    for section, values in (*drawn.items(), *changes.items()):
+        params[section] |= values
+    return Params.model_validate(params)
 
 
 def write_split(

@@ -14,19 +14,16 @@ from typing import Any
 import psutil
 import yaml
 
-from pipeline.runtime.params import load_params
 from pipeline.training.store.packing import pack
 from pipeline.views.quality import fit_quality, measure_quality
 from tests.support.imports import ROOT
-from tests.support.packed_split import PREPROCESS, packed_split, write_split
+from tests.support.packed_split import drawn_params, packed_split, write_split
 from tests.support.service_process import free_port
 
 LIMIT_S = 300
 
 # Small enough to train in seconds. No batch norm, which processes synchronise on GPUs only.
 SECTIONS: dict[str, dict[str, Any]] = {
-    "preprocess": {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)},
-    "pseudo_swap": {"square_min_px": 80},
     "model": {
         "backbone": "convnext_atto",
         "weights": "none",
@@ -60,12 +57,8 @@ def train_folder(root: Path, *, model: dict[str, Any] | None = None, **train: An
 
 def write_params(root: Path, *, model: dict[str, Any] | None = None, **train: Any) -> None:
     """Write the repository's params.yaml, changed to a small run and by these values."""
-    params = load_params(ROOT / "params.yaml").model_dump(mode="json")
-    for section, values in SECTIONS.items():
-        params[section] |= values
-    params["model"] |= model or {}
-    params["train"] |= train
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    params = drawn_params(model=SECTIONS["model"] | (model or {}), train=SECTIONS["train"] | train)
+    (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pipeline.training.store.reader import FaceStore
 from pipeline.views.aligned import aligned_view
 from pipeline.views.cut import view_names
 from pipeline.views.quality import QualityThresholds
-from tests.support.packed_split import PREPROCESS, packed_split
+from tests.support.packed_split import PREPROCESS, drawn_params, packed_split
 
 QUALITY = QualityThresholds(
     face_px=(60.0, 40.0), sharpness=(50.0, 10.0), blockiness=(0.1, 0.5), noise_level=(4.0, 12.0)
@@ -35,17 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
 
 def varied(*views: str) -> Params:
     """The random variation of params.yaml, on small images; by default with all views."""
-    loaded = load_params()
-    preprocess = {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)}
-    scored = {"views": list(views or ("1.1x", "1.5x", "2x", "aligned"))}
-    return loaded.model_copy(
-        update={
-            "preprocess": loaded.preprocess.model_copy(update=preprocess),
-            "model": loaded.model.model_copy(update=scored),
-            # The drawn faces are small; with the default none would be resized.
-            "pseudo_swap": loaded.pseudo_swap.model_copy(update={"square_min_px": 80}),
-        }
-    )
+    return drawn_params(model={"views": list(views or ("1.1x", "1.5x", "2x", "aligned"))})
 
 
 def params(swap: dict[str, float] | None = None, *views: str, **augment: float) -> Params:

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.runtime.params import Params, load_params
+from pipeline.runtime.params import Params
 from pipeline.training.loop import train as loop
 from pipeline.training.loop.schedule import Phase
 from pipeline.training.loop.train import Run, TrainingInputs, training_params
 from pipeline.training.network.checkpoint import load_detector
 from pipeline.training.network.hardware import same_bits
 from pipeline.views.quality import fit_quality, measure_quality
-from tests.support.packed_split import PREPROCESS, packed_split
+from tests.support.packed_split import drawn_params, packed_split
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> TrainingInputs:
 @pytest.fixture(autouse=True)
 def _without_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSWAPPER_WORKERS", "1")
-    monkeypatch.setattr(loop, "load_pretrained", lambda *_: "weights of nobody")
-    monkeypatch.setattr(loop, "Validator", Told)
+    monkeypatch.setattr(loop, "load_pretrained", lambda *_: "no weights")
+    monkeypatch.setattr(loop, "Validator", FixedProducts)
 
 
-class Told:
-    """A validator that says what it is told: the second epoch is the best."""
+class FixedProducts:
+    """A validator with fixed products, the highest in the second epoch."""
 
     products = (0.2, 0.5, 0.4, 0.3)
 
@@ -46,7 +46,6 @@ class Told:
 
 
 def params(**train_changes: Any) -> Params:
-    loaded = load_params()
     small = {
         "batch_size": 4,
         "frozen_epochs": 1,
@@ -61,15 +60,7 @@ def params(**train_changes: Any) -> Params:
         "frequency": "highpass",
         "views": ["1.1x", "aligned"],
     }
-    preprocess = {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)}
-    return loaded.model_copy(
-        update={
-            "train": loaded.train.model_copy(update=small | train_changes),
-            "preprocess": loaded.preprocess.model_copy(update=preprocess),
-            "pseudo_swap": loaded.pseudo_swap.model_copy(update={"square_min_px": 80}),
-            "model": loaded.model.model_copy(update=model),
-        }
-    )
+    return drawn_params(train=small | train_changes, model=model)
 
 
 def tensors(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -154,7 +145,7 @@ def test_the_last_short_step_of_an_epoch_is_a_whole_one(recorded: Run) -> None:
 
 def test_a_run_stops_when_no_epoch_gets_better(inputs: TrainingInputs, monkeypatch: Any) -> None:
     monkeypatch.setattr(loop, "Learner", Recording)
-    monkeypatch.setattr(Told, "products", (0.2, 0.5, 0.5, 0.4, 0.6, 0.9))
+    monkeypatch.setattr(FixedProducts, "products", (0.2, 0.5, 0.5, 0.4, 0.6, 0.9))
     chosen = params(epochs=6, pairs_per_epoch=2, patience=2)
     with same_bits(threads=1):
         run = Run(chosen, inputs, lambda _: None)

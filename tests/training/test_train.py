@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from pipeline.runtime.errors import TrainingError
-from pipeline.runtime.params import Params, load_params
+from pipeline.runtime.params import Params
 from pipeline.training.loop.resume import ResumeFile
 from pipeline.training.loop.train import Log, Run, TrainingInputs, train
 from pipeline.training.network.checkpoint import load_detector
 from pipeline.training.network.hardware import same_bits
 from pipeline.views.quality import fit_quality, measure_quality
-from tests.support.packed_split import PREPROCESS, packed_split
+from tests.support.packed_split import PREPROCESS, drawn_params, packed_split
 from tests.training.test_weights import detector
 
 RUN = "0" * 64
@@ -52,7 +52,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> TrainingInputs:
 
 def tiny_params(weights: Path, **train_changes: Any) -> Params:
     """Four epochs of one batch at 64 px; the backbone's weights come from a file."""
-    params = load_params()
     small = {
         "epochs": 4,
         "pairs_per_epoch": 4,
@@ -64,8 +63,6 @@ def tiny_params(weights: Path, **train_changes: Any) -> Params:
         "val_faces": 4,
         "precision": "32-true",
     }
-    preprocess = {"size_px": PREPROCESS.size_px, "scales": list(PREPROCESS.scales)}
-    swap = {"square_min_px": 80}  # the drawn faces are small
     model = {
         "backbone": BACKBONE,
         "weights": "file",
@@ -76,14 +73,7 @@ def tiny_params(weights: Path, **train_changes: Any) -> Params:
         "frequency_dim": 16,
         "hidden_dim": 16,
     }
-    return params.model_copy(
-        update={
-            "train": params.train.model_copy(update=small | train_changes),
-            "preprocess": params.preprocess.model_copy(update=preprocess),
-            "pseudo_swap": params.pseudo_swap.model_copy(update=swap),
-            "model": params.model.model_copy(update=model),
-        }
-    )
+    return drawn_params(train=small | train_changes, model=model)
 
 
 def run(
