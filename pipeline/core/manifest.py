@@ -34,7 +34,8 @@ class Origin(Row):
     video_id is unique within the manifest; for a still image it names the image.
     identity_id: the person filmed or photographed (the target of a swap). source_identity_id: the
     person whose face was inserted, empty if none or unknown. original_video_id: the real video or
-    image that a fake was made from, empty if unknown.
+    image that a fake was made from, empty if unknown. source_photo: the photograph whose face was
+    inserted, empty if unknown; never an identity, because one photograph serves many swaps.
     """
 
     video_id: Name
@@ -45,6 +46,7 @@ class Origin(Row):
     identity_id: Name
     source_identity_id: str = ""
     original_video_id: str = ""
+    source_photo: str = ""
 
 
 class InputRow(Origin):
