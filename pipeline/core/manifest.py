@@ -5,7 +5,8 @@ Paths in a manifest are relative to the repository's root, with forward slashes.
 """
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -20,6 +21,7 @@ Label = Literal[0, 1]
 UnknownableLabel = Literal[-1, 0, 1]
 Name = Annotated[str, Field(min_length=1)]
 Pixels = Annotated[float, Field(allow_inf_nan=False)]
+TAG = "tag_"
 
 
 class Row(BaseModel):
@@ -55,6 +57,14 @@ class InputRow(Origin):
     path: Name
     mask_path: str = ""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class TagRow(Row):
+    """Row of data/manifests/tags.csv: what the user's tables state in a column tag_<tag>."""
+
+    video_id: Name
+    tag: Name
+    value: Name
 
 
 class FrameRow(Origin):
@@ -149,22 +159,51 @@ def parse_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], list[str
 
     Raises ManifestError when the file is missing, is not CSV text, or has the wrong columns.
     """
-    header, records = _read_csv(path)
+    lines = _csv_lines(path, _text_of(path), ",")
+    header, records = (lines[0], lines[1:]) if lines else ([], [])
+    return _parsed(path, header, enumerate(records, start=2), model)
+
+
+def parse_user_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], list[str]]:
+    """Like parse_rows, for a table written by hand or by a spreadsheet.
+
+    Commas, semicolons or tabs separate the cells, as in the header. Blanks around cells, the case
+    of the header, empty rows and empty columns at the end do not count. Columns tag_<name> with a
+    value go to the field `tags`, if the model has it.
+    """
+    text = _text_of(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    lines = [[cell.strip() for cell in cells] for cells in _csv_lines(path, text, separator)]
+    header = [name.casefold() for name in lines[0]] if lines else []
+    width = max((at for at, name in enumerate(header, start=1) if name), default=0)
+    records = (
+        (number, cells[:width] if not any(cells[width:]) else cells)
+        for number, cells in enumerate(lines[1:], start=2)
+        if any(cells)
+    )
+    return _parsed(path, header[:width], records, model)
+
+
+def _parsed(
+    path: Path, header: list[str], records: Iterable[tuple[int, list[str]]], model: type[RowT]
+) -> tuple[dict[int, RowT], list[str]]:
     _check_header(path, header, model)
     numeric = _numeric_columns(model)
+    tags = _tag_columns(header, model)
     rows: dict[int, RowT] = {}
     faults: list[str] = []
-    for number, cells in enumerate(records, start=2):
+    for number, cells in records:
         if not cells:  # a blank line
             continue
         if len(cells) != len(header):
             faults.append(f"{path}: row {number}: expected {len(header)} cells, got {len(cells)}")
             continue
         record = dict(zip(header, cells, strict=True))
+        values = {name: _cell(record[name], name in numeric) for name in header if name not in tags}
+        if tags:
+            values["tags"] = {tags[name]: record[name] for name in tags if record[name]}
         try:
-            rows[number] = model.model_validate(
-                {name: _cell(text, name in numeric) for name, text in record.items()}
-            )
+            rows[number] = model.model_validate(values)
         except ValidationError as error:
             faults += [
                 f"{path}: row {number}: {fault['loc'][0]}: {fault['msg']}"
@@ -183,20 +222,35 @@ def write_rows(path: Path, rows: Sequence[Row], model: type[Row]) -> None:
         writer.writerows([_text(getattr(row, column)) for column in columns] for row in rows)
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Cells of the header, and cells of every other line."""
+def _text_of(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.reader(stream, strict=True))
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ManifestError(
             f"{path}: not found; `dvc repro` creates the files that stages read"
         ) from None
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: expected UTF-8 text ({error.reason})") from None
-    except (OSError, csv.Error) as error:
+        raise ManifestError(
+            f"{path}: expected UTF-8 text ({error.reason}); a spreadsheet saves it as `CSV UTF-8`"
+        ) from None
+    except OSError as error:
         raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
-    return (lines[0], lines[1:]) if lines else ([], [])
+
+
+def _csv_lines(path: Path, text: str, separator: str) -> list[list[str]]:
+    """Cells of every line, the header first."""
+    try:
+        stream = io.StringIO(text, newline="")
+        return list(csv.reader(stream, strict=True, delimiter=separator))
+    except csv.Error as error:
+        raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
+
+
+def _tag_columns(header: list[str], model: type[Row]) -> dict[str, str]:
+    """Name of each tag by its column, for models with a field `tags`."""
+    if "tags" not in model.model_fields:
+        return {}
+    return {name: name.removeprefix(TAG) for name in header if name.startswith(TAG) and name != TAG}
 
 
 def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
@@ -204,7 +258,8 @@ def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
         raise ManifestError(f"{path}: empty file; expected a header line")
     required = {name for name, field in model.model_fields.items() if field.is_required()}
     missing = sorted(required - set(header))
-    unknown = sorted(set(header) - set(model.model_fields))
+    known = (set(model.model_fields) - {"tags"}) | set(_tag_columns(header, model))
+    unknown = sorted(set(header) - known)
     repeated = sorted({name for name in header if header.count(name) > 1})
     faults = [f"{path}: duplicate column {name!r}" for name in repeated]
     faults += [f"{path}: column {name!r} is missing" for name in missing]

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pipeline.core.labels import REAL, FakeType
+from pydantic import Field
+
+from pipeline.core.labels import FakeType
 from pipeline.core.manifest import Label, Name, Row
-from pipeline.inputs.drafts import Draft, Findings, draft_of, name_faults, parsed
+from pipeline.inputs.drafts import (
+    Draft,
+    Findings,
+    label_fault,
+    labels_of,
+    name_faults,
+    parsed,
+    stated_type,
+)
 
 
 class ImageEntry(Row):
@@ -16,7 +26,7 @@ class ImageEntry(Row):
 
     video_id: the video that the image is a frame of, or a name for the image. fake_type: the tool
     that made a fake, default "other". original_video_id: video_id of the real image or video before
-    the swap.
+    the swap. Columns tag_<name> become slices of the test report.
     """
 
     path: Name
@@ -27,7 +37,9 @@ class ImageEntry(Row):
     fake_type: Literal["", FakeType] = ""
     source_identity_id: str = ""
     original_video_id: str = ""
+    source_photo: str = ""
     mask_path: str = ""
+    tags: dict[str, str] = Field(default_factory=dict)
 
 
 def list_images(root: Path, videos: Sequence[Draft], findings: Findings) -> list[Draft]:
@@ -51,7 +63,6 @@ def list_images(root: Path, videos: Sequence[Draft], findings: Findings) -> list
         findings.faults += _entry_faults(where, root, entry)
         drafts[number] = _image(where, root, entry, shared=given[entry.video_id] > 1)
         findings.faults += name_faults(drafts[number])
-    _inherit_identities(entries, drafts, videos)
     findings.faults += _repetitions(path, drafts, "path")
     findings.faults += _repetitions(path, drafts, "video_id")
     return list(drafts.values())
@@ -72,42 +83,22 @@ def _image(where: str, root: Path, entry: ImageEntry, *, shared: bool) -> Draft:
     if entry.video_id and shared:
         video_id = f"{entry.video_id}/{path.stem}"
         original = original or entry.video_id
-    draft = draft_of(
-        _located(root, entry.path),
-        fake_type=_fake_type(entry),
-        source=entry.source,
-        video_id=video_id,
-        identity_id=entry.identity_id or entry.original_video_id or entry.video_id or own,
-        source_identity_id=entry.source_identity_id,
-        original_video_id=original,
-        mask_path=_located(root, entry.mask_path).as_posix() if entry.mask_path else "",
-    )
-    return Draft(where, draft.values)
-
-
-def _inherit_identities(
-    entries: dict[int, ImageEntry], drafts: dict[int, Draft], videos: Sequence[Draft]
-) -> None:
-    """Give a fake without identity_id the identity of its original."""
-    known = {d.values["video_id"]: d.values["identity_id"] for d in [*videos, *drafts.values()]}
-    for number, draft in drafts.items():
-        original = draft.values["original_video_id"]
-        if not entries[number].identity_id and original in known:
-            draft.values["identity_id"] = known[original]
-
-
-def _fake_type(entry: ImageEntry) -> FakeType:
-    return entry.fake_type or ("real" if entry.label == REAL else "other")
+    values = labels_of(stated_type(entry.label, entry.fake_type)) | {
+        "path": _located(root, entry.path).as_posix(),
+        "source": entry.source,
+        "video_id": video_id,
+        "identity_id": entry.identity_id or entry.original_video_id or entry.video_id or own,
+        "source_identity_id": entry.source_identity_id,
+        "original_video_id": original,
+        "source_photo": entry.source_photo,
+        "mask_path": _located(root, entry.mask_path).as_posix() if entry.mask_path else "",
+    }
+    stated = {"source"} | ({"identity_id"} if entry.identity_id else set())
+    return Draft(where, values, stated, entry.tags)
 
 
 def _entry_faults(where: str, root: Path, entry: ImageEntry) -> list[str]:
-    faults = []
-    if (_fake_type(entry) == "real") != (entry.label == REAL):
-        expected = "real or an empty cell" if entry.label == REAL else "the tool that made the fake"
-        faults.append(
-            f"{where}: fake_type: {entry.fake_type!r} contradicts label {entry.label};"
-            f" expected {expected}"
-        )
+    faults = label_fault(where, entry.label, entry.fake_type)
     for column, text in (("path", entry.path), ("mask_path", entry.mask_path)):
         if text and not _located(root, text).is_file():
             faults.append(f"{where}: {column}: {text!r} is not a file in {root}")

@@ -1,12 +1,13 @@
 """Listing the data root in two manifests: one row per video, one row per still image.
 
-    <root>/inswapper/original_videos/*.mp4   real videos
-    <root>/inswapper/inswapper/*.mp4         INSwapper fakes of them; masks/<stem>.mkv if known
-    <root>/inswapper/uniface/*.mp4           UniFace fakes of them; masks/<stem>.mkv if known
-    <root>/inswapper/identities.csv          optional: video_id,identity_id[,source_identity_id]
-    <root>/images.csv                        path,label,source and optional columns (ImageEntry)
+    <root>/inswapper/original_videos/**/*.mp4   real videos
+    <root>/inswapper/inswapper/**/*.mp4         INSwapper fakes; masks/<name>.mkv if known
+    <root>/inswapper/uniface/**/*.mp4           UniFace fakes; masks/<name>.mkv if known
+    <root>/inswapper/videos.csv                 optional: overrules folders and names (VideoEntry)
+    <root>/inswapper/identities.csv             optional: people (IdentityEntry)
+    <root>/images.csv                           path,label,source and optional columns (ImageEntry)
 
-Videos in any other folder are ignored deliberately.
+Videos in any other folder are ignored deliberately, unless videos.csv names them.
 """
 
 import hashlib
@@ -15,20 +16,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.labels import FAKE
-from pipeline.core.manifest import InputRow
+from pipeline.core.manifest import InputRow, TagRow
 from pipeline.inputs.drafts import Draft, Findings, listed
 from pipeline.inputs.images import list_images
-from pipeline.inputs.videos import ORIGINALS, list_videos
+from pipeline.inputs.people import settle_people
+from pipeline.inputs.videos import ORIGINALS, VIDEOS, list_videos
 from pipeline.runtime.errors import ManifestError
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Rows in a stable order, and non-fatal warnings."""
+    """Rows in a stable order, non-fatal warnings, and notes on the names that were recognised."""
 
     videos: list[InputRow]
     images: list[InputRow]
+    tags: list[TagRow]
     warnings: list[str]
+    notes: list[str]
 
 
 def list_inputs(root: Path) -> Inputs:
@@ -40,6 +44,7 @@ def list_inputs(root: Path) -> Inputs:
     findings = Findings()
     videos = list_videos(root, findings)
     images = list_images(root, videos, findings)
+    settle_people(root / VIDEOS / "identities.csv", [*videos, *images], findings)
     if not videos and not images and not findings.faults:
         findings.faults.append(_how_to_start(root))
     _raise_faults(findings)
@@ -47,7 +52,17 @@ def list_inputs(root: Path) -> Inputs:
     _check_contents([*videos, *images], rows, findings)
     _raise_faults(findings)
     _warn_of_lone_fakes(rows, findings)
-    return Inputs(rows[: len(videos)], rows[len(videos) :], findings.warnings)
+    return Inputs(
+        rows[: len(videos)],
+        rows[len(videos) :],
+        [
+            TagRow(video_id=draft.values["video_id"], tag=tag, value=value)
+            for draft in [*videos, *images]
+            for tag, value in sorted(draft.tags.items())
+        ],
+        findings.warnings,
+        findings.notes,
+    )
 
 
 def _raise_faults(findings: Findings) -> None:

@@ -3,11 +3,8 @@
 import hashlib
 from pathlib import Path
 
-import pytest
-
 from pipeline.core.manifest import InputRow, read_rows
 from pipeline.inputs.listing import Inputs, list_inputs
-from pipeline.inputs.videos import match_original
 from tests.support.data_roots import HEADER, make_root, original, swapped
 from tests.support.imports import ROOT
 from tests.support.stage_runs import run_stage
@@ -15,23 +12,6 @@ from tests.support.stage_runs import run_stage
 
 def by_id(inputs: Inputs) -> dict[str, InputRow]:
     return {row.video_id: row for row in [*inputs.videos, *inputs.images]}
-
-
-@pytest.mark.parametrize(
-    ("stem", "expected"),
-    [
-        ("000", ("000", "")),
-        ("000_003", ("000", "003")),
-        ("000_extra", ("000", "extra")),
-        ("talk_2_anna", ("talk_2", "anna")),
-        ("talk_2", ("talk_2", "")),
-        ("0000", ("", "")),
-        ("anna000", ("", "")),
-        ("talk_3_b_c", ("talk", "3_b_c")),
-    ],
-)
-def test_match_original(stem: str, expected: tuple[str, str]) -> None:
-    assert match_original(stem, ["000", "003", "talk", "talk_2"]) == expected
 
 
 def test_videos_by_folder(tmp_path: Path) -> None:
@@ -47,6 +27,7 @@ def test_videos_by_folder(tmp_path: Path) -> None:
     inputs = list_inputs(root)
     assert inputs.warnings == []
     assert [row.video_id for row in inputs.videos] == ["p1", "p2", "inswapper/p1", "uniface/p2_web"]
+    assert inputs.tags == []
     p1, _, fake, uniface = inputs.videos
     assert p1.model_dump() == {
         "video_id": "p1",
@@ -57,6 +38,7 @@ def test_videos_by_folder(tmp_path: Path) -> None:
         "identity_id": "p1",
         "source_identity_id": "",
         "original_video_id": "",
+        "source_photo": "",
         "path": (root / original("p1")).as_posix(),
         "mask_path": "",
         "sha256": hashlib.sha256(original("p1").encode()).hexdigest(),
@@ -142,8 +124,11 @@ def test_the_stage(tmp_path: Path) -> None:
         done = run_stage(tmp_path, "list_inputs")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines() == [
-            "list_inputs: 2 videos, 1 real, 1 fake",
-            "list_inputs: 1 images, 1 real, 0 fake",
+            "list_inputs: original_videos: 1 videos, people by name: one person per video",
+            "list_inputs: inswapper: original found for 1 of 1 fakes"
+            " (<original> or <original>_<anything>)",
+            "list_inputs: 2 videos, 1 real, 1 fake, 1 people",
+            "list_inputs: 1 images, 1 real, 0 fake, 1 people",
         ]
         manifests = sorted((tmp_path / "data/manifests").iterdir())
         runs.append([path.read_bytes() for path in manifests])

@@ -22,9 +22,9 @@ from tests.support.synthetic import SHA256, frame_row, input_row
 
 HEADER = (
     "video_id,source,label,fake_type,is_inswapper,identity_id,source_identity_id,"
-    "original_video_id,frame_path,mask_path,scene,frame_index,timestamp_s"
+    "original_video_id,source_photo,frame_path,mask_path,scene,frame_index,timestamp_s"
 )
-GOOD = "a,real,0,real,0,a,,,data/frames/a/000_000001.png,,0,1,0.04"
+GOOD = "a,real,0,real,0,a,,,,data/frames/a/000_000001.png,,0,1,0.04"
 
 
 class Note(Row):
@@ -56,9 +56,9 @@ def test_bytes_written(tmp_path: Path) -> None:
     write_rows(tmp_path / "raw.csv", rows, FrameRow)
     assert (tmp_path / "raw.csv").read_bytes().decode() == (
         f"{HEADER}\n"
-        "p0,videos,0,real,0,p0,,,data/frames/p0/000_000004.png,"
+        "p0,videos,0,real,0,p0,,,,data/frames/p0/000_000004.png,"
         '"a ""b"",c.png",0,4,0.333333\n'
-        "p0,videos,0,real,0,p0,,,data/frames/p0/000_000004.png,,0,4,1234.57\n"
+        "p0,videos,0,real,0,p0,,,,data/frames/p0/000_000004.png,,0,4,1234.57\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["raw.csv"]
 

@@ -14,7 +14,8 @@ import numpy as np
 from pipeline.core.manifest import write_rows
 from pipeline.faces.load import load_detector
 from pipeline.inputs.images import ImageEntry
-from pipeline.inputs.videos import VIDEOS, IdentityEntry
+from pipeline.inputs.people import IdentityEntry
+from pipeline.inputs.videos import VIDEOS
 from pipeline.runtime.sections import BuildSampleParams
 from pipeline.runtime.workers import map_in_processes
 from pipeline.training.sample.clips import make_clips

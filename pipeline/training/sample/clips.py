@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.core.arrays import ImageU8
 from pipeline.faces.detector import FaceDetector
-from pipeline.inputs.videos import FAKES, ORIGINALS, VIDEOS, IdentityEntry
+from pipeline.inputs.people import IdentityEntry
+from pipeline.inputs.videos import FAKES, ORIGINALS, VIDEOS
 from pipeline.media.video_writer import write_mask_video, write_video
 from pipeline.runtime.sections import BuildSampleParams
 from pipeline.training.sample.film import Subject, draw_camera, film, scaled

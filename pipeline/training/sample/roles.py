@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.inputs.images import ImageEntry
-from pipeline.inputs.videos import IdentityEntry
+from pipeline.inputs.people import IdentityEntry
 from pipeline.runtime.sections import BuildSampleParams
 from pipeline.training.sample.sources import Cast, Person
 
