@@ -13,7 +13,7 @@ from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
 from pipeline.runtime.workers import worker_count
 from pipeline.training.store.reader import open_zarr
-from pipeline.training.trees.fit import fit_trees, pair_features, seam_report
+from pipeline.training.trees.fit import fit_trees, pair_features, seam_pairs, seam_report
 
 TREES = Path("data/seam/trees.npz")
 
@@ -21,6 +21,7 @@ TREES = Path("data/seam/trees.npz")
 def main() -> None:
     params = load_params()
     train, val = open_zarr(Path("data/zarr/train.zarr")), open_zarr(Path("data/zarr/val.zarr"))
+    print(f"train_seam: {seam_pairs(train, params).summary}", flush=True)
     features, labels = pair_features(train, params, worker_count())
     print(f"train_seam: {len(labels) // 2} pairs, {features.shape[1]} features each")
     trees = fit_trees(features, labels, params.seam)

@@ -7,6 +7,7 @@ FAKE: Final = 1
 UNKNOWN: Final = -1
 
 FakeType = Literal["real", "inswapper", "uniface", "pseudo", "other"]
+FAKE_TYPES: Final = ("pseudo", "inswapper", "uniface", "other")
 
 BoundarySource = Literal["exact", "paired", "geometric", "none"]
 

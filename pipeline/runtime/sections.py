@@ -90,6 +90,7 @@ class SplitGroupsParams(StrictModel):
     val_frac: OpenFraction
     test_frac: OpenFraction
     test_sources: list[Annotated[str, Field(min_length=1)]]
+    link_sources: bool
 
     @model_validator(mode="after")
     def _leaves_training(self) -> "SplitGroupsParams":

@@ -1,7 +1,8 @@
 """Leak-proof groups of crops, and their division into train, val and test.
 
 A group is a connected component: two crops belong to one group when they have a person in common
-(target or source of a swap) or a video (their own or the original). Groups with crops of
+(target or, with split_groups.link_sources, source of a swap) or a video (their own or the
+original). Groups with crops of
 split_groups.test_sources go to test as a whole.
 """
 
@@ -42,7 +43,7 @@ def assign_groups(rows: Sequence[CropRow], params: SplitGroupsParams) -> dict[st
     """
     if not rows:
         raise SplitError("split_groups: there are no crops to split")
-    groups = find_groups(rows)
+    groups = find_groups(rows, link_sources=params.link_sources)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         counts[groups[row.identity_id]].update(_classes(row))
@@ -55,15 +56,18 @@ def assign_groups(rows: Sequence[CropRow], params: SplitGroupsParams) -> dict[st
     return divided
 
 
-def find_groups(rows: Iterable[CropRow]) -> dict[str, str]:
-    """Group of every identity_id: the smallest identity_id of its connected component."""
+def find_groups(rows: Iterable[CropRow], *, link_sources: bool = True) -> dict[str, str]:
+    """Group of every identity_id: the smallest identity_id of its connected component.
+
+    link_sources: whether a swap links the two people.
+    """
     identities: set[str] = set()
     links: list[tuple[tuple[str, str], tuple[str, str]]] = []
     for row in rows:
         identities.add(row.identity_id)
         person = ("person", row.identity_id)
         linked = [
-            ("person", row.source_identity_id),
+            ("person", row.source_identity_id if link_sources else ""),
             ("video", row.video_id),
             ("video", row.original_video_id),
         ]
@@ -200,7 +204,9 @@ def _require_classes(costs: _Costs, crops: CountTable) -> None:
         raise SplitError(
             f"split_groups: {'; '.join(missing)}.\nEvery split needs each class, and a group"
             " (people and videos linked by swaps) is never divided: each class must occur in at"
-            f" least {len(SPLITS)} groups.\nGroups: {_sizes(costs)}"
+            f" least {len(SPLITS)} groups. If swaps link nearly everybody, as in Celeb-DF, set"
+            " split_groups.link_sources to false: a source person may then be in two splits, which"
+            f" audit_splits counts.\nGroups: {_sizes(costs)}"
         )
 
 

@@ -9,7 +9,6 @@ import pytest
 from pipeline.core.labels import SPLITS
 from pipeline.core.manifest import CropRow, SplitRow, read_rows, write_rows
 from pipeline.runtime.errors import SplitError
-from pipeline.runtime.sections import SplitGroupsParams
 from pipeline.splits.groups import assign_groups, find_groups
 from tests.support.imports import ROOT
 from tests.support.manifest_rows import crop_rows
@@ -27,9 +26,8 @@ def test_fractions_are_near(people: int, fractions: tuple[float, float]) -> None
         for fake in ("", "inswapper", *(["uniface"] if i % 3 == 0 else []))
         for _ in range(rng.randint(3, 9))
     ]
-    params = SplitGroupsParams(
-        seed=1, val_frac=fractions[0], test_frac=fractions[1], test_sources=[]
-    )
+    changes = {"seed": 1, "val_frac": fractions[0], "test_frac": fractions[1]}
+    params = PARAMS.model_copy(update=changes)
     divided = assign_groups(rows, params)
     for kind in ("real", "inswapper", "uniface"):
         total = sum(r.fake_type == kind for r in rows)
@@ -45,6 +43,29 @@ def test_the_seed_chooses_between_equal_divisions() -> None:
         for s in (1, 1, 2, 3)
     }
     assert 2 <= len(divisions) <= 3
+
+
+def test_swaps_between_all_people_can_be_divided_without_their_links() -> None:
+    """As in Celeb-DF, everybody lends a face to the next person."""
+    names = [f"id{number}" for number in range(9)]
+    rows = [row(name) for name in names]
+    rows += [
+        row(
+            name,
+            fake="inswapper",
+            video=f"swap of {name}",
+            original=f"video of {name}",
+            donor=donor,
+        )
+        for name, donor in zip(names, names[1:] + names[:1], strict=True)
+    ]
+    assert len(set(find_groups(rows).values())) == 1
+    with pytest.raises(SplitError, match="set\n? *split_groups.link_sources to false"):
+        assign_groups(rows, PARAMS)
+    loose = PARAMS.model_copy(update={"link_sources": False})
+    divided = assign_groups(rows, loose)
+    assert all(len(part) == 2 * len({r.group for r in part}) for part in divided.values())
+    assert len(split_of(divided)) == 9
 
 
 def pairs(source: str, people: int, fake: str = "pseudo") -> list[CropRow]:

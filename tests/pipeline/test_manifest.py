@@ -116,7 +116,7 @@ def test_all_faults_with_spreadsheet_rows(tmp_path: Path) -> None:
         "row 4: label: Input should be 0 or 1 (got '2')",
         "row 4: timestamp_s: Input should be a valid number, unable to parse string as a number"
         " (got 'soon')",
-        "row 5: expected 13 cells, got 14",
+        "row 5: expected 14 cells, got 15",
         "row 6: video_id: String should have at least 1 character (got '')",
         "row 6: fake_type: Input should be 'real', 'inswapper', 'uniface', 'pseudo' or 'other'"
         " (got 'genuine')",

@@ -1,12 +1,13 @@
 """A small split of drawn faces on disk: real faces and their swaps, at every crop scale."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from pipeline.core.arrays import ImageU8
+from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.manifest import SplitRow, write_rows
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.store.packing import pack
@@ -15,6 +16,9 @@ from pipeline.views.preprocess import Preprocess
 from tests.support.imports import ROOT
 from tests.support.manifest_rows import crop_row
 from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, write_rgb
+
+# Makes a fake and its opacity from a face and the number of another person.
+Swap = Callable[[DrawnFace, int], tuple[ImageU8, FloatArray]]
 
 PREPROCESS = Preprocess(size_px=64, scales=(1.1, 1.5, 2.0))
 
@@ -40,6 +44,7 @@ def write_split(
     first_person: int = 0,
     preprocess: Preprocess = PREPROCESS,
     fakes: bool = True,
+    swap: Swap = swap_face,
 ) -> Path:
     """Write images and root/split.csv; return the CSV's path."""
     rows: list[SplitRow] = []
@@ -50,7 +55,7 @@ def write_split(
             )
             rows += _rows(root, preprocess, face, person, frame, face.rgb, None)
             if fakes:
-                swapped, alpha = swap_face(face, person + 50)
+                swapped, alpha = swap(face, person + 50)
                 rows += _rows(root, preprocess, face, person, frame, swapped, alpha_u8(alpha))
     path = root / "split.csv"
     write_rows(path, rows, SplitRow)

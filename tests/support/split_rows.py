@@ -4,7 +4,9 @@ from pipeline.core.manifest import CropRow, SplitRow
 from pipeline.runtime.sections import SplitGroupsParams
 from tests.support.manifest_rows import crop_row
 
-PARAMS = SplitGroupsParams(seed=7, val_frac=0.22, test_frac=0.22, test_sources=[])
+PARAMS = SplitGroupsParams(
+    seed=7, val_frac=0.22, test_frac=0.22, test_sources=[], link_sources=True
+)
 
 
 def row(

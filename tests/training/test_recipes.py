@@ -17,7 +17,7 @@ from tests.support.imports import ROOT
 RECIPES = ROOT / "pipeline/training/recipes"
 BASE = load_params(ROOT / "params.yaml")
 # What `make production` and `make production-mobile` passed when the Makefile held the values.
-SHARED = """pseudo_swap.frac=1.0 pseudo_swap.tight_frac=0.25 crop_faces.context_max_px=640
+SHARED = """pseudo_swap.frac=0.4 pseudo_swap.tight_frac=0.25 crop_faces.context_max_px=640
     split_groups.val_frac=0.15 split_groups.test_frac=0.15 seam.pairs=8000 seam.seeds=[1,2,3]
     model.views=[aligned]"""
 OVERRIDES = {

@@ -11,9 +11,10 @@ from pipeline.training.pairs.sampler import (
     FaceBalance,
     PairSampler,
     generator_weights,
+    kinds_line,
     person_weights,
 )
-from pipeline.training.store.reader import KEYPOINT_COLUMNS
+from pipeline.training.store.reader import BOX_COLUMNS, KEYPOINT_COLUMNS
 
 
 def faces(people: int = 4, frames: int = 3, **columns: float) -> pd.DataFrame:
@@ -31,7 +32,8 @@ def faces(people: int = 4, frames: int = 3, **columns: float) -> pd.DataFrame:
         for kind in ("", "inswapper/")
         for frame in range(frames)
     ]
-    return pd.DataFrame(rows).assign(**(dict.fromkeys(KEYPOINT_COLUMNS, 1.0) | columns))
+    box = dict(zip(BOX_COLUMNS, (10.0, 10.0, 50.0, 60.0), strict=True))
+    return pd.DataFrame(rows).assign(**(dict.fromkeys(KEYPOINT_COLUMNS, 1.0) | box | columns))
 
 
 def sampler(table: pd.DataFrame, **changes: object) -> PairSampler:
@@ -48,7 +50,9 @@ def test_every_pair_is_a_real_face_and_its_swap() -> None:
         assert table["label"][real.face] == 0
         if swap.variant == "pseudo":
             assert swap.face == real.face
+            assert (real.frame_of, swap.frame_of) == (None, None)
         else:
+            assert (real.frame_of, swap.frame_of) == (swap.face, real.face)
             assert table["original_video_id"][swap.face] == table["video_id"][real.face]
             assert table["frame_index"][swap.face] == table["frame_index"][real.face]
     variants = Counter(item.variant for item in items)
@@ -131,6 +135,51 @@ def test_without_listed_fakes_all_swaps_are_made_on_the_fly() -> None:
     drawn = sampler(reals)
     assert drawn.pseudo_frac == 1
     assert {item.variant for item in drawn.items(1)} == {"real", "pseudo"}
+
+
+def test_pseudo_swaps_of_the_manifest_are_no_genuine_fakes() -> None:
+    table = faces()
+    table.loc[table["label"] == 1, "fake_type"] = "pseudo"
+    drawn = sampler(table)
+    assert drawn.pseudo_frac == 1
+    assert {item.variant for item in drawn.items(1)} == {"real", "pseudo"}
+    assert drawn.summary == ("no genuine fakes in the training split: every fake is a pseudo-swap")
+    # Without keypoints no swap can be made, so they are all there is.
+    cannot_be_swapped = sampler(table.assign(kp0_x=np.nan))
+    assert {item.variant for item in cannot_be_swapped.items(1)} == {"real", "fake"}
+    assert cannot_be_swapped.kinds(1) == {"pseudo": 40, "inswapper": 0, "uniface": 0, "other": 0}
+
+
+def test_every_kind_of_fake_gets_its_fraction() -> None:
+    """Half of the pairs are made on the fly; few UniFace fakes count as much as many INSwapper."""
+    table = faces(people=8)
+    is_uniface = (table["label"] == 1) & (table["identity_id"] == "p0")
+    table.loc[is_uniface, "fake_type"] = "uniface"
+    drawn = sampler(table, pairs=2000)
+    kinds = drawn.kinds(4)
+    assert sum(kinds.values()) == 2000
+    fakes = [item for item in drawn.items(4) if item.variant == "fake"]
+    assert kinds["pseudo"] == 2000 - len(fakes)
+    assert kinds["uniface"] == sum(is_uniface[item.face] for item in fakes)
+    assert kinds["other"] == 0
+    for kind, fraction in (("pseudo", 0.5), ("inswapper", 0.25), ("uniface", 0.25)):
+        assert kinds[kind] / 2000 == pytest.approx(fraction, abs=0.04)
+    assert drawn.summary == (
+        "fakes: 50 % pseudo-swaps made on the fly, the others from 21 inswapper, 3 uniface faces"
+        " of the training split, 24 of them with their original"
+    )
+    assert kinds_line({"pseudo": 1, "inswapper": 3}) == "25 % pseudo, 75 % inswapper"
+
+
+def test_of_two_people_in_a_frame_the_one_at_the_place_of_the_fake_is_its_original() -> None:
+    table = faces(people=1, frames=1)
+    bystander = table[table["label"] == 0].assign(box_x0=100.0, box_x1=140.0)
+    both = pd.concat([table, bystander], ignore_index=True)
+    for _ in range(5):
+        (real, fake) = sampler(both, pseudo_frac=0.0, pairs=1).items(1)
+        assert (real.face, fake.face) == (0, 1)
+    elsewhere = table.assign(box_x0=[10.0, 100.0], box_x1=[50.0, 140.0])
+    assert sampler(elsewhere, pseudo_frac=0.0, pairs=1).items(1)[1].frame_of is None
 
 
 def test_faces_without_keypoints_are_not_swapped() -> None:

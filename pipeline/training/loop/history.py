@@ -8,6 +8,8 @@ from typing import Any
 from dvclive.live import Live
 
 from pipeline.core.files import replacing
+from pipeline.core.labels import FAKE_TYPES
+from pipeline.training.pairs.sampler import kinds_line
 
 # One row of history.csv: the results of an epoch by column.
 EpochRow = dict[str, Any]
@@ -42,6 +44,7 @@ def summary(row: EpochRow, epochs: int) -> str:
         f"epoch {row['epoch']:2d}/{epochs}  {row['phase']}  loss {row['train_total']:.4f}"
         f"  val loss {row['val_loss']:.4f}  auc {row['val_auc']:.4f}"
         f"  product {row['val_product']:.4f}  lr {row['lr']:.2e}"
+        f"  fakes {kinds_line({kind: row[f'pairs_{kind}'] for kind in FAKE_TYPES})}"
     )
 
 

@@ -39,9 +39,9 @@ def class_balance(table: pd.DataFrame, pseudo_frac: float, hull_frac: float) -> 
     """
     fakes = table[table["label"] == FAKE]
     made = pseudo_frac if len(fakes) else 1.0
-    # The INSwapper target of the manifest's pseudo-swaps is masked (pairs.images).
-    labelled = fakes.loc[fakes["fake_type"] != "pseudo", "is_inswapper"]
-    listed_inswapper = float(labelled.mean()) if len(labelled) else 0.0
+    # The sampler draws genuine fakes, as many of each kind.
+    kinds = set(fakes["fake_type"]) - {"pseudo"}
+    listed_inswapper = ("inswapper" in kinds) / max(1, len(kinds))
     known = fakes.loc[fakes["boundary_label"] != UNKNOWN, "boundary_label"]
     return Balance(
         real_fake=0.5,

@@ -144,6 +144,7 @@ class Run:
         )
         dataset = TrainDataset(inputs.train, params, inputs.quality)
         self._loader = _loader(dataset, BatchShare(self._sampler, rank(), process_count()))
+        log(self._sampler.summary)
         self._balance = class_balance(
             inputs.train.table, self._sampler.pseudo_frac, params.pseudo_swap.hull_frac
         )
@@ -202,6 +203,7 @@ class Run:
             "epoch": epoch,
             "phase": phase.name,
             "lr": lr,
+            **{f"pairs_{kind}": n for kind, n in self._sampler.kinds(epoch).items()},
             **losses,
             **self._validate(),
         }
@@ -210,7 +212,7 @@ class Run:
         self.history.append(row)
         return row
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self) -> dict[str, float | None]:
         """Validate in the first process and broadcast the results to the others."""
         values = self._validator.run(self.learner.mean.eval()) if is_first() else {}
         return dict(self._fabric.broadcast(values))

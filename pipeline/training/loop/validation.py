@@ -8,6 +8,7 @@ from pipeline.core.labels import FAKE, REAL, UNKNOWN
 from pipeline.decision.evidence import FaceEvidence
 from pipeline.decision.fusion import fuse_face
 from pipeline.decision.scorer import FaceScorer
+from pipeline.decision.thresholds import choose_thresholds
 from pipeline.runtime.params import Params
 from pipeline.training.loop.losses import CLASS_HEADS, Balance, multitask_loss
 from pipeline.training.network.model import Detector
@@ -34,20 +35,29 @@ class Validator:
         )
         self._faces = np.sort(np.concatenate([self._real, fakes]))
 
-    def run(self, model: Detector) -> dict[str, float]:
-        """val_loss, val_auc and val_product of a detector in eval mode."""
+    def run(self, model: Detector) -> dict[str, float | None]:
+        """val_loss, val_auc, val_product and val_recall_<kind> of a detector in eval mode.
+
+        The recalls are at the balanced threshold of these faces, None without such fakes.
+        """
         scorer = FaceScorer(torch_network(model), model.preprocess)
         evidence = stored_evidence(scorer, self._store, self._faces.tolist())
         quality = self._params.evaluate.compressed_jpeg
         compressed = degraded_evidence(scorer, self._store, self._real.tolist(), jpeg(quality))
         faces = self._store.faces.loc[self._faces]
         labels, scores = faces["label"].to_numpy(), self._scores(evidence)
+        flagged = scores >= choose_thresholds(labels, scores)["balanced"]
+        kinds = {kind: flagged[faces["fake_type"] == kind] for kind in ("inswapper", "uniface")}
         return {
             "val_loss": self._loss(evidence, model.preprocess),
             "val_auc": area_under_roc(labels, scores),
             "val_product": product_metric(
                 labels, scores, faces["is_inswapper"].to_numpy(), self._scores(compressed)
             ),
+            **{
+                f"val_recall_{kind}": float(found.mean()) if len(found) else None
+                for kind, found in kinds.items()
+            },
         }
 
     def _scores(self, evidence: FaceEvidence) -> NDArray[np.float64]:

@@ -67,7 +67,8 @@ class PairImages:
     """Degraded images by `Item`, for training both the network and the trees.
 
     Equal items give equal images in any process. A real face and its swap differ only in the swap
-    and in the softening of reals.
+    and in the softening of reals: a pair from the manifest shows the same part of the frame, with
+    the keypoints of the real face.
     """
 
     def __init__(self, store: FaceStore, params: Params) -> None:
@@ -105,15 +106,11 @@ class PairImages:
     def _rng(self, item: Item, stream: int) -> np.random.Generator:
         return np.random.default_rng((self._params.train.seed, item.epoch, item.pair, stream))
 
-    def _framed(self, face: int, rng: np.random.Generator) -> FaceImage:
-        store = self._store
-        image = FaceImage(
-            store.context(face), store.box(face), store.keypoints(face), store.mask(face)
-        )
-        return framed(image, self._params.pseudo_swap, rng)
+    def _framed(self, item: Item, rng: np.random.Generator) -> FaceImage:
+        return framed(pair_part(self._store, item), self._params.pseudo_swap, rng)
 
     def _real(self, item: Item, shared: np.random.Generator) -> tuple[FaceImage, PairImage]:
-        image, rng = self._framed(item.face, shared), self._rng(item, SOFTEN)
+        image, rng = self._framed(item, shared), self._rng(item, SOFTEN)
         if rng.random() < self._params.pseudo_swap.soften_real_frac:
             image = soften_real(image, rng)
         no_seam = np.zeros(image.rgb.shape[:2], np.uint8)
@@ -121,7 +118,7 @@ class PairImages:
         return image, PairImage(image, REAL, 0, (REAL,) * views, no_seam, image)
 
     def _swapped(self, item: Item, shared: np.random.Generator) -> tuple[FaceImage, PairImage]:
-        real, rng = self._framed(item.face, shared), self._rng(item, SWAP)
+        real, rng = self._framed(item, shared), self._rng(item, SWAP)
         recipe = self._swapper.draw(rng)
         donor = self._donor(item.face, rng) if recipe.use_donor else None
         # INSwapper pastes with the keypoints of its own detector.
@@ -153,7 +150,7 @@ class PairImages:
 
     def _listed_fake(self, item: Item, shared: np.random.Generator) -> tuple[FaceImage, PairImage]:
         face, store = item.face, self._store
-        image = self._framed(face, shared)
+        image = self._framed(item, shared)
         listed = view_labels(store, face, self._preprocess)
         if image.alpha is not None:
             needed, squares = self._params.crop_faces.boundary_min_seam_frac, self._squares(image)
@@ -193,6 +190,26 @@ class PairImages:
         chosen = int(drawn[int(distances.argmin())])
         keypoints = self._store.keypoints(chosen)
         return None if keypoints is None else (self._store.context(chosen), keypoints)
+
+
+def pair_part(store: FaceStore, item: Item) -> FaceImage:
+    """The part of the item's context that the other face of its pair shows as well.
+
+    Both faces of a pair from the manifest get the box and the keypoints of the real one, so that
+    the same part of the frame is cut and the same degradations are applied.
+    """
+    face, other = item.face, item.frame_of
+    real = face if other is None or item.variant == "real" else other
+    box, keypoints = store.box(real, context_of=face), store.keypoints(real, context_of=face)
+    image = FaceImage(store.context(face), box, keypoints, store.mask(face))
+    if other is None:
+        return image
+    mine, others = store.window(face), store.window(other)
+    low, high = np.maximum(mine[:2], others[:2]), np.minimum(mine[2:], others[2:])
+    scale = store.context_scale(face)
+    edges = np.concatenate([low - mine[:2], high - mine[:2]]) * scale
+    left, top, right, bottom = (round(edge) for edge in edges.tolist())
+    return image.cut(left, top, right, bottom)
 
 
 @dataclass(frozen=True, eq=False)

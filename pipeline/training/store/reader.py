@@ -78,22 +78,44 @@ class FaceStore:
         mask = self.images.mask(face)
         return None if mask is None else mask.astype(np.float32) / np.float32(255)
 
-    def box(self, face: int) -> FloatArray:
-        """The face's box (4,) float32 in pixels of its context."""
-        return self._in_context[face, :2].reshape(4)
+    def box(self, face: int, context_of: int | None = None) -> FloatArray:
+        """The face's box (4,) float32 in pixels of its context, or of that of another face."""
+        return self._in_context(face, context_of)[:2].reshape(4)
 
-    def keypoints(self, face: int) -> FloatArray | None:
-        """Keypoints (5, 2) float32 in pixels of the context; None if the detector gave none."""
-        points = self._in_context[face, 2:]
+    def keypoints(self, face: int, context_of: int | None = None) -> FloatArray | None:
+        """Keypoints (5, 2) float32 as in `box`; None if the detector gave none."""
+        points = self._in_context(face, context_of)[2:]
         return None if np.isnan(points).any() else points
 
+    def window(self, face: int) -> NDArray[np.float64]:
+        """Part of the frame that the context shows: (4,) x0, y0, x1, y1 in pixels of the frame."""
+        start = self._offsets[face]
+        size = np.array(self.context_size(face)[::-1]) / self.context_scale(face)
+        return np.concatenate([start, start + size])
+
+    def context_scale(self, face: int) -> float:
+        """Pixels of the context per pixel of the frame, <= 1."""
+        return float(self._scales[face])
+
+    def _in_context(self, face: int, context_of: int | None) -> FloatArray:
+        """Two box corners and five keypoints: (7, 2), in pixels of a context."""
+        context = face if context_of is None else context_of
+        points = (self._points[face] - self._offsets[context]) * self._scales[context]
+        return np.asarray(points, np.float32)
+
     @cached_property
-    def _in_context(self) -> FloatArray:
-        """Two box corners and five keypoints per face: (faces, 7, 2), in pixels of its context."""
-        points = self.faces[BOX_COLUMNS + KEYPOINT_COLUMNS].to_numpy(np.float64).reshape(-1, 7, 2)
-        offsets = self.faces[["context_x", "context_y"]].to_numpy(np.float64)[:, None]
-        scales = self.faces["context_scale"].to_numpy(np.float64)[:, None, None]
-        return np.asarray((points - offsets) * scales, np.float32)
+    def _points(self) -> NDArray[np.float64]:
+        """Two box corners and five keypoints per face: (faces, 7, 2), in pixels of the frame."""
+        columns = BOX_COLUMNS + KEYPOINT_COLUMNS
+        return self.faces[columns].to_numpy(np.float64).reshape(-1, 7, 2)
+
+    @cached_property
+    def _offsets(self) -> NDArray[np.float64]:
+        return self.faces[["context_x", "context_y"]].to_numpy(np.float64)
+
+    @cached_property
+    def _scales(self) -> NDArray[np.float64]:
+        return self.faces["context_scale"].to_numpy(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,18 @@ from pipeline.views.paste import require_keypoints
 CHUNK = 64
 
 
+def seam_pairs(store: FaceStore, params: Params) -> PairSampler:
+    """The `seam.pairs` pairs to learn from. Raises ManifestError when no pair can be made."""
+    return PairSampler(
+        store.faces,
+        pseudo_frac=params.pseudo_swap.frac,
+        pairs=params.seam.pairs,
+        batch_size=2,
+        seed=params.train.seed,
+        balance=face_balance(store, params),
+    )
+
+
 def pair_features(
     store: FaceStore, params: Params, workers: int
 ) -> tuple[FloatArray, NDArray[np.int64]]:
@@ -34,15 +46,7 @@ def pair_features(
     workers: processes; they affect speed only. Raises ManifestError when no pair can be made,
     DetectorError for a face without keypoints.
     """
-    sampler = PairSampler(
-        store.faces,
-        pseudo_frac=params.pseudo_swap.frac,
-        pairs=params.seam.pairs,
-        batch_size=2,
-        seed=params.train.seed,
-        balance=face_balance(store, params),
-    )
-    items = sampler.items(epoch=0)
+    items = seam_pairs(store, params).items(epoch=0)
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     parts = map_in_processes(partial(_statistics, store, params), chunks, workers)
     labels = np.array([int(item.variant != "real") for item in items])
