@@ -28,8 +28,8 @@ repro: $(READY)  ## run every stage that is out of date, then print the test met
 	$(BIN)/dvc repro
 	@$(BIN)/python -m stages.show_result
 
-audit: $(READY)  ## check that no person, video, group or image is in two splits
-	@$(BIN)/python -m stages.audit_splits
+audit: $(READY)  ## prepare and divide the data, then check that nothing is in two splits
+	$(BIN)/dvc repro audit_splits
 
 inspect: $(READY)  ## make a page that shows every crop: data/inspection/crops.html
 	@$(BIN)/python -m stages.inspect_crops

@@ -1,31 +1,39 @@
-"""Check that train, val and test do not overlap: `python -m stages.audit_splits`.
+"""Stop the run if two splits have a person, a video, a group or nearly the same image in common.
 
-Reads data/splits/{train,val,test}.csv and the context crops. Exits with 1 when two splits have a
-person, a video, a group or nearly the same image in common. Run by hand; not a stage of dvc.yaml.
+deps: data/splits/{train,val,test}.csv, data/crops   params: audit   outs: metrics/audit.json
+A failed audit writes data/audit/leaks.csv and, for near-duplicates, data/audit/identities.csv.
 """
 
-import sys
+import shutil
 from pathlib import Path
 
+from pipeline.core.files import write_json
 from pipeline.core.labels import SPLITS
 from pipeline.core.manifest import SplitRow, read_rows
 from pipeline.runtime.cli import run_stage
-from pipeline.splits.leaks import audit_splits, table_lines
+from pipeline.runtime.errors import LeakError
+from pipeline.runtime.params import load_params
+from pipeline.runtime.workers import worker_count
+from pipeline.splits.leaks import audit_splits, result_lines
+from pipeline.splits.remedies import explain
 
-SHOWN = 20
+REPORT = Path("metrics/audit.json")
+DETAILS = Path("data/audit")
 
 
 def main() -> None:
+    params = load_params()
+    # The report exists only after a passed audit, because all later stages depend on it.
+    REPORT.unlink(missing_ok=True)
+    shutil.rmtree(DETAILS, ignore_errors=True)
     splits = {name: read_rows(Path(f"data/splits/{name}.csv"), SplitRow) for name in SPLITS}
-    audit = audit_splits(splits, Path())
-    print("\n".join(table_lines(audit, SPLITS)))
-    if not audit.across:
-        print("audit_splits: no overlaps between splits")
-        return
-    for overlap in audit.across[:SHOWN]:
-        print(f"audit_splits: {overlap}", file=sys.stderr)
-    print(f"audit_splits: {len(audit.across)} overlaps between splits", file=sys.stderr)
-    sys.exit(1)
+    audit = audit_splits(splits, Path(), params.audit, worker_count())
+    report = audit.report(params.audit.near_bits)
+    for line in result_lines(audit, report, SPLITS):
+        print(f"audit_splits: {line}")
+    if audit.leaks:
+        raise LeakError(explain(audit.leaks, splits, Path(params.data.root), DETAILS))
+    write_json(REPORT, report.model_dump())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Evaluate on the test split: slices, intervals, probes, ladders, plots, a page and images.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
-data/zarr/test.zarr, data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv
+data/zarr/test.zarr, data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv,
+metrics/audit.json
 params: data, evaluate, export.opset, train.threads
 outs: metrics/test.json, plots/*.csv, data/reports
 """
 
 from pathlib import Path
 
+from pipeline.core.audit import read_audit
 from pipeline.core.files import write_json
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
@@ -31,7 +33,8 @@ def main() -> None:
     evaluation = evaluate(split, calibration, around, params.evaluate)
     write_json(Path("metrics/test.json"), evaluation.report.to_json())
     write_plots(Path("plots"), evaluation.faces, evaluation.report.ladder.aucs)
-    write_reports(Path("data/reports"), evaluation, split, calibration, around.data_root)
+    audit = read_audit(Path("metrics/audit.json"))
+    write_reports(Path("data/reports"), evaluation, split, calibration, around.data_root, audit)
     for line in headline_lines(evaluation.report.headline):
         print(f"evaluate: {line}")
 

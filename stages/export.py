@@ -1,7 +1,7 @@
 """Write the bundle that the service loads, after comparing its outputs with torch's.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
-metrics/test.json, data/zarr/val.zarr, data/splits/{train,val,test}.csv
+metrics/{audit,test}.json, data/zarr/val.zarr, data/splits/{train,val,test}.csv
 params: all   outs: data/export
 """
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline.core.audit import read_audit
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.code import code_digest
 from pipeline.runtime.params import load_params
@@ -23,6 +24,7 @@ CHECKPOINT = Path("data/checkpoints/best_model.pt")
 TREES = Path("data/seam/trees.npz")
 CALIBRATION = Path("data/calibration.json")
 REPORT = Path("metrics/test.json")
+AUDIT = Path("metrics/audit.json")
 SPLITS = {
     f"splits/{name}.csv": Path(f"data/splits/{name}.csv") for name in ("train", "val", "test")
 }
@@ -33,9 +35,9 @@ def main() -> None:
     torch.set_num_threads(params.train.threads)
     model, meta = load_detector(CHECKPOINT)
     store = open_zarr(Path("data/zarr/val.zarr"))
-    report = read_report(REPORT)
+    report, audit = read_report(REPORT), read_audit(AUDIT)
     decision = read_calibration(CALIBRATION).decision
-    trained = Trained(model, meta, read_trees(TREES), decision, store, report)
+    trained = Trained(model, meta, read_trees(TREES), decision, store, report, audit)
     data = {"best_model.pt": CHECKPOINT, "trees.npz": TREES, "calibration.json": CALIBRATION}
     data |= SPLITS
     provenance = provenance_of(params.data.root, meta.epoch, params, code_digest("export"), data)

@@ -41,6 +41,10 @@ class SplitError(PipelineError, ValueError):
     """The available groups cannot be split as requested."""
 
 
+class LeakError(PipelineError, ValueError):
+    """Two splits have a person, a video or nearly the same image in common."""
+
+
 class SkipLimitError(PipelineError, RuntimeError):
     """More samples were skipped than the stage tolerates."""
 

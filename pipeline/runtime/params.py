@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.sections import (
+    AuditParams,
     AugmentParams,
     BuildSampleParams,
     CalibrateParams,
@@ -44,6 +45,7 @@ class Params(StrictModel):
     preprocess: PreprocessParams
     crop_faces: CropFacesParams
     split_groups: SplitGroupsParams
+    audit: AuditParams
     pack_zarr: PackZarrParams
     model: ModelParams
     pseudo_swap: PseudoSwapParams

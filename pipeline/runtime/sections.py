@@ -101,6 +101,18 @@ class SplitGroupsParams(StrictModel):
         return self
 
 
+class AuditParams(StrictModel):
+    """Section `audit`. allow: overlaps of two splits that are no leaks, as `kind:name`."""
+
+    allow: list[
+        Annotated[
+            str,
+            Field(pattern=r"^(identity|source-identity|video|group):.+$|^near-duplicate:.+:.+$"),
+        ]
+    ]
+    near_bits: Annotated[int, Field(ge=0, le=16)]
+
+
 class PackZarrParams(StrictModel):
     crops_per_shard: Count
 

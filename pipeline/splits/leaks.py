@@ -4,39 +4,37 @@ It compares names (people, videos, groups) and images: a copy of a photograph un
 no name in common with it, but nearly the same perceptual hash.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.core.audit import AuditReport, Overlaps, PerSplit, SourcePhotos
 from pipeline.core.manifest import SplitRow
 from pipeline.runtime.errors import ManifestError
+from pipeline.runtime.sections import AuditParams
+from pipeline.runtime.workers import map_in_processes
+from pipeline.splits.near_duplicates import HASH_BITS, near_pairs, perceptual_hash
 
 Splits = Mapping[str, Sequence[SplitRow]]
 Names = Callable[[SplitRow], Iterable[str]]
 
-HASH_INPUT_PX: Final = 32
-HASH_SIDE: Final = 8
-# Largest number of the 64 bits in which near-duplicates differ. Measured on the sample: a copy at
-# half the size and JPEG 50 differs by at most 4, faces of different groups by at least 12.
-NEAR_BITS: Final = 4
-# Rows of the distance table computed at a time.
-BLOCK: Final = 1024
 # The header of a manifest is row 1.
 FIRST_ROW: Final = 2
+# Below this number of faces, hashing takes less time than starting another process.
+FACES_PER_WORKER: Final = 1000
 
 NEAR_DUPLICATE: Final = "near-duplicate"
 # Per kind: the names of a row, and the names of another split that they must not equal. A source
 # identity must not equal an identity either, because both are faces.
 NAMES: Final[dict[str, tuple[Names, Names]]] = {
     "identity": (lambda row: [row.identity_id], lambda row: [row.identity_id]),
-    "source identity": (
+    "source-identity": (
         lambda row: [row.source_identity_id],
         lambda row: [row.source_identity_id, row.identity_id],
     ),
@@ -47,6 +45,8 @@ NAMES: Final[dict[str, tuple[Names, Names]]] = {
     "group": (lambda row: [row.group], lambda row: [row.group]),
 }
 KINDS: Final = (*NAMES, NEAR_DUPLICATE)
+# Counted, but never a leak: one photo serves many swaps, and so cannot be kept in one split.
+SOURCE_PHOTO: Final = "source-photo"
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,32 @@ class RowRef:
     """A row of a split's manifest, numbered as in a spreadsheet."""
 
     split: str
-    row: int
-    face_id: str
+    number: int
+    row: SplitRow
+
+    @property
+    def video(self) -> tuple[str, str]:
+        return self.split, self.row.video_id
 
     def __str__(self) -> str:
-        return f"{self.split}.csv row {self.row} ({self.face_id})"
+        return f"{self.split}.csv row {self.number} ({self.row.face_id})"
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """One name or image in two places.
+    """One name in two splits, or near-duplicate faces of two videos in two splits.
 
-    kind: one of KINDS. what: the name, or the distance between two images.
+    kind: one of KINDS. what: the name, or the least distance. first, second: the first rows with
+    it. entries: items of audit.allow, any of which allows it. pairs: number of pairs of faces, 1
+    for a name.
     """
 
     kind: str
     what: str
     first: RowRef
     second: RowRef
+    entries: tuple[str, ...]
+    pairs: int = 1
 
     def __str__(self) -> str:
         return f"{self.kind} {self.what}: {self.first} and {self.second}"
@@ -82,22 +90,51 @@ class Audit:
     """Result of `audit_splits`.
 
     within[kind][split]: number of distinct names in a split; for near-duplicates, number of pairs
-    of faces of different videos. across: overlaps of two splits, of which there should be none.
+    of faces of different people. leaks: overlaps of two splits, of which there should be none.
+    allowed: those that audit.allow names. unused: its entries that match nothing. source_photos:
+    distinct ones in every split.
     """
 
     within: dict[str, dict[str, int]]
-    across: list[Overlap]
+    leaks: list[Overlap]
+    allowed: list[Overlap]
+    unused: list[str]
+    source_photos: dict[str, set[str]]
 
     def count_across(self, kind: str, first: str, second: str) -> int:
+        """Number of overlaps of one kind in two splits, including allowed ones."""
+        if kind == SOURCE_PHOTO:
+            return len(self.source_photos[first] & self.source_photos[second])
         pair = {first, second}
-        return sum(o.kind == kind and {o.first.split, o.second.split} == pair for o in self.across)
+        found = [*self.leaks, *self.allowed]
+        return sum(
+            o.pairs for o in found if o.kind == kind and {o.first.split, o.second.split} == pair
+        )
+
+    def report(self, near_bits: int) -> AuditReport:
+        """Content of metrics/audit.json."""
+        splits_of_photo = Counter(
+            photo for photos in self.source_photos.values() for photo in photos
+        )
+        return AuditReport(
+            across=_totals(self.leaks),
+            allowed=_totals(self.allowed),
+            exceptions=sorted({overlap.entries[0] for overlap in self.allowed}),
+            near_bits=near_bits,
+            near_duplicates_within=PerSplit(**self.within[NEAR_DUPLICATE]),
+            source_photos=SourcePhotos(
+                **self.within[SOURCE_PHOTO],
+                total=len(splits_of_photo),
+                in_two_splits=sum(number > 1 for number in splits_of_photo.values()),
+            ),
+        )
 
 
-def audit_splits(splits: Splits, root: Path) -> Audit:
-    """Compare all splits with each other and each with itself.
+def audit_splits(splits: Splits, root: Path, params: AuditParams, workers: int = 1) -> Audit:
+    """Compare all splits with each other, and the images of each with themselves.
 
-    root: folder that the paths of the rows are relative to. Raises ManifestError when a context
-    crop cannot be read.
+    root: folder that the paths of the rows are relative to. workers: number of processes that hash
+    images. Raises ManifestError when a context crop cannot be read.
     """
     within: dict[str, dict[str, int]] = {}
     across: list[Overlap] = []
@@ -105,44 +142,30 @@ def audit_splits(splits: Splits, root: Path) -> Audit:
         named, against = _first_rows(splits, own_names), _first_rows(splits, other_names)
         within[kind] = {split: len(first) for split, first in named.items()}
         across += _overlaps(kind, named, against)
-    near = near_duplicates(splits, root)
-    inside = [pair.first.split for pair in near if pair.first.split == pair.second.split]
-    within[NEAR_DUPLICATE] = {split: inside.count(split) for split in splits}
-    across += [pair for pair in near if pair.first.split != pair.second.split]
-    return Audit(within, across)
+    within[NEAR_DUPLICATE], near = near_duplicates(splits, root, params.near_bits, workers)
+    across += near
+    photos = {split: {row.source_photo for row in splits[split]} - {""} for split in splits}
+    within[SOURCE_PHOTO] = {split: len(found) for split, found in photos.items()}
+    allow = set(params.allow)
+    return Audit(
+        within=within,
+        leaks=[overlap for overlap in across if allow.isdisjoint(overlap.entries)],
+        allowed=[overlap for overlap in across if not allow.isdisjoint(overlap.entries)],
+        unused=sorted(allow - {entry for overlap in across for entry in overlap.entries}),
+        source_photos=photos,
+    )
 
 
-def near_duplicates(splits: Splits, root: Path) -> list[Overlap]:
-    """Pairs of faces of different videos or splits whose hashes differ by at most NEAR_BITS.
-
-    The context crop is hashed, because portraits resemble each other in the face but not in its
-    surroundings.
-    """
-    faces = [face for split, rows in splits.items() for face in _faces(split, rows)]
-    hashes = np.array([_read_hash(ref, row, root) for ref, row in faces], np.uint64)  # (n,)
-    found = []
-    for start in range(0, len(faces), BLOCK):
-        distances = np.bitwise_count(
-            hashes[start : start + BLOCK, None] ^ hashes[None, start:]
-        )  # (BLOCK, n - start)
-        for i, j in np.argwhere(distances <= NEAR_BITS).tolist():
-            (ref, row), (other_ref, other) = faces[start + i], faces[start + j]
-            is_pair = row.video_id != other.video_id or ref.split != other_ref.split
-            if i < j and is_pair:
-                what = f"({distances[i, j]} of 64 bits differ)"
-                found.append(Overlap(NEAR_DUPLICATE, what, ref, other_ref))
-    return found
-
-
-def perceptual_hash(grey: NDArray[np.uint8]) -> int:
-    """64 bits of an (H, W) image: which of the 8x8 lowest DCT coefficients exceed the median.
-
-    Robust to resizing, compression and changes of brightness, but not to cropping or mirroring.
-    """
-    size = (HASH_INPUT_PX, HASH_INPUT_PX)
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    lowest = cv2.dct(small)[:HASH_SIDE, :HASH_SIDE].ravel()
-    return int.from_bytes(np.packbits(lowest > np.median(lowest)).tobytes(), "big")
+def result_lines(audit: Audit, report: AuditReport, splits: Sequence[str]) -> list[str]:
+    """The result for the console, without the leaks."""
+    photos = report.source_photos
+    return [
+        *table_lines(audit, splits),
+        f"{photos.in_two_splits} of {photos.total} source photos are in two splits",
+        *(f"warning: audit.allow: {entry!r} matches no overlap" for entry in audit.unused),
+        *(f"allowed: {overlap}" for overlap in audit.allowed),
+        *([] if audit.leaks else ["no leaks between splits"]),
+    ]
 
 
 def table_lines(audit: Audit, splits: Sequence[str]) -> list[str]:
@@ -150,11 +173,64 @@ def table_lines(audit: Audit, splits: Sequence[str]) -> list[str]:
     pairs = list(combinations(splits, 2))
     heads = [*splits, *("-".join(pair) for pair in pairs)]
     lines = [f"{'':16}" + "".join(f"{head:>11}" for head in heads)]
-    for kind in KINDS:
+    for kind in (*KINDS, SOURCE_PHOTO):
         counts = [audit.within[kind][split] for split in splits]
         counts += [audit.count_across(kind, *pair) for pair in pairs]
         lines.append(f"{kind:16}" + "".join(f"{count:11d}" for count in counts))
     return lines
+
+
+def near_duplicates(
+    splits: Splits, root: Path, near_bits: int, workers: int = 1
+) -> tuple[dict[str, int], list[Overlap]]:
+    """Faces whose hashes differ in at most near_bits bits.
+
+    Returns, per split, the number of such pairs of different people inside it; and one Overlap per
+    pair of videos in two splits. A fake and its original show one person and are near-duplicates by
+    nature. The context crop is hashed, because portraits resemble each other in the face but not in
+    its surroundings.
+    """
+    faces = [face for split, rows in splits.items() for face in _faces(split, rows)]
+    if not faces:
+        return dict.fromkeys(splits, 0), []
+    crops = [(root / face.row.context_path, str(face)) for face in faces]
+    workers = min(workers, len(faces) // FACES_PER_WORKER)
+    hashes = np.array(map_in_processes(_hash_of, crops, workers, chunksize=100), np.uint64)
+    names = list(splits)
+    split = np.array([names.index(face.split) for face in faces])
+    _, person = np.unique([face.row.identity_id for face in faces], return_inverse=True)
+    inside = np.zeros(len(names), np.int64)
+    # Per pair of videos in two splits: their nearest faces, as (bits, first, second), and a count.
+    nearest: dict[tuple[str, ...], tuple[int, int, int]] = {}
+    count: Counter[tuple[str, ...]] = Counter()
+    for first, second, bits in near_pairs(hashes, near_bits):
+        one_split = split[first] == split[second]
+        strangers = one_split & (person[first] != person[second])
+        inside += np.bincount(split[first[strangers]], minlength=len(names))
+        found = np.stack([bits, first, second])[:, ~one_split]  # (3, pairs)
+        for distance, i, j in found.T.tolist():
+            videos = (*faces[i].video, *faces[j].video)
+            count[videos] += 1
+            nearest[videos] = min(nearest.get(videos, (HASH_BITS, 0, 0)), (distance, i, j))
+    across = [
+        _near_overlap(distance, faces[i], faces[j], count[videos])
+        for videos, (distance, i, j) in sorted(nearest.items(), key=lambda item: item[1][1:])
+    ]
+    return dict(zip(names, inside.tolist(), strict=True)), across
+
+
+def _near_overlap(bits: int, first: RowRef, second: RowRef, pairs: int) -> Overlap:
+    videos = (first.row.video_id, second.row.video_id)
+    entries = tuple(":".join((NEAR_DUPLICATE, *order)) for order in (videos, videos[::-1]))
+    what = f"({bits} of {HASH_BITS} bits differ)"
+    return Overlap(NEAR_DUPLICATE, what, first, second, entries, pairs)
+
+
+def _totals(overlaps: Iterable[Overlap]) -> Overlaps:
+    totals = dict.fromkeys((kind.replace("-", "_") for kind in KINDS), 0)
+    for overlap in overlaps:
+        totals[overlap.kind.replace("-", "_")] += overlap.pairs
+    return Overlaps(**totals)
 
 
 def _first_rows(splits: Splits, names: Names) -> dict[str, dict[str, RowRef]]:
@@ -163,7 +239,7 @@ def _first_rows(splits: Splits, names: Names) -> dict[str, dict[str, RowRef]]:
     for split, rows in splits.items():
         for number, row in enumerate(rows, start=FIRST_ROW):
             for name in filter(None, names(row)):
-                first[split].setdefault(name, RowRef(split, number, row.face_id))
+                first[split].setdefault(name, RowRef(split, number, row))
     return first
 
 
@@ -172,7 +248,7 @@ def _overlaps(
 ) -> list[Overlap]:
     """Names in `named` of one split and in `against` of another; `against` includes `named`."""
     return [
-        Overlap(kind, repr(name), against[first][name], against[second][name])
+        Overlap(kind, repr(name), against[first][name], against[second][name], (f"{kind}:{name}",))
         for first, second in combinations(named, 2)
         for name in sorted(
             named[first].keys() & against[second].keys()
@@ -181,20 +257,22 @@ def _overlaps(
     ]
 
 
-def _faces(split: str, rows: Sequence[SplitRow]) -> list[tuple[RowRef, SplitRow]]:
+def _faces(split: str, rows: Sequence[SplitRow]) -> list[RowRef]:
     """First row of every face, which has one context crop and one row per scale."""
-    first: dict[str, tuple[RowRef, SplitRow]] = {}
+    first: dict[str, RowRef] = {}
     for number, row in enumerate(rows, start=FIRST_ROW):
-        first.setdefault(row.face_id, (RowRef(split, number, row.face_id), row))
+        first.setdefault(row.face_id, RowRef(split, number, row))
     return list(first.values())
 
 
-def _read_hash(ref: RowRef, row: SplitRow, root: Path) -> int:
+def _hash_of(crop: tuple[Path, str]) -> int:
+    """Hash of a context crop, given as its path and the row that names it."""
+    path, where = crop
     try:
-        with Image.open(root / row.context_path) as image:
+        with Image.open(path) as image:
             return perceptual_hash(np.asarray(image.convert("L")))
     except (OSError, ValueError, SyntaxError) as error:
         raise ManifestError(
-            f"{ref}: context_path {row.context_path}: not a readable image"
-            f" ({type(error).__name__}); run `dvc repro split_groups` to create it again"
+            f"{where}: context_path: {path} is not a readable image ({type(error).__name__}); run"
+            " `dvc repro split_groups` to create it again"
         ) from error

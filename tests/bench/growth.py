@@ -33,7 +33,10 @@ from tests.support.imports import ROOT
 
 REPORT = Path("metrics/growth.json")
 SAMPLE = ROOT / "data/sample/inswapper"
-DETECTOR = ("data/checkpoints/best_model.pt", "data/seam/trees.npz", "data/calibration.json")
+DETECTOR = (
+    *("data/checkpoints/best_model.pt", "data/seam/trees.npz", "data/calibration.json"),
+    "metrics/audit.json",
+)
 FOLDERS = ("original_videos", "inswapper", "uniface")
 SWAPPED_ONTO_ITSELF = "self"
 SAMPLING_S = 0.05

@@ -5,6 +5,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.core.audit import AuditReport
 from pipeline.core.files import replacing
 from pipeline.training.calibration.fit import Calibration
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT, Evaluation
@@ -23,17 +24,22 @@ def write_reports(
     split: MeasuredSplit,
     calibration: Calibration,
     data_root: str,
+    audit: AuditReport,
 ) -> None:
     """Write test.html and its worst mistakes as mistakes/*.png."""
     mistakes = worst_mistakes(evaluation, split)
     write_mistakes(folder / MISTAKES, mistakes)
-    html = render_report(evaluation, mistakes, calibration, data_root)
+    html = render_report(evaluation, mistakes, calibration, data_root, audit)
     with replacing(folder / PAGE) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 
 def render_report(
-    evaluation: Evaluation, mistakes: list[Mistake], calibration: Calibration, data_root: str
+    evaluation: Evaluation,
+    mistakes: list[Mistake],
+    calibration: Calibration,
+    data_root: str,
+    audit: AuditReport,
 ) -> str:
     """The page as text; the same bytes for the same evaluation."""
     thresholds = calibration.decision.thresholds
@@ -50,6 +56,7 @@ def render_report(
         curves=curve_figure(evaluation.faces),
         ladders=ladder_figure(evaluation.report.ladder),
         mistakes=mistakes,
+        audit=audit.sentences(),
     )
 
 

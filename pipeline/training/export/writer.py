@@ -25,6 +25,7 @@ from pipeline.bundle.load import (
 )
 from pipeline.bundle.session import golden_crops, golden_outputs, open_session
 from pipeline.core.arrays import FloatArray
+from pipeline.core.audit import AuditReport
 from pipeline.core.files import replacing_folder, to_json, write_json
 from pipeline.decision.decide import DecisionSpec
 from pipeline.runtime.params import Params
@@ -56,7 +57,7 @@ PARITY_FACES = 8
 class Trained:
     """Results of training, calibration and evaluation.
 
-    store: the validation split. report: content of metrics/test.json.
+    store: the validation split. report, audit: content of metrics/test.json and audit.json.
     """
 
     model: nn.Module
@@ -65,6 +66,7 @@ class Trained:
     decision: DecisionSpec
     store: FaceStore
     report: TestReport
+    audit: AuditReport
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,7 @@ def render_card(trained: Trained, params: Params, models: Models, provenance: Pr
         features=len(feature_names()),
         decision=trained.decision,
         report=trained.report,
+        audit=trained.audit.sentences(),
         ladders=_ladders(trained.report),
         finder=params.crop_faces,
         int8=models.int8,

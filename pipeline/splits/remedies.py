@@ -1,0 +1,141 @@
+"""What to correct when the audit found leaks."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pipeline.core.components import connected_groups
+from pipeline.core.manifest import Row, SplitRow, read_rows, write_rows
+from pipeline.inputs.videos import VIDEOS, IdentityEntry
+from pipeline.splits.leaks import NEAR_DUPLICATE, Overlap, Splits
+
+SHOWN: Final = 20
+SOURCE: Final = "source_identity_id"
+
+
+class LeakRow(Row):
+    """Row of data/audit/leaks.csv. allow: the item of audit.allow that allows the overlap."""
+
+    kind: str
+    what: str
+    pairs: int
+    first: str
+    second: str
+    allow: str
+
+
+def explain(leaks: Sequence[Overlap], splits: Splits, root: Path, folder: Path) -> str:
+    """Text for the console: the leaks and what to correct, at most SHOWN lines of each.
+
+    root: the data root. Writes all leaks to <folder>/leaks.csv and, if there are near-duplicates of
+    different people, the whole corrected identities.csv to <folder>.
+    """
+    write_rows(folder / "leaks.csv", [_leak_row(leak) for leak in leaks], LeakRow)
+    lines = [f"audit_splits: {len(leaks)} leaks between splits; {folder}/leaks.csv lists them"]
+    lines += _first(list(map(str, leaks)))
+    changed = one_identity_each(leaks, splits)
+    if changed:
+        lines += _identity_lines(changed, root / VIDEOS / "identities.csv", folder)
+    if any(leak.kind != NEAR_DUPLICATE for leak in leaks):
+        lines.append(
+            "A person, a video or a group in two splits: split_groups keeps them in one, so"
+            " something else wrote data/splits. Run `dvc repro --force split_groups`, or put both"
+            " rows into one split"
+        )
+    lines.append(
+        f"An overlap that is no leak (e.g. two people in front of one background): add its entry,"
+        f" such as {leaks[0].entries[0]!r}, to audit.allow in params.yaml"
+    )
+    return "\n".join(lines)
+
+
+def one_identity_each(leaks: Sequence[Overlap], splits: Splits) -> list[IdentityEntry]:
+    """Lines of identities.csv after which near-duplicate people are one person, by video_id.
+
+    All videos of such people get one identity_id, that of the person with the most videos. A fake
+    needs no line of its own where it takes its identity from an original that has one.
+    """
+    videos: dict[str, SplitRow] = {}
+    for rows in splits.values():
+        for row in rows:
+            videos.setdefault(row.video_id, row)
+    renamed = _renamed(leaks, videos)
+    entries = []
+    for video_id, row in sorted(videos.items()):
+        original = videos.get(row.original_video_id, row)
+        inherits = original is not row and original.identity_id == row.identity_id
+        if row.source_identity_id in renamed or (row.identity_id in renamed and not inherits):
+            entries.append(
+                IdentityEntry(
+                    video_id=video_id,
+                    identity_id=renamed.get(row.identity_id, row.identity_id),
+                    source_identity_id=renamed.get(row.source_identity_id, row.source_identity_id),
+                )
+            )
+    return entries
+
+
+def _renamed(leaks: Sequence[Overlap], videos: Mapping[str, SplitRow]) -> dict[str, str]:
+    """New identity_id of every near-duplicate person who loses the own one."""
+    sizes = Counter(row.identity_id for row in videos.values())
+    same = [
+        (leak.first.row.identity_id, leak.second.row.identity_id)
+        for leak in leaks
+        if leak.kind == NEAR_DUPLICATE
+    ]
+    renamed: dict[str, str] = {}
+    for people in connected_groups(same):
+        kept = min(people, key=lambda person: (-sizes[person], person))
+        renamed |= dict.fromkeys(people - {kept}, kept)
+    return renamed
+
+
+def _identity_lines(changed: Sequence[IdentityEntry], path: Path, folder: Path) -> list[str]:
+    """Text with the lines to add to identities.csv; writes the whole corrected file."""
+    before = read_rows(path, IdentityEntry) if path.exists() else []
+    entries = {entry.video_id: entry for entry in [*before, *changed]}
+    corrected = folder / path.name
+    write_rows(corrected, list(entries.values()), IdentityEntry)
+    columns = _header(path) or ["video_id", "identity_id"]
+    if SOURCE not in columns and any(entry.source_identity_id for entry in changed):
+        columns.append(SOURCE)
+    return [
+        "Near-duplicate images of different people: give all videos of one person one identity_id."
+        f" Add these lines to {path} ({','.join(columns)}; replace lines of the same video_id), or"
+        f" replace it by {corrected}, the whole corrected file:",
+        *_first([_csv_line([getattr(entry, name) for name in columns]) for entry in changed]),
+    ]
+
+
+def _header(path: Path) -> list[str]:
+    """Columns of a CSV file in their order; none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return next(csv.reader(stream), [])
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
+
+
+def _leak_row(leak: Overlap) -> LeakRow:
+    return LeakRow(
+        kind=leak.kind,
+        what=leak.what,
+        pairs=leak.pairs,
+        first=str(leak.first),
+        second=str(leak.second),
+        allow=leak.entries[0],
+    )
+
+
+def _first(lines: list[str]) -> list[str]:
+    """At most SHOWN lines, indented, and the number of those left out."""
+    more = len(lines) - SHOWN
+    return [f"  {line}" for line in lines[:SHOWN]] + ([f"  and {more} more"] if more > 0 else [])
