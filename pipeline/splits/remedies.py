@@ -34,7 +34,7 @@ def explain(leaks: Sequence[Overlap], splits: Splits, root: Path, folder: Path) 
     different people, the whole corrected identities.csv to <folder>.
     """
     write_rows(folder / "leaks.csv", [_leak_row(leak) for leak in leaks], LeakRow)
-    lines = [f"audit_splits: {len(leaks)} leaks between splits; {folder}/leaks.csv lists them"]
+    lines = [f"audit_splits: leaks between splits: {len(leaks)}, listed in {folder}/leaks.csv"]
     lines += _first(list(map(str, leaks)))
     changed = one_identity_each(leaks, splits)
     if changed:

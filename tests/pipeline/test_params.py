@@ -136,6 +136,11 @@ def test_invalid_learning_rates(tmp_path: Path, text: str) -> None:
             "split_groups: val_frac + test_frac must be below 1, or no groups remain for training",
         ),
         (
+            {"audit__allow": '["anna"]'},
+            "audit.allow.0: String should match pattern"
+            " '^(identity|source-identity|video|group):.+$|^near-duplicate:.+:.+$' (got 'anna')",
+        ),
+        (
             {"split_groups__test_sources": '[""]'},
             "split_groups.test_sources.0: String should have at least 1 character (got '')",
         ),

@@ -68,8 +68,15 @@ def test_a_list_changes_its_own_lines_alone(copy: Path) -> None:
     assert changed_lines(copy) == ["-   - 1.5x", "+   - 2", "+   - 3"]
 
 
-def test_an_empty_list_that_is_filled_keeps_its_comment(copy: Path) -> None:
-    apply_overrides(str(copy), ["split_groups.test_sources=[phone]"])
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("split_groups.test_sources", "phone"),
+        ("audit.allow", "near-duplicate:inswapper/a_b:c"),
+    ],
+)
+def test_an_empty_list_that_is_filled_keeps_its_comment(copy: Path, name: str, entry: str) -> None:
+    apply_overrides(str(copy), [f"{name}=[{entry}]"])
     before, key, item = changed_lines(copy)
     assert key.partition("#")[2] == before.partition("#")[2] != ""
-    assert item == "+   - phone"
+    assert item == f"+   - {entry}"

@@ -9,11 +9,13 @@ import torch
 import yaml
 
 from pipeline.bundle.load import load_bundle
+from pipeline.core.files import write_json
 from pipeline.core.manifest import SkipRow, SplitRow, write_rows
 from pipeline.runtime.sections import ModelParams
 from pipeline.training.network.checkpoint import CheckpointMeta, save_detector
 from pipeline.training.network.model import build_model
 from pipeline.training.store.packing import pack
+from tests.support.audits import audit_of
 from tests.support.face_stores import PREPROCESS, drawn_store
 from tests.support.stage_runs import run_stage
 from tests.support.tiny_trees import stump
@@ -73,6 +75,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_split(name, people)
     for name in ("videos", "faces"):
         write_rows(Path(f"data/manifests/skipped_{name}.csv"), [], SkipRow)
+    write_json(Path("metrics/audit.json"), audit_of().model_dump())
     write_checkpoint(params)
     Path("data/seam").mkdir()
     Path("data/seam/trees.npz").write_bytes(stump("power_drop_band0_0", -0.5).to_bytes())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.core.manifest import CropRow, InputRow, write_rows
 from pipeline.runtime.params import load_params
+from tests.support.audited_splits import clean, row, write_splits
 from tests.support.clones import clone_working_tree, run
 from tests.support.imports import ROOT
 from tests.support.manifest_rows import crop_rows
@@ -167,6 +168,19 @@ def one_class_missing(folder: Path) -> str:
 def unknown_source(folder: Path) -> str:
     write_rows(folder / "data/manifests/crops.csv", crop_rows(6), CropRow)
     return stage(folder, "split_groups", ("  test_sources: ", "  test_sources: [nowhere]"))
+
+
+@mistake("audit_splits: leaks")
+def person_in_two_splits(folder: Path) -> str:
+    splits = clean(folder)
+    splits["test"].append(row(folder, "guest", 7, identity_id="val"))
+    write_splits(folder, splits)
+    return stage(folder, "audit_splits")
+
+
+@mistake("params.yaml: audit.allow.0")
+def unreadable_exception(folder: Path) -> str:
+    return stage(folder, "split_groups", ("  allow: ", "  allow: [anna]"))
 
 
 def pretrained(weights: str, file: str = "") -> str:

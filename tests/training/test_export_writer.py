@@ -25,6 +25,7 @@ from pipeline.training.export.writer import (
 from pipeline.training.network.checkpoint import CheckpointMeta
 from pipeline.training.scoring.scorer import decided, stored_evidence, torch_network
 from pipeline.training.store.reader import image_of
+from tests.support.audits import audit_of
 from tests.support.decisions import decision_of, limits_of
 from tests.support.face_stores import PREPROCESS, drawn_store
 from tests.support.reports import report_of
@@ -57,7 +58,7 @@ def trained(params: Params) -> Trained:
     )
     meta = CheckpointMeta(params.model, PREPROCESS, epoch=4, metric=0.5, quality={"sharp": [1.0]})
     store = drawn_store(people=2, frames=2)
-    return Trained(SmallNet().eval(), meta, TREES, decision, store, REPORT)
+    return Trained(SmallNet().eval(), meta, TREES, decision, store, REPORT, audit_of())
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,8 @@ def test_the_card_warns_about_the_sample_only(bundle: Path, trained: Trained) ->
     assert "| videos | yes | 0.500 | not defined | 0.000 | 0.000 |" in card
     assert "1 boosted trees on 1184 seam features" in card
     assert "Views of 64 px: 1.1x, 1.5x, 2x, aligned;" in card
+    audit = "\n".join(f"- {sentence}" for sentence in audit_of().sentences())
+    assert f"## Leak audit of the splits\n\n{audit}\n\n## How it works" in card
     spec = load_bundle(bundle, 1).spec
     assert spec.version in card
     models = bundle_writer.Models({"fp32": b"x"}, spec.int8)
