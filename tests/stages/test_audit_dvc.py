@@ -46,14 +46,14 @@ def test_a_leak_stops_the_run_until_its_lines_are_added(tmp_path: Path) -> None:
     assert "failed to reproduce 'audit_splits'" in failed
     assert "Traceback" not in failed
     assert "Running stage 'pack_zarr@train'" not in failed
-    # With --ignore-errors DVC also runs what depends on a failed stage.
-    ignored = run(repo, "dvc", "repro", "--ignore-errors", "pack_zarr@train", ok=False)
-    assert "missing data 'source': metrics/audit.json" in ignored
+    # With --ignore-errors DVC goes on after a failed stage, and exits with 0.
+    ignored = run(repo, "dvc", "repro", "--ignore-errors", "pack_zarr@train")
+    assert "Running stage 'pack_zarr@train'" not in ignored
     assert not (repo / "data/zarr/train.zarr").exists()
 
     identities = videos / "identities.csv"
     lines = re.findall(r"(?m)^  (\S+,\S+)$", failed)
-    assert {line.split(",")[0] for line in lines} >= {"p0-again", "p0-too"} - {"p0"}
+    assert lines == [f"{alias},p0" for alias in ALIASES]
     assert f"Add these lines to {identities.relative_to(repo)} (video_id,identity_id;" in failed
     identities.write_text("\n".join(["video_id,identity_id", *lines]) + "\n", encoding="utf-8")
     passed = run(repo, "dvc", "repro", "pack_zarr@train")
