@@ -1,6 +1,7 @@
 """pipeline.training.store.reader: both sources give equal values, and packing is reproducible."""
 
 import hashlib
+import json
 import pickle
 from pathlib import Path
 
@@ -111,6 +112,85 @@ def test_one_error_names_all_missing_files(tmp_path: Path) -> None:
 def test_the_error_for_a_missing_split_names_its_stage(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="pack_zarr"):
         open_zarr(tmp_path / "train.zarr")
+
+
+def test_every_missing_file_is_an_error_that_says_how_to_rebuild(tmp_path: Path) -> None:
+    packed_split(tmp_path, people=1, frames=1)
+    store = tmp_path / "split.zarr"
+    files = [path for path in store.rglob("*") if path.is_file() and path.parent != store]
+    arrays = {path.relative_to(store).parts[0] for path in files}
+    assert arrays == {"context", "context_hw", "crops", "has_mask", "manifest", "mask"}
+    for path in files:
+        content = path.read_bytes()
+        path.unlink()
+        assert faults_of(store) == [f"{path}: not found", REBUILD.format(store)]
+        path.write_bytes(content)
+    assert len(open_zarr(store).faces) == 2
+
+
+def test_every_altered_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    packed_split(tmp_path, people=1, frames=1)
+    store = tmp_path / "split.zarr"
+    for path in [path for path in store.rglob("*") if path.is_file() and path.parent != store]:
+        content = path.read_bytes()
+        half = len(content) // 2
+        path.write_bytes(content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :])
+        expected = f"{path}: damaged; its checksum differs"
+        assert faults_of(store) == [expected, REBUILD.format(store)]
+        path.write_bytes(content[:half])
+        expected = f"{path}: {half} bytes; expected {len(content)}"
+        assert faults_of(store) == [expected, REBUILD.format(store)]
+        path.write_bytes(content)
+
+
+def test_damaged_metadata_of_the_group_is_an_error(tmp_path: Path) -> None:
+    packed_split(tmp_path, people=1, frames=1)
+    store = tmp_path / "split.zarr"
+    root = store / "zarr.json"
+    metadata = json.loads(root.read_text(encoding="utf-8"))
+    whole = root.read_text(encoding="utf-8")
+    files = metadata["attributes"]["checksums"]
+    for text in (
+        whole[:100],
+        "[]",
+        "",
+        whole.replace('"zarr_format": 3', '"zarr_format": 7'),
+        whole.replace('"group"', '"array"'),
+        json.dumps(metadata | {"attributes": {"checksums": [1]}}),
+        json.dumps(metadata | {"attributes": {"checksums": {name: [1] for name in files}}}),
+    ):
+        root.write_text(text, encoding="utf-8")
+        lines = faults_of(store)
+        assert lines[0].startswith(f"{root}: damaged ("), text
+        assert lines[-1] == REBUILD.format(store)
+
+
+def test_a_group_without_checksums_is_not_a_packed_split(tmp_path: Path) -> None:
+    packed_split(tmp_path, people=1, frames=1)
+    root = tmp_path / "split.zarr/zarr.json"
+    root.write_text(root.read_text(encoding="utf-8").replace("checksums", "others"))
+    with pytest.raises(ManifestError, match=r"not a packed split \('checksums'\); run pack_zarr"):
+        open_zarr(tmp_path / "split.zarr")
+
+
+def test_many_missing_files_are_counted(tmp_path: Path) -> None:
+    packed_split(tmp_path)
+    store = tmp_path / "split.zarr"
+    files = [path for path in store.rglob("c/**/*") if path.is_file()]
+    for path in files:
+        path.unlink()
+    lines = faults_of(store)
+    assert all(line.endswith(": not found") for line in lines[:5])
+    assert lines[5:] == [f"{store}: {len(files) - 5} more files", REBUILD.format(store)]
+
+
+REBUILD = "{}: rebuild it with `dvc repro --force --single-item pack_zarr@split`"
+
+
+def faults_of(store: Path) -> list[str]:
+    with pytest.raises(ManifestError) as raised:
+        open_zarr(store)
+    return str(raised.value).splitlines()
 
 
 def _same_mask(packed: FaceStore, files: FaceStore, face: int) -> None:

@@ -12,15 +12,17 @@ from zarr.codecs import ZstdCodec
 from pipeline.core.arrays import ImageU8
 from pipeline.core.files import replacing_folder
 from pipeline.runtime.errors import ManifestError
-from pipeline.training.store.reader import FaceStore, open_manifest
+from pipeline.training.store.checksums import checksums
+from pipeline.training.store.reader import CHECKSUMS, FaceStore, open_manifest
 
 
 def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
     """Write a split's CSV and images as a Zarr 3 group, with equal bytes on every run.
 
     Arrays: manifest (bytes of the CSV), crops (n, size, size, 3), and per face context (m, S, S, 3)
-    padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). The finished group replaces
-    an older one in one step. Returns the packed split, as read from the CSV. Raises ManifestError
+    padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). The attribute `checksums`
+    has the size and CRC-32 of every file. The finished group replaces an older one in one step.
+    Returns the packed split, as read from the CSV. Raises ManifestError
     as `open_manifest` does, and for masks of a wrong size.
     """
     source = open_manifest(manifest)
@@ -33,6 +35,7 @@ def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
         sizes, has_mask = _put_faces(group, source, max(1, crops_per_shard * n_faces // n_crops))
         _put(group, "context_hw", sizes)
         _put(group, "has_mask", has_mask)
+        group.attrs[CHECKSUMS] = checksums(temporary)
     return source
 
 

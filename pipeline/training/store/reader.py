@@ -21,6 +21,7 @@ from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import UNKNOWN
 from pipeline.core.manifest import SplitRow, read_rows
 from pipeline.runtime.errors import DecodeError, ManifestError
+from pipeline.training.store.checksums import ROOT, file_faults
 from pipeline.views.cut import surroundings_of
 from pipeline.views.face_image import FaceImage
 from pipeline.views.preprocess import Preprocess
@@ -32,6 +33,8 @@ TEXT_COLUMNS = [
 ]
 NUMBER_COLUMNS = [name for name in SplitRow.model_fields if name not in TEXT_COLUMNS]
 KEYPOINT_COLUMNS = [f"kp{i}_{axis}" for i in range(5) for axis in "xy"]
+# Attribute of the Zarr group (pipeline.training.store.checksums).
+CHECKSUMS = "checksums"
 BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
 
 
@@ -192,17 +195,31 @@ def open_manifest(path: Path) -> FaceStore:
 
 
 def open_zarr(path: Path) -> FaceStore:
-    """Read a split that `pack` wrote. Raises ManifestError if it is missing or incomplete."""
-    try:
-        group = zarr.open_group(path, mode="r")
-        names = ("manifest", "crops", "context", "context_hw", "mask", "has_mask")
-        manifest, crops, contexts, sizes, masks, has_mask = (_array(group, name) for name in names)
-    except (FileNotFoundError, KeyError) as error:
-        raise ManifestError(f"{path}: not a packed split ({error}); run pack_zarr") from None
+    """Read a split that `pack` wrote; every file is read once to check it (1.9 GiB/s).
+
+    Raises ManifestError if the split is missing, or names its missing and damaged files.
+    """
+    manifest, crops, contexts, sizes, masks, has_mask = _open_arrays(path)
     table = _read_table(manifest[:].tobytes())
     faces, face_of_crop = _faces_of(table)
     images = ZarrImages(crops, contexts, sizes[:], masks, has_mask[:])
     return FaceStore(table, faces, face_of_crop, images)
+
+
+def _open_arrays(path: Path) -> list[Any]:
+    """The six arrays of a packed split, whose files are all intact."""
+    names = ("manifest", "crops", "context", "context_hw", "mask", "has_mask")
+    try:
+        group = zarr.open_group(path, mode="r", zarr_format=3)
+        checksums: Any = group.attrs[CHECKSUMS]
+        if not (faults := file_faults(path, checksums)):
+            return [group[name] for name in names]
+    except (FileNotFoundError, KeyError) as error:
+        raise ManifestError(f"{path}: not a packed split ({error}); run pack_zarr") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        faults = [f"{path / ROOT}: damaged ({error})"]
+    rebuild = f"dvc repro --force --single-item pack_zarr@{path.stem}"
+    raise ManifestError("\n".join([*faults, f"{path}: rebuild it with `{rebuild}`"]))
 
 
 def _read_table(csv_bytes: bytes) -> pd.DataFrame:
@@ -234,10 +251,6 @@ def _require_files(manifest: Path, table: pd.DataFrame) -> None:
     ]
     if faults:
         raise ManifestError("\n".join(faults))
-
-
-def _array(group: zarr.Group, name: str) -> Any:
-    return group[name]
 
 
 def _decode(path: Path, mode: str) -> ImageU8:
