@@ -240,7 +240,7 @@ def _retry_after_s(response: httpx.Response) -> float | None:
     value = response.headers.get("retry-after", "")
     if response.status_code not in BUSY or not value:
         return None
-    if value.isdigit():
+    if value.isdecimal():
         return float(value)
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())

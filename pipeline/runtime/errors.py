@@ -61,6 +61,10 @@ class ResumeError(PipelineError, RuntimeError):
     """A saved training state belongs to another run."""
 
 
+class WorkerDiedError(PipelineError, RuntimeError):
+    """A worker process was killed, most likely by the system because memory ran out."""
+
+
 class InstallationError(PipelineError, RuntimeError):
     """The installed packages are incompatible with each other."""
 

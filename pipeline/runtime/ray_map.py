@@ -85,7 +85,7 @@ def connected(address: str, workers: int) -> Iterator[None]:
 def _require_listener(address: str) -> None:
     """Raise PipelineError at once if nothing listens at host:port; Ray would try for minutes."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), LISTENER_TIMEOUT_S).close()

@@ -6,14 +6,20 @@ The choice affects speed, never results, which keep the order of their tasks.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 import cv2
 from loky import cpu_count
 
-from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.errors import PipelineError, WorkerDiedError
+
+WORKERS = "INSWAPPER_WORKERS"
+# Start of torch's messages about worker processes of a DataLoader.
+DATA_LOADER = "DataLoader worker"
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -33,13 +39,45 @@ def map_in_processes(
         return list(pool.map(function, items, chunksize=chunksize))
 
 
-def process_pool(count: int) -> ProcessPoolExecutor:
-    """Pool of `count` processes, each with OpenCV on one thread.
+@contextmanager
+def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Pool of `count` processes, each with OpenCV on one thread; they end when this process dies.
 
     They are spawned: a forked process would inherit locks held by threads of OpenCV, libav or ONNX
-    Runtime.
+    Runtime. Raises WorkerDiedError when one of them is killed.
     """
-    return ProcessPoolExecutor(count, get_context("spawn"), cv2.setNumThreads, (1,))
+    with clear_worker_errors(), ProcessPoolExecutor(count, get_context("spawn"), _init) as pool:
+        yield pool
+
+
+@contextmanager
+def clear_worker_errors() -> Iterator[None]:
+    """Raise WorkerDiedError when a worker process of a pool or of a DataLoader was killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, BrokenProcessPool) and not str(error).startswith(DATA_LOADER):
+            raise
+        raise WorkerDiedError(
+            f"a worker process was killed, most likely because memory ran out ({error});"
+            f" {WORKERS}=1 uses one process, which needs less memory"
+        ) from error
+
+
+def _init() -> None:
+    """Set up a worker process."""
+    cv2.setNumThreads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait for the death of the parent process, whose worker would otherwise write further files.
+
+    A pool ends its workers, but nothing does after the parent was killed.
+    """
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 Task = TypeVar("Task")
@@ -69,18 +107,22 @@ def worker_map(
             yield pool.map
 
 
-def worker_count(variable: str = "INSWAPPER_WORKERS") -> int:
+def worker_count() -> int:
     """Number of processes, >= 1: the environment variable, else the cores available to this one.
 
     It is not in params.yaml because it affects speed, never results. Raises PipelineError when the
     variable is not a positive integer.
     """
-    value = os.environ.get(variable, "")
+    value = os.environ.get(WORKERS, "")
     if not value:
         return int(cpu_count())
-    if not value.isdigit() or int(value) < 1:
-        raise PipelineError(f"{variable}: expected a whole number of at least 1, got {value!r}")
-    return int(value)
+    try:
+        count = int(value)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise PipelineError(f"{WORKERS}: expected a whole number of at least 1, got {value!r}")
+    return count
 
 
 def ray_address() -> str:

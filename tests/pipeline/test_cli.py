@@ -84,7 +84,7 @@ def test_workers_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert worker_count() == 7
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " "])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " ", "²", "9" * 5000])
 def test_invalid_numbers_of_workers(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("INSWAPPER_WORKERS", value)
     with pytest.raises(PipelineError, match=f"INSWAPPER_WORKERS: .*at least 1, got {value!r}"):

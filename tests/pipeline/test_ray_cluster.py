@@ -77,7 +77,9 @@ def test_a_missing_ray_is_reported_on_one_line() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("listed", "ray_folder")
-@pytest.mark.parametrize("address", ["auto", "nonsense", "127.0.0.1:1", "127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "address", ["auto", "nonsense", "127.0.0.1:1", "127.0.0.1:99999", "127.0.0.1:²"]
+)
 def test_an_unreachable_ray_is_reported_on_one_line(address: str) -> None:
     done = run_python("-m", "stages.extract_frames", RAY_ADDRESS=address)
     assert done.returncode == 2

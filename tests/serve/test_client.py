@@ -117,6 +117,7 @@ def test_retry_after_may_be_a_date() -> None:
     [
         (503, {}, b"{}"),
         (503, {"Retry-After": "soon"}, b"{}"),
+        (503, {"Retry-After": "²"}, b"{}"),
         (500, {"Retry-After": "1"}, b"{}"),
         (422, {}, b"{}"),
     ],

@@ -5,8 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
+
+import psutil
 
 from pipeline.core.manifest import CropRow, InputRow, write_rows
 from pipeline.runtime.params import load_params
@@ -298,3 +303,22 @@ def stale_lock(folder: Path) -> str:
 def workers(folder: Path) -> str:
     stills(folder, faces=1, sceneries=0)
     return stage(folder, "crop_faces", INSWAPPER_WORKERS="two")
+
+
+@mistake("a worker process was killed")
+def killed_worker(folder: Path) -> str:
+    stills(folder, faces=2, sceneries=0)
+    killer = Thread(target=kill_a_worker, daemon=True)
+    killer.start()
+    return stage(folder, "crop_faces", INSWAPPER_WORKERS="2")
+
+
+def kill_a_worker() -> None:
+    """Kill the first worker process that is started below this process, as the system would."""
+    while True:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if any("spawn_main" in part for part in process.cmdline()):
+                    process.kill()
+                    return
+        time.sleep(0.02)

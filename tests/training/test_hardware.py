@@ -4,7 +4,7 @@ import cv2
 import pytest
 import torch
 
-from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.errors import ParamsError, PipelineError
 from pipeline.training.network.hardware import (
     choose_precision,
     device_name,
@@ -44,6 +44,25 @@ def test_the_device_is_a_setting_of_the_machine(monkeypatch: pytest.MonkeyPatch)
     assert device_name() == "auto"
     monkeypatch.setenv("INSWAPPER_DEVICE", "cpu")
     assert device_name() == "cpu"
+
+
+@pytest.mark.parametrize("value", ["gpu", "cuda:0", "cpu ", "CPU", "2"])
+def test_an_unknown_device_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("INSWAPPER_DEVICE", value)
+    with pytest.raises(PipelineError, match=rf"INSWAPPER_DEVICE: .*auto, cpu.*, got {value!r}"):
+        device_name()
+
+
+@pytest.mark.parametrize(("value", "module"), [("cuda", "cuda"), ("mps", "backends.mps")])
+def test_a_device_that_the_machine_lacks_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str, module: str
+) -> None:
+    monkeypatch.setenv("INSWAPPER_DEVICE", value)
+    monkeypatch.setattr(f"torch.{module}.is_available", lambda: True)
+    assert device_name() == value
+    monkeypatch.setattr(f"torch.{module}.is_available", lambda: False)
+    with pytest.raises(PipelineError, match=f"on this machine, got '{value}'"):
+        device_name()
 
 
 def test_memory_settings_are_accepted() -> None:

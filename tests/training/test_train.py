@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
-from pipeline.runtime.errors import TrainingError
+from pipeline.runtime.errors import TrainingError, WorkerDiedError
 from pipeline.runtime.params import Params
 from pipeline.training.loop.resume import ResumeFile
 from pipeline.training.loop.train import Log, Run, TrainingInputs, train
@@ -148,6 +149,27 @@ def test_loader_processes_change_no_byte(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("INSWAPPER_WORKERS", "2")
+    assert run(tiny_params(weights), inputs, tmp_path / "out").digests == first.digests
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_killed_loader_process_is_one_clear_line_and_the_run_resumes(
+    first: Outcome,
+    inputs: TrainingInputs,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As by the system when memory runs out."""
+    monkeypatch.setenv("INSWAPPER_WORKERS", "2")
+
+    def kill_loader(line: str) -> None:
+        if line.startswith("epoch  2/4"):
+            psutil.Process().children()[-1].kill()
+
+    with pytest.raises(WorkerDiedError, match=r"memory ran out \(DataLoader worker.*WORKERS=1"):
+        run(tiny_params(weights), inputs, tmp_path / "out", on_line=kill_loader)
+    monkeypatch.setenv("INSWAPPER_WORKERS", "1")
     assert run(tiny_params(weights), inputs, tmp_path / "out").digests == first.digests
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pipeline.runtime.errors import TrainingError
 from pipeline.runtime.params import Params
-from pipeline.runtime.workers import worker_count
+from pipeline.runtime.workers import clear_worker_errors, worker_count
 from pipeline.training.loop.dataset import TrainDataset, init_worker
 from pipeline.training.loop.history import (
     EpochRow,
@@ -97,10 +97,10 @@ def train(
     Equal inputs give equal bytes on the same kind of processor, whether or not the run was
     interrupted, and with any number of loader processes. With several training processes, the first
     one writes. Returns the history, one row per epoch.
-    Raises WeightsError, ManifestError, ParamsError, ResumeError or TrainingError.
+    Raises WeightsError, ManifestError, ParamsError, ResumeError, TrainingError or WorkerDiedError.
     """
     keep_freed_memory()
-    with same_bits(params.train.threads):
+    with same_bits(params.train.threads), clear_worker_errors():
         run = Run(params, inputs, log)
         run.resume(resume)
         if is_first():

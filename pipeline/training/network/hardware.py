@@ -10,7 +10,7 @@ from typing import Any, Final
 import cv2
 import torch
 
-from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.errors import ParamsError, PipelineError
 
 # mallopt's parameter numbers and values: keep freed blocks up to 1 GiB for the next step.
 _MALLOPT: Final = {-3: 1 << 30, -1: 1 << 30, -2: 512 << 20}  # mmap threshold, trim threshold, pad
@@ -34,8 +34,18 @@ def choose_precision(wanted: str) -> str:
 
 
 def device_name() -> str:
-    """Device to train on: $INSWAPPER_DEVICE (cpu, cuda, mps), or "auto" for the best available."""
-    return os.environ.get("INSWAPPER_DEVICE", "") or "auto"
+    """Device to train on: $INSWAPPER_DEVICE (cpu, cuda, mps), or "auto" for the best available.
+
+    Raises PipelineError for any other value and for a device that this machine lacks.
+    """
+    wanted = os.environ.get("INSWAPPER_DEVICE", "") or "auto"
+    gpus = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    usable = ["auto", "cpu", *(name for name, is_available in gpus.items() if is_available)]
+    if wanted not in usable:
+        raise PipelineError(
+            f"INSWAPPER_DEVICE: expected one of {', '.join(usable)} on this machine, got {wanted!r}"
+        )
+    return wanted
 
 
 @contextmanager

@@ -22,12 +22,12 @@ def load_scorer(checkpoint: Path, trees: Path | None, params: Params) -> FaceSco
     With a GPU ($INSWAPPER_DEVICE, else if torch finds one) torch runs the network there. Without,
     onnxruntime runs its exported graph on train.threads threads: fused operators take a third of
     torch's time (mobilenetv2_100: 20 instead of 68 ms of processor time per crop).
-    Raises WeightsError or BundleError.
+    Raises WeightsError, BundleError or, for the variable, PipelineError.
     """
     model, meta = load_detector(checkpoint)
     ensemble: TreeEnsemble | None = None if trees is None else read_trees(trees)
     device = device_name()
-    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
         return FaceScorer(torch_network(model.to("cuda")), meta.preprocess, ensemble)
     exported = export_onnx(model, meta.preprocess, params.export.opset)
     session = open_session(exported, params.train.threads, CPU, str(checkpoint))
