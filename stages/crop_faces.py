@@ -14,6 +14,7 @@ from pipeline.crops.cropping import (
     crop_frames,
     reasons,
     require_few_skipped,
+    require_real_face,
     stills_as_frames,
 )
 from pipeline.runtime.cache import stage_cache_root
@@ -23,6 +24,7 @@ from pipeline.runtime.workers import ray_address, worker_count
 from pipeline.views.preprocess import Preprocess
 
 MANIFESTS = Path("data/manifests")
+SKIPPED = MANIFESTS / "skipped_faces.csv"
 CROPS = Path("data/crops")
 
 
@@ -35,16 +37,18 @@ def main() -> None:
     preprocess = Preprocess.from_params(params.preprocess)
     job = CropJob(params.crop_faces, preprocess, CROPS, stage_cache_root())
     result = crop_frames(frames, job, worker_count(), ray_address())
+    # Written before a failure, which it explains.
+    write_rows(SKIPPED, result.skipped, SkipRow)
+    thresholds = require_real_face(result, SKIPPED)
     write_rows(MANIFESTS / "crops.csv", result.rows, CropRow)
-    write_rows(MANIFESTS / "skipped_faces.csv", result.skipped, SkipRow)
-    write_json(MANIFESTS / "quality.json", result.thresholds.to_dict())
+    write_json(MANIFESTS / "quality.json", thresholds.to_dict())
     faces = len({row.face_id for row in result.rows})
     print(
         f"crop_faces: {len(frames)} frames, {result.reused} reused,"
         f" {faces} faces, {len(result.rows)} crops"
     )
     print(f"crop_faces: skipped {len(result.skipped)} frames: {reasons(result)}")
-    require_few_skipped(result, params.crop_faces.max_skip_frac)
+    require_few_skipped(result, params.crop_faces.max_skip_frac, SKIPPED)
 
 
 if __name__ == "__main__":

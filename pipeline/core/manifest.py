@@ -137,6 +137,10 @@ class SkipRow(Row):
     reason: Literal["decode_error", "too_short", "no_face", "face_too_small", "worker_died"]
     detail: str = ""
 
+    def __str__(self) -> str:
+        why = f"{self.reason}: {self.detail}" if self.detail else self.reason
+        return f"{self.path} ({why})"
+
 
 RowT = TypeVar("RowT", bound=Row)
 

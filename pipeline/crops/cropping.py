@@ -65,13 +65,13 @@ class CropResult:
     """Result of `crop_frames`.
 
     rows: rows of crops.csv; skipped: rows of skipped_faces.csv; both in the order of the frames.
-    thresholds: quality thresholds fitted on the real faces. frames: number of frames processed.
-    reused: number of frames whose crops came from the cache.
+    thresholds: quality thresholds fitted on the real faces; None, with no rows, if there are none.
+    frames: number of frames processed. reused: number of frames whose crops came from the cache.
     """
 
     rows: list[CropRow]
     skipped: list[SkipRow]
-    thresholds: QualityThresholds
+    thresholds: QualityThresholds | None
     frames: int
     reused: int = field(default=0, compare=False)
 
@@ -99,9 +99,8 @@ def crop_frames(
     The result and the files do not depend on `workers` (number of processes, >= 1). ray_address:
     address of a Ray to use instead (pipeline.runtime.workers), on which the frames of a video that
     kills its worker on every attempt are skipped.
-    Raises ManifestError when two frames have the same video and index, or when there is no real
-    face to fit the quality thresholds on; ParamsError when the context crop is smaller than the
-    largest crop; DetectorError when the detector cannot be loaded.
+    Raises ManifestError when two frames have the same video and index, ParamsError when the context
+    crop is smaller than the largest crop, DetectorError when the detector cannot be loaded.
     """
     _require_context(job)
     _require_distinct(frames)
@@ -114,9 +113,10 @@ def crop_frames(
     cache.prune()
     outcomes = [outcome for video in done for outcome in video]
     faces = [face for outcome in outcomes for face in outcome.faces]
-    thresholds = _fitted(faces, job.params)
+    reals = [face.measures for face in faces if face.shared["label"] == REAL]
+    thresholds = fit_quality(reals, job.params.quality_quantiles) if reals else None
     return CropResult(
-        rows=[row for face in faces for row in _rows(face, thresholds)],
+        rows=[row for face in faces for row in _rows(face, thresholds)] if thresholds else [],
         skipped=[outcome.skipped for outcome in outcomes if outcome.skipped],
         thresholds=thresholds,
         frames=len(frames),
@@ -124,21 +124,42 @@ def crop_frames(
     )
 
 
-def require_few_skipped(result: CropResult, max_skip_frac: float) -> None:
-    """Raise SkipLimitError, with the reasons, when too many frames were skipped."""
-    skipped = len(result.skipped)
-    if skipped <= max_skip_frac * result.frames:
-        return
-    raise SkipLimitError(
-        f"{STAGE}: {skipped} of {result.frames} frames were skipped ({reasons(result)}), above"
-        f" crop_faces.max_skip_frac {max_skip_frac:g}; first: {result.skipped[0].path}"
+def require_real_face(result: CropResult, listed_in: Path) -> QualityThresholds:
+    """The quality thresholds; raises ManifestError, with the reasons, when no real face was found.
+
+    listed_in: file with the skipped frames, for the message.
+    """
+    if result.thresholds is not None:
+        return result.thresholds
+    raise ManifestError(
+        f"{STAGE}: no face was found in a real frame; the quality thresholds need real faces. "
+        + (_skips(result, listed_in) if result.skipped else "The manifests list no real frame")
     )
+
+
+def require_few_skipped(result: CropResult, max_skip_frac: float, listed_in: Path) -> None:
+    """Raise SkipLimitError, with the reasons, when too many frames were skipped.
+
+    listed_in: file with the skipped frames, for the message.
+    """
+    if len(result.skipped) > max_skip_frac * result.frames:
+        raise SkipLimitError(
+            f"{STAGE}: {_skips(result, listed_in)}; above crop_faces.max_skip_frac"
+            f" {max_skip_frac:g}"
+        )
 
 
 def reasons(result: CropResult) -> str:
     """Reason codes with their counts, as `no_face 3, decode_error 1`, or `none`."""
     counts = Counter(row.reason for row in result.skipped)
     return ", ".join(f"{reason} {number}" for reason, number in counts.most_common()) or "none"
+
+
+def _skips(result: CropResult, listed_in: Path) -> str:
+    return (
+        f"{len(result.skipped)} of {result.frames} frames were skipped ({reasons(result)});"
+        f" {listed_in} lists them, the first: {result.skipped[0]}"
+    )
 
 
 VideoFrames = Sequence[tuple[FrameRow, FrameRow | None]]
@@ -221,16 +242,6 @@ def _named(found: FrameFaces, frame: FrameRow, prefix: str, *, reused: bool) -> 
 def _rows(face: FoundFace, thresholds: QualityThresholds) -> list[CropRow]:
     quality = quality_label(face.measures, thresholds)
     return [CropRow(**face.shared, **crop, quality_label=quality) for crop in face.crops]
-
-
-def _fitted(faces: Sequence[FoundFace], params: CropFacesParams) -> QualityThresholds:
-    reals = [face.measures for face in faces if face.shared["label"] == REAL]
-    if not reals:
-        raise ManifestError(
-            f"{STAGE}: no face was found in a real frame; the quality thresholds need real faces"
-            f" (faces found: {len(faces)}, all fake)"
-        )
-    return fit_quality(reals, params.quality_quantiles)
 
 
 def _skip(frame: FrameRow, reason: SkipReason, detail: str) -> SkipRow:

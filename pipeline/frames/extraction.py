@@ -125,7 +125,7 @@ def require_few_skipped(
         raise SkipLimitError(
             f"{STAGE}: {len(skipped)} of {total} videos were skipped, above"
             f" extract_frames.max_skip_frac {max_skip_frac:g}; {listed_in} lists them, the first:"
-            f" {skipped[0].path} ({skipped[0].reason})"
+            f" {skipped[0]}"
         )
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.manifest import CropRow, FrameRow, SkipRow, read_rows, write_rows
+from pipeline.core.manifest import CropRow, FrameRow, InputRow, SkipRow, read_rows, write_rows
 from pipeline.crops.cropping import CropResult, reasons, require_few_skipped, stills_as_frames
 from pipeline.media.images import read_image
+from pipeline.runtime import cli
 from pipeline.runtime.errors import DecodeError, ManifestError, ParamsError, SkipLimitError
 from stages import crop_faces
 from tests.support.imports import ROOT
@@ -117,29 +118,70 @@ def test_every_skipped_frame_has_a_row_with_its_reason() -> None:
     assert {row.stage for row in skipped} == {"crop_faces"}
 
 
-def test_too_many_skipped_frames_stop_the_stage() -> None:
-    def skip(path: str, reason: Any) -> SkipRow:
-        return SkipRow(path=path, video_id="v", stage="crop_faces", reason=reason)
+LISTED_IN = Path("data/manifests/skipped_faces.csv")
 
-    skipped = [skip("a.png", "no_face"), skip("b.png", "decode_error"), skip("c.png", "no_face")]
-    result = CropResult(
-        rows=[], skipped=skipped, thresholds=crop([put_real()]).thresholds, frames=12
+
+def test_too_many_skipped_frames_stop_the_stage() -> None:
+    def skip(path: str, reason: Any, detail: str = "") -> SkipRow:
+        return SkipRow(path=path, video_id="v", stage="crop_faces", reason=reason, detail=detail)
+
+    skipped = [
+        skip("a.png", "face_too_small", "largest 40 px, min_face_px 60"),
+        skip("b.png", "decode_error"),
+        skip("c.png", "face_too_small"),
+    ]
+    result = CropResult([], skipped, crop([put_real()]).thresholds, frames=12)
+    require_few_skipped(result, 0.25, LISTED_IN)
+    with pytest.raises(SkipLimitError) as raised:
+        require_few_skipped(result, 0.2, LISTED_IN)
+    assert str(raised.value) == (
+        "crop_faces: 3 of 12 frames were skipped (face_too_small 2, decode_error 1);"
+        " data/manifests/skipped_faces.csv lists them, the first: a.png (face_too_small: largest"
+        " 40 px, min_face_px 60); above crop_faces.max_skip_frac 0.2"
     )
-    require_few_skipped(result, 0.25)
-    expected = (
-        r"3 of 12 frames were skipped \(no_face 2, decode_error 1\), above.*0\.2; first: a\.png"
-    )
-    with pytest.raises(SkipLimitError, match=expected):
-        require_few_skipped(result, 0.2)
     assert reasons(CropResult([], [], result.thresholds, 1)) == "none"
+
+
+@pytest.mark.parametrize(
+    ("scenes", "expected"),
+    [
+        (
+            2,
+            "2 of 3 frames were skipped (no_face 2); data/manifests/skipped_faces.csv lists them,"
+            " the first: data/frames/s0/4.png (no_face)",
+        ),
+        (0, "The manifests list no real frame"),
+    ],
+)
+def test_without_a_real_face_the_stage_lists_the_skipped_frames_and_fails(
+    scenes: int,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("INSWAPPER_WORKERS", "1")
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    frames = [put_fake()] + [put(draw_scenery(n), video_id=f"s{n}") for n in range(scenes)]
+    write_rows(Path("data/manifests/raw.csv"), frames, FrameRow)
+    write_rows(Path("data/manifests/images.csv"), [], InputRow)
+    with pytest.raises(SystemExit) as raised:
+        cli.run_stage(crop_faces.main)
+    assert raised.value.code == 2
+    assert capsys.readouterr().err == (
+        "crop_faces: no face was found in a real frame; the quality thresholds need real faces. "
+        f"{expected}\n"
+    )
+    listed = read_rows(LISTED_IN, SkipRow)
+    assert [(row.path, row.reason) for row in listed] == [
+        (f"data/frames/s{n}/4.png", "no_face") for n in range(scenes)
+    ]
+    assert not Path("data/manifests/crops.csv").exists()
 
 
 def test_faults_of_the_input_are_reported() -> None:
     real = put_real()
     with pytest.raises(ManifestError, match="'p0', frame 4: 2 rows"):
         crop([real, real])
-    with pytest.raises(ManifestError, match="no face was found in a real frame"):
-        crop([put_fake()])
     with pytest.raises(ParamsError, match=r"context_scale: 1\.8 is below.* 2;"):
         crop([real], context_scale=1.8)
 

@@ -187,7 +187,13 @@ def test_no_videos() -> None:
 
 
 def test_skip_limit() -> None:
-    skip = SkipRow(path="a.mp4", video_id="a", stage="extract_frames", reason="decode_error")
+    skip = SkipRow(
+        path="a.mp4",
+        video_id="a",
+        stage="extract_frames",
+        reason="too_short",
+        detail="has no scene of 1 s",
+    )
     listed_in = Path("data/manifests/skipped_videos.csv")
     require_few_skipped([skip], 10, 0.1, listed_in)
     require_few_skipped([], 0, 0.0, listed_in)
@@ -195,7 +201,8 @@ def test_skip_limit() -> None:
         require_few_skipped([skip], 9, 0.1, listed_in)
     assert str(raised.value) == (
         "extract_frames: 1 of 9 videos were skipped, above extract_frames.max_skip_frac 0.1;"
-        " data/manifests/skipped_videos.csv lists them, the first: a.mp4 (decode_error)"
+        " data/manifests/skipped_videos.csv lists them, the first: a.mp4 (too_short:"
+        " has no scene of 1 s)"
     )
 
 
