@@ -1,5 +1,6 @@
-"""Files that appear whole or not at all, and JSON with the same bytes for the same values."""
+"""Files that appear whole or not at all, names that fit, and JSON with stable bytes."""
 
+import hashlib
 import json
 import math
 import secrets
@@ -7,7 +8,26 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+# Longest name of a file or folder that file systems accept.
+NAME_BYTES: Final = 255
+# Longest relative path; macOS accepts 1,024 bytes in all, Linux 4,096.
+PATH_BYTES: Final = 900
+
+
+def fitting_path(path: str) -> str:
+    """A relative path that every file system accepts, for a folder that is named after user data.
+
+    A path with a name above 255 bytes, or above 900 bytes in all, becomes one name: its start and
+    16 hexadecimal digits of its digest, which keep it unique. Any other path stays as it is.
+    """
+    sizes = [len(name.encode()) for name in path.split("/")]
+    if max(sizes) <= NAME_BYTES and len(path.encode()) <= PATH_BYTES:
+        return path
+    digest = hashlib.sha256(path.encode()).hexdigest()[:16]
+    start = path.replace("/", "_").encode()[: NAME_BYTES - len(digest) - 1]
+    return f"{start.decode(errors='ignore')}-{digest}"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 
+from pipeline.core.files import fitting_path
 from pipeline.core.labels import REAL
 from pipeline.core.manifest import CropRow, FrameRow, InputRow, Origin, SkipRow
 from pipeline.crops.frame_faces import FoundFace, FrameFaces, SkipReason, cut_faces, read_frame
@@ -261,7 +262,7 @@ def _folder(frame: FrameRow) -> str:
     safe = "/".join(part.lstrip(".") or "_" for part in safe.split("/"))
     if safe != frame.video_id:
         safe += "-" + hashlib.sha256(frame.video_id.encode()).hexdigest()[:8]
-    return f"{safe}/{frame.scene:03d}_{frame.frame_index:06d}"
+    return f"{fitting_path(safe)}/{frame.scene:03d}_{frame.frame_index:06d}"
 
 
 def _original_frame(frame: FrameRow, by_index: dict[tuple[str, int], FrameRow]) -> FrameRow | None:

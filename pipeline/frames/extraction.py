@@ -13,6 +13,7 @@ from typing import Any, Literal
 import av
 import cv2
 
+from pipeline.core.files import fitting_path
 from pipeline.core.manifest import FrameRow, InputRow, Origin, SkipRow
 from pipeline.frames.sampling import SceneFrame, frames_at, scene_frames
 from pipeline.media.images import write_png
@@ -63,7 +64,7 @@ class _Job:
     @property
     def prefix(self) -> str:
         """Prefix of the paths of the video's frames."""
-        return f"{(self.folder / self.video.video_id).as_posix()}/"
+        return f"{(self.folder / fitting_path(self.video.video_id)).as_posix()}/"
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ def extract_frames(
 ) -> Extraction:
     """Write frames_per_scene frames of each scene to `folder`/<video_id>/<scene>_<frame>.png.
 
-    A fake whose original is among the videos is sampled at the same frames as the original; a paste
-    mask is written next to its frame as .mask.png. The result does not depend on `workers` (number
-    of processes). A video that cannot be decoded or has no scene of sufficient length is skipped
+    A video_id that is too long for a path is shortened (pipeline.core.files.fitting_path). A fake
+    whose original is among the videos is sampled at the same frames as the original; a paste mask
+    is written next to its frame as .mask.png. The result does not depend on `workers` (number of
+    processes). A video that cannot be decoded or has no scene of sufficient length is skipped
     with a reason. cache_root: folder of the stage caches; None to decode every video again.
     ray_address: address of a Ray to use instead (pipeline.runtime.workers), on which a video that
     kills its worker on every attempt is skipped too.

@@ -11,6 +11,7 @@ Videos in any other folder are ignored deliberately, unless videos.csv names the
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ def list_inputs(root: Path) -> Inputs:
     _check_contents([*videos, *images], rows, findings)
     _raise_faults(findings)
     _warn_of_lone_fakes(rows, findings)
+    _warn_of_no_inswapper(rows, findings)
     return Inputs(
         rows[: len(videos)],
         rows[len(videos) :],
@@ -119,4 +121,14 @@ def _warn_of_lone_fakes(rows: Sequence[InputRow], findings: Findings) -> None:
     if unknown:
         findings.warnings.append(
             f"fakes whose original is not among the inputs: {len(unknown)} ({listed(unknown)})"
+        )
+
+
+def _warn_of_no_inswapper(rows: Sequence[InputRow], findings: Findings) -> None:
+    counts = Counter(row.fake_type for row in rows if row.label == FAKE)
+    if counts and not counts["inswapper"]:
+        kinds = ", ".join(f"{kind} {number}" for kind, number in counts.most_common())
+        findings.warnings.append(
+            f"no INSwapper fakes ({kinds}): the INSwapper head learns only from swaps made in"
+            " training (pseudo_swap), and inswapper_recall is not defined"
         )

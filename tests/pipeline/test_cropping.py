@@ -198,6 +198,27 @@ def test_a_video_id_cannot_escape_the_folder() -> None:
     assert [row.video_id for row in rows[::3]] == names
 
 
+LONG_NAMES = [
+    # Names with a space get a digest, for which 247 bytes leave no room.
+    *("v " + size * "x" for size in (244, 245, 253, 900)),
+    *("inswapper/" + size * "x" for size in (255, 256)),
+    *("inswapper/" + size * "ä" for size in (127, 128)),
+    100 * "deep folder/" + "v",
+]
+
+
+def test_long_names_give_files_of_their_own() -> None:
+    write_rgb(Path("frame.png"), draw_face(0).rgb)
+    frames = [frame_row(video_id=name, frame_path="frame.png") for name in LONG_NAMES]
+    result = crop(frames)
+    assert [row.video_id for row in result.rows[::3]] == LONG_NAMES
+    paths = {row.image_path for row in result.rows}
+    assert len(paths) == 3 * len(LONG_NAMES)
+    assert all(Path(path).is_file() for path in paths)
+    assert result.rows[0].image_path.startswith(f"data/crops/v_{244 * 'x'}-")
+    assert result.rows[12].image_path == f"data/crops/{LONG_NAMES[4]}/000_000004_0_110.png"
+
+
 @pytest.mark.slow
 def test_several_processes_give_the_same_bytes_as_one() -> None:
     frames = [put_real(draw_face(n), video_id=f"p{n}") for n in range(3)]

@@ -100,6 +100,16 @@ def test_frames_of_every_scene() -> None:
     assert written() == [row.frame_path for row in result.rows]
 
 
+def test_long_names_give_frames_of_their_own() -> None:
+    """videos.csv may give a video any name."""
+    video = real("a")
+    names = ["b" * 255, "b" * 256, "b" * 257, "ä" * 128, "c/" * 600 + "c"]
+    result = extract(*(video.model_copy(update={"video_id": name}) for name in names))
+    assert list(dict.fromkeys(row.video_id for row in result.rows)) == names
+    assert written() == sorted(row.frame_path for row in result.rows)
+    assert result.rows[0].frame_path.startswith(f"frames/{names[0]}/")
+
+
 def test_frames_are_stored_losslessly() -> None:
     video = real("a")
     result = extract(video)

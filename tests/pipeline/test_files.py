@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.files import replacing, to_json, write_json
+from pipeline.core.files import fitting_path, replacing, to_json, write_json
 
 
 def test_keys_are_sorted_and_floats_have_six_digits() -> None:
@@ -18,6 +18,33 @@ def test_keys_are_sorted_and_floats_have_six_digits() -> None:
 
 def test_large_and_small_numbers_survive() -> None:
     assert json.loads(to_json([123456789, 1.23456789e-7, 1e300])) == [123456789, 1.23457e-7, 1e300]
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "inswapper/" + 255 * "a", "ä/b c.d", 90 * "123456789/" + "a"]
+)
+def test_a_path_that_fits_stays_as_it_is(path: str) -> None:
+    assert fitting_path(path[:900]) == path[:900]
+
+
+@pytest.mark.parametrize(
+    ("path", "start"),
+    [
+        ("inswapper/" + 256 * "a", "inswapper_" + 228 * "a"),
+        (128 * "ä", 119 * "ä"),
+        ("b" + 128 * "ä", "b" + 118 * "ä"),
+        (301 * "ab/", (79 * "ab_") + "a"),
+    ],
+)
+def test_a_path_that_is_too_long_becomes_one_unique_name(
+    path: str, start: str, tmp_path: Path
+) -> None:
+    short, other = fitting_path(path), fitting_path(path + "x")
+    (tmp_path / short).mkdir()
+    (tmp_path / other).mkdir()
+    assert short.startswith(f"{start}-")
+    assert len(short) == len(start) + 17
+    assert len(short.encode()) <= 255
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -130,7 +130,24 @@ def test_a_missing_original_is_a_warning(tmp_path: Path) -> None:
         "a.png",
         images="path,label,source,original_video_id\na.png,1,lfw,gone",
     )
-    assert list_inputs(root).warnings == ["fakes whose original is not among the inputs: 1 (gone)"]
+    assert list_inputs(root).warnings == [
+        "fakes whose original is not among the inputs: 1 (gone)",
+        "no INSwapper fakes (other 1): the INSwapper head learns only from swaps made in training"
+        " (pseudo_swap), and inswapper_recall is not defined",
+    ]
+
+
+def test_without_inswapper_fakes_one_line_says_what_follows(tmp_path: Path) -> None:
+    names = [original("a"), swapped("a", "uniface"), swapped("a_b", "uniface")]
+    root = make_root(tmp_path / "data", *names)
+    assert list_inputs(root).warnings == [
+        "no INSwapper fakes (uniface 2): the INSwapper head learns only from swaps made in training"
+        " (pseudo_swap), and inswapper_recall is not defined"
+    ]
+    (root / swapped("a")).parent.mkdir(exist_ok=True)
+    (root / swapped("a")).write_text("a")
+    assert list_inputs(root).warnings == []
+    assert list_inputs(make_root(tmp_path / "real", original("a"))).warnings == []
 
 
 def test_stray_files_are_a_warning(tmp_path: Path) -> None:
