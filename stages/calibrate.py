@@ -1,8 +1,11 @@
 """Fit temperature, learned fusion and thresholds on the validation split.
 
-deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/zarr/val.zarr
+It also publishes DVCLive's plots of the training, because stage train has no outputs in Git: DVC
+would not take a training run from its run cache then.
+
+deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/zarr/val.zarr, metrics/train
 params: calibrate, export.opset, fusion, train.threads
-outs: data/calibration.json, metrics/val.json, plots/threshold_sweep.csv
+outs: data/calibration.json, metrics/val.json, plots/calibrate, plots/train
 """
 
 from pathlib import Path
@@ -13,7 +16,7 @@ from pipeline.runtime.params import load_params
 from pipeline.training.calibration.fit import calibrate
 from pipeline.training.calibration.report import summary_lines, sweep_rows, validation_report
 from pipeline.training.scoring.copies import score_copies
-from pipeline.training.scoring.plots import write_table
+from pipeline.training.scoring.plots import copy_plots, live_plots, log_table
 from pipeline.training.scoring.served import load_scorer
 from pipeline.training.store.reader import open_zarr
 
@@ -29,7 +32,9 @@ def main() -> None:
     sweep = sweep_rows(faces, calibration.decision, params.calibrate.sweep_steps)
     write_json(Path("data/calibration.json"), calibration.model_dump())
     write_json(Path("metrics/val.json"), report)
-    write_table(Path("plots/threshold_sweep.csv"), sweep)
+    with live_plots(Path("plots/calibrate")) as live:
+        log_table(live, "threshold_sweep", sweep)
+    copy_plots(Path("metrics/train"), Path("plots/train"))
     for line in summary_lines(faces, calibration):
         print(f"calibrate: {line}")
 

@@ -4,7 +4,7 @@ deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json
 data/zarr/test.zarr, data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv,
 metrics/audit.json
 params: data, evaluate, export.opset, train.threads
-outs: metrics/test.json, plots/*.csv, data/reports
+outs: metrics/test.json, plots/evaluate, data/reports
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ def main() -> None:
     around = read_surroundings(Path("data"), params.data.root)
     evaluation = evaluate(split, calibration, around, params.evaluate)
     write_json(Path("metrics/test.json"), evaluation.report.to_json())
-    write_plots(Path("plots"), evaluation.faces, evaluation.report.ladder.aucs)
+    write_plots(Path("plots/evaluate"), evaluation.faces, evaluation.report.ladder.aucs)
     audit = read_audit(Path("metrics/audit.json"))
     write_reports(Path("data/reports"), evaluation, split, calibration, around.data_root, audit)
     for line in headline_lines(evaluation.report.headline):

@@ -96,7 +96,7 @@ def _fusion_report(faces: ScoredCopies, spec: DecisionSpec) -> dict[str, float |
 
 
 def sweep_rows(faces: ScoredCopies, decision: DecisionSpec, steps: int) -> list[dict[str, float]]:
-    """Rows of plots/threshold_sweep.csv."""
+    """Rows of the threshold sweep on validation."""
     return sweep(faces.labels, face_scores(faces.stored, decision), steps)
 
 

@@ -2,17 +2,21 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import pandas as pd
 from dvclive.live import Live
 
 from pipeline.core.files import replacing
 from pipeline.core.labels import FAKE_TYPES
 from pipeline.training.pairs.sampler import kinds_line
+from pipeline.training.scoring.plots import log_table, six_digits
 
-# One row of history.csv: the results of an epoch by column.
+# Results of an epoch by name: a row of history.csv and, as SWEEP, a list of rates by threshold.
 EpochRow = dict[str, Any]
+SWEEP: Final = "val_sweep"
 
 
 def best_row(history: list[EpochRow]) -> EpochRow:
@@ -26,12 +30,13 @@ def merit(row: EpochRow) -> tuple[float, float]:
 
 
 def write_history(path: Path, rows: list[EpochRow]) -> None:
-    """Write a CSV with one row per epoch and floats as %.6g."""
+    """Write a CSV with one row per epoch and floats as %.6g, without the threshold sweeps."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(rows[0])
+    columns = [name for name in rows[0] if name != SWEEP]
+    writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
     writer.writerows(
-        [f"{value:.6g}" if isinstance(value, float) else value for value in row.values()]
+        {n: f"{value:.6g}" if isinstance(value, float) else value for n, value in row.items()}
         for row in rows
     )
     with replacing(path) as temporary:
@@ -48,10 +53,17 @@ def summary(row: EpochRow, epochs: int) -> str:
     )
 
 
-def log_live(live: Live, row: EpochRow) -> None:
-    """Log an epoch as a step of DVCLive; names become folders, as in train/total and val/auc."""
+def log_live(live: Live, history: Sequence[EpochRow]) -> None:
+    """Log the last epoch as a step of DVCLive, and the threshold sweeps of all epochs as a plot.
+
+    Names of metrics become folders, as in train/total and val/auc.
+    """
+    row = history[-1]
     live.step = row["epoch"]
     for name, value in row.items():
         if isinstance(value, float):
-            live.log_metric(name.replace("_", "/", 1), float(f"{value:.6g}"))
+            live.log_metric(name.replace("_", "/", 1), six_digits(value))
+    sweeps = [{"epoch": row["epoch"], **rates} for row in history for rates in row[SWEEP]]
+    table = pd.DataFrame(sweeps)[["threshold", "product", "recall", "fpr", "epoch"]]
+    log_table(live, "threshold_sweep", table)
     live.make_summary()  # type: ignore[no-untyped-call]

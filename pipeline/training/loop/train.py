@@ -115,10 +115,10 @@ def train(
 def _record(run: "Run", epochs: int, live_dir: Path, resume: ResumeFile, log: Log) -> None:
     """Run the remaining epochs, and log and save each one at its end."""
     with Live(str(live_dir), dvcyaml=None, save_dvc_exp=False) as live:
-        for row in run.history:
-            log_live(live, row)
+        for done in range(len(run.history)):
+            log_live(live, run.history[: done + 1])
         for row in run.epochs():
-            log_live(live, row)
+            log_live(live, run.history)
             resume.save(run.state())
             log(summary(row, epochs))
 
@@ -212,7 +212,7 @@ class Run:
         self.history.append(row)
         return row
 
-    def _validate(self) -> dict[str, float | None]:
+    def _validate(self) -> EpochRow:
         """Validate in the first process and broadcast the results to the others."""
         values = self._validator.run(self.learner.mean.eval()) if is_first() else {}
         return dict(self._fabric.broadcast(values))

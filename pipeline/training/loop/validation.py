@@ -1,5 +1,7 @@
 """The score of an epoch: the product metric on stored validation faces."""
 
+from typing import Final
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,8 +10,9 @@ from pipeline.core.labels import FAKE, REAL, UNKNOWN
 from pipeline.decision.evidence import FaceEvidence
 from pipeline.decision.fusion import fuse_face
 from pipeline.decision.scorer import FaceScorer
-from pipeline.decision.thresholds import choose_thresholds
+from pipeline.decision.thresholds import choose_thresholds, sweep
 from pipeline.runtime.params import Params
+from pipeline.training.loop.history import SWEEP, EpochRow
 from pipeline.training.loop.losses import CLASS_HEADS, Balance, multitask_loss
 from pipeline.training.network.model import Detector
 from pipeline.training.pairs.degradations import jpeg
@@ -18,6 +21,9 @@ from pipeline.training.scoring.scorer import degraded_evidence, stored_evidence,
 from pipeline.training.store.reader import FaceStore, evenly, view_labels
 from pipeline.views.cut import view_names
 from pipeline.views.preprocess import Preprocess
+
+# Thresholds .05 to .95: Git keeps the sweep of every epoch.
+SWEEP_STEPS: Final = 19
 
 
 class Validator:
@@ -35,10 +41,12 @@ class Validator:
         )
         self._faces = np.sort(np.concatenate([self._real, fakes]))
 
-    def run(self, model: Detector) -> dict[str, float | None]:
-        """val_loss, val_auc, val_product and val_recall_<kind> of a detector in eval mode.
+    def run(self, model: Detector) -> EpochRow:
+        """val_loss, val_auc, val_product, val_recall_<kind> and val_sweep of a detector.
 
-        The recalls are at the balanced threshold of these faces, None without such fakes.
+        model: in eval mode. The recalls are at the balanced threshold of these faces, None without
+        such fakes. val_sweep: the rates at SWEEP_STEPS thresholds, as
+        pipeline.decision.thresholds.sweep.
         """
         scorer = FaceScorer(torch_network(model), model.preprocess)
         evidence = stored_evidence(scorer, self._store, self._faces.tolist())
@@ -58,6 +66,7 @@ class Validator:
                 f"val_recall_{kind}": float(found.mean()) if len(found) else None
                 for kind, found in kinds.items()
             },
+            SWEEP: sweep(labels, scores, SWEEP_STEPS),
         }
 
     def _scores(self, evidence: FaceEvidence) -> NDArray[np.float64]:

@@ -1,14 +1,19 @@
-"""Data files of `dvc plots show`; dvc.yaml names their titles and axes."""
+"""Data files of `dvc plots show`, written by DVCLive; dvc.yaml names their titles and axes."""
 
-from collections.abc import Mapping, Sequence
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from dvclive.live import Live
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from pipeline.core.files import replacing
+from pipeline.core.files import replacing_folder
+from pipeline.decision.thresholds import VERDICTS
 from pipeline.training.scoring.metrics import reliability
 
 LABEL_NAMES = {0: "real", 1: "fake"}
@@ -16,11 +21,51 @@ LABEL_NAMES = {0: "real", 1: "fake"}
 MAX_POINTS = 200
 
 
-def write_table(path: Path, table: pd.DataFrame | Sequence[dict[str, Any]]) -> None:
-    """Write a CSV: floats as %.6g, missing values as empty cells, the same bytes each time."""
+@contextmanager
+def live_plots(folder: Path) -> Iterator[Live]:
+    """DVCLive for plots without metrics: log_table writes FOLDER/plots/custom/NAME.json.
+
+    Earlier plots of the folder are deleted. dvc.yaml is not rewritten, no experiment is made.
+    """
+    with Live(str(folder), dvcyaml=None, save_dvc_exp=False) as live:
+        yield live
+    Path(live.metrics_file).unlink()  # DVCLive's summary of the metrics: there are none
+
+
+def log_table(live: Live, name: str, table: pd.DataFrame | Sequence[dict[str, Any]]) -> None:
+    """Log a table as a plot: x is its first column. The same bytes each time.
+
+    Not log_sklearn_plot: it writes all digits, one point per face, and an infinite threshold,
+    which is no JSON.
+    """
     frame = pd.DataFrame(table)
-    with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    x, *y = map(str, frame.columns)
+    rows = [
+        {str(column): _plain(value) for column, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+    # DVC fails on a list without rows, and then draws none of the plots.
+    live.log_plot(name, rows or [dict.fromkeys((x, *y))], x, y)
+
+
+def copy_plots(live: Path, folder: Path) -> None:
+    """Copy the plots of a DVCLive folder into another one, in place of earlier ones."""
+    with replacing_folder(folder / "plots") as temporary:
+        # Not the files' modes: DVC's cache may be linked and read-only.
+        shutil.copytree(
+            live / "plots", temporary, copy_function=shutil.copyfile, dirs_exist_ok=True
+        )
+
+
+def six_digits(value: float) -> float:
+    """The value as in %.6g."""
+    return float(f"{value:.6g}")
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else six_digits(value)
 
 
 def write_plots(
@@ -30,11 +75,12 @@ def write_plots(
 
     faces: columns label, score, verdict. ladders: AUCs by ladder, from mild to harsh.
     """
-    write_table(folder / "roc.csv", roc_points(faces))
-    write_table(folder / "precision_recall.csv", precision_recall_points(faces))
-    write_table(folder / "reliability.csv", reliability_points(faces))
-    write_table(folder / "confusion.csv", confusion_rows(faces))
-    write_table(folder / "ladder.csv", ladder_rows(ladders))
+    with live_plots(folder) as live:
+        log_table(live, "roc", roc_points(faces))
+        log_table(live, "precision_recall", precision_recall_points(faces))
+        log_table(live, "reliability", reliability_points(faces))
+        log_table(live, "confusion", confusion_rows(faces))
+        log_table(live, "ladder", ladder_rows(ladders))
 
 
 def roc_points(faces: pd.DataFrame) -> pd.DataFrame:
@@ -61,10 +107,17 @@ def reliability_points(faces: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["score", "fake_frac", "count"])
 
 
-def confusion_rows(faces: pd.DataFrame) -> pd.DataFrame:
-    """Columns actual (real, fake) and predicted (the verdict), one row per face, sorted."""
-    rows = pd.DataFrame({"actual": faces["label"].map(LABEL_NAMES), "predicted": faces["verdict"]})
-    return rows.sort_values(["actual", "predicted"], ignore_index=True)
+def confusion_rows(faces: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per cell of the matrix: actual (real, fake), predicted (a verdict), faces (count)."""
+    return [
+        {
+            "actual": name,
+            "predicted": verdict,
+            "faces": int(((faces["label"] == label) & (faces["verdict"] == verdict)).sum()),
+        }
+        for label, name in LABEL_NAMES.items()
+        for verdict in VERDICTS
+    ]
 
 
 def ladder_rows(ladders: Mapping[str, Sequence[float | None]]) -> pd.DataFrame:
