@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -198,6 +199,15 @@ def test_the_best_epoch_is_saved_with_its_metadata(first: Outcome, inputs: Train
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[1]["val_loss"]) == pytest.approx(first.history[1]["val_loss"], rel=1e-5)
+
+
+def test_every_epoch_has_its_threshold_sweep(first: Outcome) -> None:
+    rows = json.loads((first.folder / "live/plots/custom/threshold_sweep.json").read_text())
+    assert [row["epoch"] for row in rows] == [epoch for epoch in range(1, 5) for _ in range(19)]
+    assert [row["threshold"] for row in rows[:19]] == [n / 20 for n in range(1, 20)]
+    for row in rows:
+        assert row["product"] == pytest.approx(row["recall"] * (1 - row["fpr"]), abs=1e-5)
+    assert "val_sweep" not in (first.folder / "checkpoints/history.csv").read_text()
 
 
 def test_plots_contain_steps_and_values_only(first: Outcome) -> None:

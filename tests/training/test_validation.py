@@ -60,6 +60,8 @@ def test_a_detector_that_knows_scores_one(store: FaceStore) -> None:
     right = Validator(store, params(99), BALANCE).run(Oracle(store, 4.0).eval())
     assert right["val_auc"] == 1
     assert right["val_product"] > 0.7  # recompressed reals may be mistaken for their neighbours
+    middle = right["val_sweep"][9]
+    assert (middle["threshold"], middle["recall"], middle["fpr"]) == (0.5, 1, 0)
     wrong = Validator(store, params(99), BALANCE).run(Oracle(store, -4.0).eval())
     assert wrong["val_auc"] == 0
     assert wrong["val_product"] == 0
