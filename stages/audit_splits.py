@@ -1,6 +1,7 @@
 """Stop the run if two splits have a person, a video, a group or nearly the same image in common.
 
-deps: data/splits/{train,val,test}.csv, data/crops   params: audit   outs: metrics/audit.json
+deps: data/splits/{train,val,test}.csv, data/crops   params: audit, split_groups.link_sources
+outs: metrics/audit.json
 A failed audit writes data/audit/leaks.csv and, for near-duplicates, data/audit/identities.csv.
 """
 
@@ -27,7 +28,8 @@ def main() -> None:
     REPORT.unlink(missing_ok=True)
     shutil.rmtree(DETAILS, ignore_errors=True)
     splits = {name: read_rows(Path(f"data/splits/{name}.csv"), SplitRow) for name in SPLITS}
-    audit = audit_splits(splits, Path(), params.audit, worker_count())
+    link_sources = params.split_groups.link_sources
+    audit = audit_splits(splits, Path(), params.audit, worker_count(), link_sources=link_sources)
     report = audit.report(params.audit.near_bits)
     for line in result_lines(audit, report, SPLITS):
         print(f"audit_splits: {line}")

@@ -29,12 +29,15 @@ FIRST_ROW: Final = 2
 # Below this number of faces, hashing takes less time than starting another process.
 FACES_PER_WORKER: Final = 1000
 
+ALLOWED_SHOWN: Final = 5
+
+SOURCE_IDENTITY: Final = "source-identity"
 NEAR_DUPLICATE: Final = "near-duplicate"
 # Per kind: the names of a row, and the names of another split that they must not equal. A source
 # identity must not equal an identity either, because both are faces.
 NAMES: Final[dict[str, tuple[Names, Names]]] = {
     "identity": (lambda row: [row.identity_id], lambda row: [row.identity_id]),
-    "source-identity": (
+    SOURCE_IDENTITY: (
         lambda row: [row.source_identity_id],
         lambda row: [row.source_identity_id, row.identity_id],
     ),
@@ -70,8 +73,8 @@ class Overlap:
     """One name in two splits, or near-duplicate faces of two videos in two splits.
 
     kind: one of KINDS. what: the name, or the least distance. first, second: the first rows with
-    it. entries: items of audit.allow, any of which allows it. pairs: number of pairs of faces, 1
-    for a name.
+    it. entries: items of audit.allow, any of which allows it, and last the kind, all of which
+    split_groups.link_sources may allow. pairs: number of pairs of faces, 1 for a name.
     """
 
     kind: str
@@ -91,13 +94,14 @@ class Audit:
 
     within[kind][split]: number of distinct names in a split; for near-duplicates, number of pairs
     of faces of different people. leaks: overlaps of two splits, of which there should be none.
-    allowed: those that audit.allow names. unused: its entries that match nothing. source_photos:
-    distinct ones in every split.
+    allowed: those that audit.allow names. exceptions: its entries that allowed one. unused: those
+    that match nothing. source_photos: distinct ones in every split.
     """
 
     within: dict[str, dict[str, int]]
     leaks: list[Overlap]
     allowed: list[Overlap]
+    exceptions: list[str]
     unused: list[str]
     source_photos: dict[str, set[str]]
 
@@ -119,7 +123,7 @@ class Audit:
         return AuditReport(
             across=_totals(self.leaks),
             allowed=_totals(self.allowed),
-            exceptions=sorted({overlap.entries[0] for overlap in self.allowed}),
+            exceptions=self.exceptions,
             near_bits=near_bits,
             near_duplicates_within=PerSplit(**self.within[NEAR_DUPLICATE]),
             source_photos=SourcePhotos(
@@ -130,11 +134,19 @@ class Audit:
         )
 
 
-def audit_splits(splits: Splits, root: Path, params: AuditParams, workers: int = 1) -> Audit:
+def audit_splits(
+    splits: Splits,
+    root: Path,
+    params: AuditParams,
+    workers: int = 1,
+    *,
+    link_sources: bool = True,
+) -> Audit:
     """Compare all splits with each other, and the images of each with themselves.
 
     root: folder that the paths of the rows are relative to. workers: number of processes that hash
-    images. Raises ManifestError when a context crop cannot be read.
+    images. link_sources: split_groups.link_sources; if false, a source person in two splits is
+    allowed. Raises ManifestError when a context crop cannot be read.
     """
     within: dict[str, dict[str, int]] = {}
     across: list[Overlap] = []
@@ -146,12 +158,15 @@ def audit_splits(splits: Splits, root: Path, params: AuditParams, workers: int =
     across += near
     photos = {split: {row.source_photo for row in splits[split]} - {""} for split in splits}
     within[SOURCE_PHOTO] = {split: len(found) for split, found in photos.items()}
-    allow = set(params.allow)
+    allow, entries = set(params.allow), {entry for overlap in across for entry in overlap.entries}
+    if not link_sources:
+        allow |= {SOURCE_IDENTITY} & entries
     return Audit(
         within=within,
         leaks=[overlap for overlap in across if allow.isdisjoint(overlap.entries)],
         allowed=[overlap for overlap in across if not allow.isdisjoint(overlap.entries)],
-        unused=sorted(allow - {entry for overlap in across for entry in overlap.entries}),
+        exceptions=sorted(allow & entries),
+        unused=sorted(allow - entries),
         source_photos=photos,
     )
 
@@ -163,7 +178,8 @@ def result_lines(audit: Audit, report: AuditReport, splits: Sequence[str]) -> li
         *table_lines(audit, splits),
         f"{photos.in_two_splits} of {photos.total} source photos are in two splits",
         *(f"warning: audit.allow: {entry!r} matches no overlap" for entry in audit.unused),
-        *(f"allowed: {overlap}" for overlap in audit.allowed),
+        *(f"allowed: {overlap}" for overlap in audit.allowed[:ALLOWED_SHOWN]),
+        *([f"allowed: {len(audit.allowed)} in total"] if audit.allowed else []),
         *([] if audit.leaks else ["no leaks between splits"]),
     ]
 
@@ -221,7 +237,8 @@ def near_duplicates(
 
 def _near_overlap(bits: int, first: RowRef, second: RowRef, pairs: int) -> Overlap:
     videos = (first.row.video_id, second.row.video_id)
-    entries = tuple(":".join((NEAR_DUPLICATE, *order)) for order in (videos, videos[::-1]))
+    both_orders = (":".join((NEAR_DUPLICATE, *order)) for order in (videos, videos[::-1]))
+    entries = (*both_orders, NEAR_DUPLICATE)
     what = f"({bits} of {HASH_BITS} bits differ)"
     return Overlap(NEAR_DUPLICATE, what, first, second, entries, pairs)
 
@@ -248,7 +265,9 @@ def _overlaps(
 ) -> list[Overlap]:
     """Names in `named` of one split and in `against` of another; `against` includes `named`."""
     return [
-        Overlap(kind, repr(name), against[first][name], against[second][name], (f"{kind}:{name}",))
+        Overlap(
+            kind, repr(name), against[first][name], against[second][name], (f"{kind}:{name}", kind)
+        )
         for first, second in combinations(named, 2)
         for name in sorted(
             named[first].keys() & against[second].keys()

@@ -9,7 +9,8 @@ from typing import Final
 
 from pipeline.core.components import connected_groups
 from pipeline.core.manifest import Row, SplitRow, read_rows, write_rows
-from pipeline.inputs.videos import VIDEOS, IdentityEntry
+from pipeline.inputs.people import IdentityEntry
+from pipeline.inputs.videos import VIDEOS
 from pipeline.splits.leaks import NEAR_DUPLICATE, Overlap, Splits
 
 SHOWN: Final = 20
