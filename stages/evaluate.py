@@ -1,10 +1,10 @@
 """Evaluate on the test split: slices, intervals, probes, ladders, plots, a page and images.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
-data/zarr/test.zarr, data/splits/{train,val}.csv, data/manifests/skipped_{videos,faces}.csv,
-metrics/audit.json
+data/zarr/test.zarr, data/splits/{train,val}.csv,
+data/manifests/{skipped_faces,skipped_videos,tags}.csv, metrics/audit.json
 params: data, evaluate, export.opset, train.threads
-outs: metrics/test.json, plots/evaluate, data/reports
+outs: metrics/test.json, metrics/test_report.json, plots/evaluate, data/reports
 """
 
 from pathlib import Path
@@ -31,12 +31,15 @@ def main() -> None:
     split = MeasuredSplit(scorer, open_zarr(Path("data/zarr/test.zarr")), calibration.decision)
     around = read_surroundings(Path("data"), params.data.root)
     evaluation = evaluate(split, calibration, around, params.evaluate)
-    write_json(Path("metrics/test.json"), evaluation.report.to_json())
+    write_json(Path("metrics/test.json"), evaluation.report.summary)
+    write_json(Path("metrics/test_report.json"), evaluation.report.to_json())
     write_plots(Path("plots/evaluate"), evaluation.faces, evaluation.report.ladder.aucs)
     audit = read_audit(Path("metrics/audit.json"))
     write_reports(Path("data/reports"), evaluation, split, calibration, around.data_root, audit)
     for line in headline_lines(evaluation.report.headline):
         print(f"evaluate: {line}")
+    for line in evaluation.report.warnings:
+        print(f"evaluate: warning: {line}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Write the bundle that the service loads, after comparing its outputs with torch's.
 
 deps: data/checkpoints/best_model.pt, data/seam/trees.npz, data/calibration.json,
-metrics/{audit,test}.json, data/zarr/val.zarr, data/splits/{train,val,test}.csv
+metrics/{audit,test_report}.json, data/zarr/val.zarr, data/splits/{train,val,test}.csv
 params: all   outs: data/export
 """
 
@@ -23,7 +23,7 @@ from pipeline.training.store.reader import open_zarr
 CHECKPOINT = Path("data/checkpoints/best_model.pt")
 TREES = Path("data/seam/trees.npz")
 CALIBRATION = Path("data/calibration.json")
-REPORT = Path("metrics/test.json")
+REPORT = Path("metrics/test_report.json")
 AUDIT = Path("metrics/audit.json")
 SPLITS = {
     f"splits/{name}.csv": Path(f"data/splits/{name}.csv") for name in ("train", "val", "test")

@@ -7,7 +7,7 @@ from pipeline.runtime.params import load_params
 from pipeline.training.evaluation.evaluate import headline_lines
 from pipeline.training.evaluation.schema import read_report
 
-TEST_METRICS = Path("metrics/test.json")
+TEST_REPORT = Path("metrics/test_report.json")
 HOW_TO_TRY = """
 Report with plots and the worst mistakes: data/reports/test.html
 Try the detector:
@@ -17,11 +17,12 @@ Try the detector:
 
 def main() -> None:
     root = load_params().data.root
-    print(
-        f"\nTest metrics of the detector trained on {root} ({TEST_METRICS}), with 95 % intervals:"
-    )
-    for line in headline_lines(read_report(TEST_METRICS).headline):
+    report = read_report(TEST_REPORT)
+    print(f"\nTest metrics of the detector trained on {root} ({TEST_REPORT}), with 95 % intervals:")
+    for line in headline_lines(report.headline):
         print(f"  {line}")
+    for line in report.warnings:
+        print(f"  warning: {line}")
     if root == "data/sample":
         print("The embedded sample demonstrates the pipeline, not accuracy on genuine swaps.")
     print(HOW_TO_TRY)

@@ -3,7 +3,7 @@
 deps: data/zarr/{train,val}.zarr
 params: seam, pseudo_swap, augment, crop_faces, model.views, preprocess,
 train.{seed,source_power,tight_pairs_frac}, calibrate.min_surroundings_frac
-outs: data/seam/trees.npz, metrics/seam.json
+outs: data/seam/trees.npz, metrics/seam.json, metrics/seam_report.json
 """
 
 from pathlib import Path
@@ -12,8 +12,14 @@ from pipeline.core.files import replacing, write_json
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
 from pipeline.runtime.workers import worker_count
-from pipeline.training.store.reader import open_zarr
-from pipeline.training.trees.fit import fit_trees, pair_features, seam_pairs, seam_report
+from pipeline.training.store.reader import open_zarr, set_digest
+from pipeline.training.trees.fit import (
+    fit_trees,
+    pair_features,
+    seam_pairs,
+    seam_report,
+    seam_summary,
+)
 
 TREES = Path("data/seam/trees.npz")
 
@@ -28,7 +34,8 @@ def main() -> None:
     with replacing(TREES) as temporary:
         temporary.write_bytes(trees.to_bytes())
     report = seam_report(trees, val, params.calibrate.min_surroundings_frac)
-    write_json(Path("metrics/seam.json"), report)
+    write_json(Path("metrics/seam.json"), seam_summary(report, set_digest(val)))
+    write_json(Path("metrics/seam_report.json"), report)
     print(f"train_seam: validation AUC of the trees alone {report['all']['auc']:.4f}")
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline.decision.evidence import FaceEvidence
 from pipeline.decision.fusion import sigmoid
@@ -35,6 +36,7 @@ def pool_with(labels: np.ndarray, evidence: FaceEvidence, **parts: Any) -> Pool:
     """Faces as they are stored, with equal weights."""
     values: dict[str, Any] = {
         "weights": np.ones(len(labels)),
+        "groups": np.arange(len(labels)).astype(np.str_),
         "copy": np.full(len(labels), AS_IT_IS),
     }
     return Pool(labels=labels, evidence=evidence, **{**values, **parts})
@@ -55,14 +57,27 @@ def drawn_pool(seed: int = 0, count: int = 4000, **members: Any) -> Pool:
     return pool_with(labels, evidence_from(logit, **members))
 
 
+def face_table(labels: np.ndarray, **columns: Any) -> pd.DataFrame:
+    """One row per face: an image of INSwapper's or of a camera, each of another person."""
+    names = [f"face{number}" for number in range(len(labels))]
+    values = {
+        "label": labels,
+        "is_inswapper": labels,
+        "fake_type": np.where(labels == 1, "inswapper", "real"),
+        "face_px": 200.0,
+        "source": "videos",
+        "video_id": names,
+        "frame_index": 0,
+        "group": names,
+    }
+    return pd.DataFrame(values | columns)
+
+
 def faces_of(soft_shift: float = 0.0) -> ScoredCopies:
     labels, logit = drawn_logits(400)
     soft = logit + soft_shift * (labels == 0)
     return ScoredCopies(
-        labels=labels,
-        is_inswapper=labels,
-        face_px=np.where(np.arange(400) % 2, 100.0, 200.0),
-        sources=np.full(400, "videos"),
+        faces=face_table(labels, face_px=np.where(np.arange(400) % 2, 100.0, 200.0)),
         copies={AS_IT_IS: evidence_from(logit)}
         | {name: evidence_from(soft) for name in DEGRADED_COPIES},
     )

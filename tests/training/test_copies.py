@@ -24,10 +24,10 @@ def test_a_pool_holds_the_copies_above_the_size_limit() -> None:
 def test_within_a_class_every_source_weighs_the_same() -> None:
     faces = faces_of()
     sources = np.where(np.arange(400) < 350, "many", "few")
-    pool = pool_of(replace(faces, sources=sources), 60)
+    pool = pool_of(replace(faces, faces=faces.faces.assign(source=sources)), 60)
     names = np.concatenate(
         [
-            sources[faces.face_px * factor >= 60]
+            sources[faces.faces["face_px"] * factor >= 60]
             for factor in (1.0, *(copy.size_factor for copy in DEGRADED_COPIES.values()))
         ]
     )

@@ -1,4 +1,4 @@
-"""metrics/val.json: results of the calibration on validation and on every degraded copy."""
+"""metrics/val.json and val_report.json: results of the calibration on validation."""
 
 from typing import Any
 
@@ -10,28 +10,43 @@ from pipeline.decision.decide import DecisionSpec
 from pipeline.decision.thresholds import sweep
 from pipeline.runtime.sections import CalibrateParams
 from pipeline.training.calibration.fit import Calibration, fusion_name
-from pipeline.training.calibration.fusion import log_loss
+from pipeline.training.calibration.fusion import TEMPERATURE_RANGE, log_loss
 from pipeline.training.scoring.copies import Pool, ScoredCopies, pool_of
-from pipeline.training.scoring.metrics import binary_metrics, product_metric, rates_at
-from pipeline.training.scoring.scorer import face_scores
+from pipeline.training.scoring.headline import few_people, headline_measures
+from pipeline.training.scoring.metrics import (
+    binary_metrics,
+    class_counts,
+    product_metric,
+    rates_at,
+)
+from pipeline.training.scoring.scorer import decided, face_scores
+
+# Relative distance from a bound of the temperature within which the fit was stopped by it.
+NEAR_BOUND = 1e-3
 
 
 def validation_report(
     faces: ScoredCopies, calibration: Calibration, params: CalibrateParams
 ) -> dict[str, Any]:
-    """metrics/val.json: results on the same data that the calibration was fitted on."""
+    """metrics/val_report.json: results on the same data that the calibration was fitted on."""
     decision = calibration.decision
     scores = face_scores(faces.stored, decision)
     limits = decision.thresholds
     reals = faces.labels == REAL
+    counts = class_counts(faces.labels, faces.faces["group"])
     return {
         "temperature": decision.temperature,
         "weights": decision.fusion.model_dump(),
-        "frame": binary_metrics(faces.labels, scores, limits.fake_from),
+        "warnings": [
+            *few_people({"validation": counts}),
+            *temperature_warnings(calibration),
+        ],
+        "headline": _headline(faces, decision),
+        "frame": binary_metrics(faces.labels, scores, limits.fake_from) | counts,
         "product": product_metric(
             faces.labels,
             scores,
-            faces.is_inswapper,
+            faces.faces["is_inswapper"],
             face_scores(faces.copies["jpeg40"], decision)[reals],
             limits.balanced,
         ),
@@ -46,6 +61,49 @@ def validation_report(
             for spec in (calibration.decision, calibration.other)
         },
     }
+
+
+def val_summary(report: dict[str, Any], decision: DecisionSpec, val_set: str) -> dict[str, Any]:
+    """metrics/val.json: the main numbers of `validation_report`, and the fitted limits.
+
+    val_set: digest of the split's faces (`reader.set_digest`).
+    """
+    numbers = {name: value for name, value in report["headline"].items() if name != "reason"}
+    return {
+        **numbers,
+        "product": report["product"],
+        "temperature": decision.temperature,
+        "fake_from": decision.thresholds.fake_from,
+        "suspicious_from": decision.thresholds.suspicious_from,
+        "val_set": val_set,
+    }
+
+
+def _headline(faces: ScoredCopies, decision: DecisionSpec) -> dict[str, Any]:
+    """The headline's numbers; without intervals, which promise more than fitted data can keep."""
+    table = decided(faces.faces, faces.stored, decision)
+    report: dict[str, Any] = dict(class_counts(table["label"], table["group"]))
+    reasons = []
+    for name, measure in headline_measures(table, decision.thresholds.fake_from).items():
+        try:
+            report[name] = measure.value()
+        except ValueError as error:
+            report[name] = None
+            reasons.append(f"{name}: {error}")
+    return report | {"reason": "; ".join(reasons)} if reasons else report
+
+
+def temperature_warnings(calibration: Calibration) -> list[str]:
+    """A line for a fitted temperature at a bound of its range, where the fit ended by force."""
+    found = []
+    for spec in (calibration.decision, calibration.other):
+        if min(abs(spec.temperature / bound - 1) for bound in TEMPERATURE_RANGE) < NEAR_BOUND:
+            low, high = TEMPERATURE_RANGE
+            found.append(
+                f"temperature {spec.temperature:.3g} of the {fusion_name(spec)} fusion is at the "
+                f"bound of its range ({low:g} to {high:g}): its scores are not calibrated"
+            )
+    return found
 
 
 def copies_report(pool: Pool, decision: DecisionSpec) -> dict[str, Any]:
@@ -67,7 +125,8 @@ def _copy_report(
     pool: Pool, scores: NDArray[np.float64], decision: DecisionSpec
 ) -> dict[str, float | None]:
     found = binary_metrics(pool.labels, scores, decision.thresholds.fake_from)
-    report = {name: found[name] for name in ("n_real", "n_fake", "auc", "brier", "ece")}
+    report = {name: found[name] for name in ("auc", "brier", "ece")}
+    report |= class_counts(pool.labels, pool.groups)
     limits = [decision.limits(float(share)) for share in pool.evidence.surroundings]
     called = np.array(
         [score >= x.thresholds.fake_from for score, x in zip(scores, limits, strict=True)]
@@ -103,8 +162,10 @@ def sweep_rows(faces: ScoredCopies, decision: DecisionSpec, steps: int) -> list[
 def summary_lines(faces: ScoredCopies, calibration: Calibration) -> list[str]:
     """Lines for a terminal about the fitted values."""
     decision, limits = calibration.decision, calibration.decision.thresholds
+    found = class_counts(faces.labels, faces.faces["group"])
     return [
-        f"{len(faces.labels)} faces, {fusion_name(decision)} fusion",
+        f"{found['n_real']} real faces of {found['groups_real']} people, {found['n_fake']} fake "
+        f"faces of {found['groups_fake']} (independent groups), {fusion_name(decision)} fusion",
         f"temperature {decision.temperature:.3g}",
         f"fake from {limits.fake_from:.4f}, suspicious from {limits.suspicious_from:.4f}",
     ]

@@ -1,4 +1,4 @@
-"""metrics/test.json: the names that the report, the plots, the model card and the tests share.
+"""metrics/test_report.json: the names that the report, the plots, the model card and tests share.
 
 A number that the test split does not define is null, and `reason` says why.
 """
@@ -21,11 +21,22 @@ class ReportPart(StrictModel):
     reason: str | None = None
 
 
+class Counted(ReportPart):
+    """A part with its numbers of faces, and of independent groups of people, per class."""
+
+    n_real: int
+    n_fake: int
+    groups_real: int
+    groups_fake: int
+
+
 class Metrics(ReportPart):
     """Metrics of one set of faces, frames or videos; a slice may leave some of them out."""
 
     n_real: int | None = None
     n_fake: int | None = None
+    groups_real: int | None = None
+    groups_fake: int | None = None
     auc: Number = None
     ap: Number = None
     eer: Number = None
@@ -42,12 +53,15 @@ class Metrics(ReportPart):
     undecided: Number = None
 
 
-class Headline(ReportPart):
+class Headline(Counted):
     """The most important numbers, each with its 95 % bootstrap interval over groups."""
 
     auc: Number
     auc_low: Number
     auc_high: Number
+    within_source_auc: Number
+    within_source_auc_low: Number
+    within_source_auc_high: Number
     video_auc: Number
     video_auc_low: Number
     video_auc_high: Number
@@ -57,9 +71,18 @@ class Headline(ReportPart):
     inswapper_recall: Number
     inswapper_recall_low: Number
     inswapper_recall_high: Number
+    uniface_recall: Number
+    uniface_recall_low: Number
+    uniface_recall_high: Number
+    video_recall: Number
+    video_recall_low: Number
+    video_recall_high: Number
     fpr: Number
     fpr_low: Number
     fpr_high: Number
+    video_fpr: Number
+    video_fpr_low: Number
+    video_fpr_high: Number
     compressed_fpr: Number
     compressed_fpr_low: Number
     compressed_fpr_high: Number
@@ -70,9 +93,15 @@ class Headline(ReportPart):
         fields = Headline.model_fields
         return [name for name in fields if f"{name}_low" in fields]
 
+    @property
+    def values(self) -> dict[str, Number]:
+        """Each number without its interval."""
+        return {name: getattr(self, name) for name in self.names}
+
 
 class RealReport(ReportPart):
     n_real: int
+    groups_real: int
     fpr: Number
     fpr_low: Number
     fpr_high: Number
@@ -83,6 +112,7 @@ class RealReport(ReportPart):
 
 class SwapReport(ReportPart):
     n_fake: int
+    groups_fake: int
     recall: Number
     recall_low: Number
     recall_high: Number
@@ -109,10 +139,22 @@ class Generators(StrictModel):
     pseudo: Metrics
 
 
-class SourceReport(ReportPart):
+class Slice(Counted):
+    """One kind of faces: by face size, skin tone or tag."""
+
+    auc: Number
+    auc_low: Number
+    auc_high: Number
+    recall: Number
+    recall_low: Number
+    recall_high: Number
+    fpr: Number
+    fpr_low: Number
+    fpr_high: Number
+
+
+class SourceReport(Counted):
     in_training: int
-    n_real: int
-    n_fake: int
     auc: Number
     fpr: Number
     recall: Number
@@ -126,11 +168,9 @@ class BySurroundings(StrictModel):
     tight: Metrics
 
 
-class CopyReport(ReportPart):
+class CopyReport(Counted):
     """One kind of degraded copies of all test faces; coverage is that of the conformal sets."""
 
-    n_real: int
-    n_fake: int
     auc: Number
     brier: Number
     ece: Number
@@ -181,6 +221,15 @@ class Probe(StrictModel):
     at_most: float | None = None
     at_least: float | None = None
     within: float | None = None
+
+    @property
+    def limit(self) -> str:
+        """The limit as text."""
+        if self.within is not None:
+            return f"0.50 ± {self.within:.2f}"
+        if self.at_most is not None:
+            return f"at most {self.at_most:.2f}"
+        return f"at least {self.at_least:.2f}"
 
 
 class Probes(ReportPart):
@@ -233,12 +282,18 @@ class Coverage(StrictModel):
 
 
 class TestReport(StrictModel):
-    """metrics/test.json. copies: "promised" is the conformal confidence, the others CopyReports."""
+    """metrics/test_report.json. test_set: digest of the test faces (`reader.set_digest`).
+
+    warnings: lines that say why the numbers may mislead. copies: "promised" is the conformal
+    confidence, the others CopyReports. face_size, skin_tone, tag: slices by name.
+    """
 
     # Not a test, although pytest collects classes of such names.
     __test__ = False
 
     note: str
+    test_set: str
+    warnings: list[str]
     headline: Headline
     frame: Metrics
     video: Metrics
@@ -247,6 +302,9 @@ class TestReport(StrictModel):
     view: dict[str, Metrics]
     source: dict[str, SourceReport]
     surroundings: BySurroundings
+    face_size: dict[str, Slice]
+    skin_tone: dict[str, Slice]
+    tag: dict[str, Slice]
     copies: dict[str, float | CopyReport]
     threshold: dict[str, Rates]
     verdict: Verdicts
@@ -259,13 +317,20 @@ class TestReport(StrictModel):
     def copy_reports(self) -> dict[str, CopyReport]:
         return {name: part for name, part in self.copies.items() if isinstance(part, CopyReport)}
 
+    @property
+    def summary(self) -> dict[str, Number | str]:
+        """metrics/test.json: the headline without intervals, and what it was measured on."""
+        counts = {name: getattr(self.headline, name) for name in Counted.model_fields}
+        del counts["reason"]
+        return {**self.headline.values, **counts, "test_set": self.test_set}
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; members that were left out stay out."""
         return self.model_dump(exclude_unset=True)
 
 
 def read_report(path: Path) -> TestReport:
-    """Read metrics/test.json. Raises ManifestError naming the file and every wrong key."""
+    """Read metrics/test_report.json. Raises ManifestError naming the file and every wrong key."""
     try:
         return TestReport.model_validate_json(path.read_bytes())
     except OSError:

@@ -6,6 +6,7 @@ Every table has one row per face: the manifest's columns, `score`, `verdict` and
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,26 @@ from numpy.typing import NDArray
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.thresholds import Thresholds
 from pipeline.runtime.sections import EvaluateParams
+from pipeline.training.evaluation.skin_tone import SKIN_TONES
+from pipeline.training.scoring.headline import (
+    VIDEO_KEY,
+    Measure,
+    auc,
+    flagged,
+    headline_measures,
+)
 from pipeline.training.scoring.metrics import (
-    Statistic,
-    area_under_roc,
     binary_metrics,
     bootstrap_interval,
+    class_counts,
     rates_at,
 )
 
 Report = dict[str, Any]
 GENERATORS = ("inswapper", "uniface", "pseudo")
-VIDEO_KEY = ["source", "video_id"]
+# Lower ends of the classes of face sizes, px; the first class is everything below.
+FACE_SIZES_PX = (96, 160, 256)
+NOBODY = "no such face in the test split"
 BRIEF = ("auc", "ap", "recall", "fpr", "brier", "ece", "reason")
 
 
@@ -39,12 +49,12 @@ class Slicer:
 
     def metrics(self, table: pd.DataFrame) -> Report:
         """All metrics of a table; with `reason` if a class is absent."""
-        found: Report = dict(
-            binary_metrics(table["label"], table["score"], self.thresholds.fake_from)
-        )
-        absent = [name for name in ("real", "fake") if not found[f"n_{name}"]]
-        if absent:
-            found["reason"] = f"no {' and no '.join(absent)} faces"
+        found: Report = {
+            **binary_metrics(table["label"], table["score"], self.thresholds.fake_from),
+            **counts(table),
+        }
+        if reason := _absent_classes(found):
+            found["reason"] = reason
         return found
 
     def brief(self, table: pd.DataFrame) -> Report:
@@ -52,66 +62,55 @@ class Slicer:
         found = self.metrics(table)
         return {name: found[name] for name in BRIEF if name in found}
 
-    def interval(
-        self, name: str, statistic: Statistic, table: pd.DataFrame, column: str = "score"
-    ) -> Report:
+    def interval(self, name: str, measure: Measure) -> Report:
         """A number with its bootstrap interval by group: name, name_low, name_high."""
-        labels, scores = table["label"].to_numpy(), table[column].to_numpy()
         try:
-            value = statistic(labels, scores)
+            value = measure.value()
         except ValueError as error:
             return absent(str(error), name, f"{name}_low", f"{name}_high")
+        columns = [measure.table[column] for column in measure.columns]
         bounds = bootstrap_interval(
-            statistic, labels, scores, table["group"], draws=self.draws, seed=self.seed
+            measure.statistic, columns, measure.table["group"], draws=self.draws, seed=self.seed
         )
         low, high = bounds or (None, None)
         return {name: value, f"{name}_low": low, f"{name}_high": high}
 
-    def flagged(self, name: str, table: pd.DataFrame) -> Report:
-        """Fraction flagged fake: the recall of fakes, the false positive rate of reals."""
-        return self.interval(name, _mean, table, "called")
+    def sliced(self, table: pd.DataFrame) -> Report:
+        """Counts, AUC, recall and FPR of a slice, with intervals; `reason` if a class is absent."""
+        parts = (
+            self.interval("auc", auc(table)),
+            self.interval("recall", flagged(table[table["label"] == FAKE])),
+            self.interval("fpr", flagged(table[table["label"] == REAL])),
+        )
+        report = counts(table) | {k: v for part in parts for k, v in part.items() if k != "reason"}
+        reason = _absent_classes(report)
+        return report | {"reason": reason} if reason else report
 
 
-def _mean(_labels: NDArray[np.int64], called: NDArray[np.float64]) -> float:
-    if not len(called):
-        raise ValueError("no such faces in the test split")
-    return float(called.mean())
+def counts(table: pd.DataFrame) -> Report:
+    """Numbers of faces and of independent groups, per class."""
+    return dict(class_counts(table["label"], table["group"]))
+
+
+def _absent_classes(found: Report) -> str:
+    lacking = [name for name in ("real", "fake") if not found[f"n_{name}"]]
+    return f"no {' and no '.join(lacking)} faces" if lacking else ""
 
 
 def absent(reason: str, *names: str) -> Report:
     return {**dict.fromkeys(names), "reason": reason}
 
 
-def frames(faces: pd.DataFrame) -> pd.DataFrame:
-    """One row per frame, that of its highest-scoring face."""
-    key = [*VIDEO_KEY, "frame_index"]
-    return faces.sort_values("score").drop_duplicates(key, keep="last").sort_index()
-
-
-def videos(faces: pd.DataFrame) -> pd.DataFrame:
-    """One row per video with the mean of its frames' scores; an image is a video of one frame.
-
-    The key is (source, video_id), because folder names alone collide.
-    """
-    by_frame = frames(faces)
-    means = by_frame.groupby(VIDEO_KEY)["score"].mean()
-    first = by_frame.drop_duplicates(VIDEO_KEY).set_index(VIDEO_KEY)
-    return first.assign(score=means).reset_index().sort_values(VIDEO_KEY, ignore_index=True)
-
-
 def headline(slicer: Slicer, faces: pd.DataFrame, compressed: pd.DataFrame) -> Report:
-    """The most important numbers, each with its interval."""
-    reals, swaps = faces[faces["label"] == REAL], faces[faces["is_inswapper"] == 1]
-    parts = (
-        slicer.interval("auc", area_under_roc, faces),
-        slicer.interval("video_auc", area_under_roc, videos(faces)),
-        slicer.flagged("recall", faces[faces["label"] == FAKE]),
-        slicer.flagged("inswapper_recall", swaps),
-        slicer.flagged("fpr", reals),
-        slicer.flagged("compressed_fpr", compressed),
-    )
-    reasons = sorted({part["reason"] for part in parts if "reason" in part})
-    report = {name: value for part in parts for name, value in part.items() if name != "reason"}
+    """The most important numbers, each with its interval, and the numbers of faces and groups."""
+    measures = headline_measures(faces, slicer.thresholds.fake_from)
+    measures["compressed_fpr"] = flagged(compressed)
+    report, reasons = counts(faces), []
+    for name, measure in measures.items():
+        part = slicer.interval(name, measure)
+        if "reason" in part:
+            reasons.append(f"{name}: {part.pop('reason')}")
+        report |= part
     return {**report, "reason": "; ".join(reasons)} if reasons else report
 
 
@@ -131,7 +130,7 @@ def six_reports(
     return {
         "clean_real": _real_report(slicer, faces[faces["label"] == REAL]),
         "compressed_real": _compressed_report(slicer, faces[faces["label"] == REAL], compressed),
-        "inswapper": slicer.flagged("recall", swaps) | {"n_fake": len(swaps)},
+        "inswapper": slicer.interval("recall", flagged(swaps)) | _of("fake", swaps),
         "low_quality": _sliced(slicer, faces[low], "no face of low quality in the test split"),
         "unseen_identity": _unseen_identity(slicer, faces, seen),
         "unseen_source": _unseen_source(slicer, faces, seen),
@@ -168,8 +167,7 @@ def by_source(slicer: Slicer, faces: pd.DataFrame, seen: pd.DataFrame) -> Report
         reals, fakes = rows[rows["label"] == REAL], rows[rows["label"] == FAKE]
         report[str(name)] = {
             "in_training": int(name in known),
-            "n_real": len(reals),
-            "n_fake": len(fakes),
+            **counts(rows),
             "auc": slicer.metrics(rows)["auc"],
             "fpr": _share(reals["called"]),
             "recall": _share(fakes["called"]),
@@ -184,8 +182,38 @@ def by_surroundings(slicer: Slicer, faces: pd.DataFrame, least: float) -> Report
     return {
         name: slicer.metrics(rows) | {"undecided": _share(rows["verdict"] == "undecided")}
         if len(rows := faces[chosen])
-        else absent("no such face in the test split", "auc", "recall", "fpr")
+        else absent(NOBODY, "auc", "recall", "fpr")
         for name, chosen in (("open", is_open), ("tight", ~is_open))
+    }
+
+
+def by_face_size(slicer: Slicer, faces: pd.DataFrame) -> Report:
+    """Slices by the longer side of the face box, in pixels of the image."""
+    names = [
+        f"<{FACE_SIZES_PX[0]} px",
+        *(f"{low}-{high} px" for low, high in pairwise(FACE_SIZES_PX)),
+        f">={FACE_SIZES_PX[-1]} px",
+    ]
+    sizes = np.searchsorted(FACE_SIZES_PX, faces["face_px"], side="right")
+    return {name: slicer.sliced(faces[sizes == index]) for index, name in enumerate(names)}
+
+
+def by_skin_tone(slicer: Slicer, faces: pd.DataFrame, tones: NDArray[np.str_]) -> Report:
+    """Slices by skin tone. tones: (faces,) names (`skin_tone.skin_tones`)."""
+    return {name: slicer.sliced(faces[tones == name]) for name in SKIN_TONES}
+
+
+def by_tag(slicer: Slicer, faces: pd.DataFrame, tags: pd.DataFrame) -> Report:
+    """Slices `tag: value` of every value in `tags` (columns video_id, tag, value).
+
+    A fake without tags has those of its original video.
+    """
+    tagged = set(tags["video_id"])
+    own = faces["video_id"].isin(tagged) | (faces["label"] == REAL)
+    videos = faces["video_id"].where(own, faces["original_video_id"])
+    return {
+        f"{tag}: {value}": slicer.sliced(faces[videos.isin(set(rows["video_id"]))])
+        for (tag, value), rows in tags.groupby(["tag", "value"])
     }
 
 
@@ -234,7 +262,12 @@ def coverage(faces: pd.DataFrame, skipped: pd.DataFrame) -> Report:
 
 
 def _real_report(slicer: Slicer, reals: pd.DataFrame) -> Report:
-    return slicer.flagged("fpr", reals) | {"n_real": len(reals)}
+    return slicer.interval("fpr", flagged(reals)) | _of("real", reals)
+
+
+def _of(kind: str, table: pd.DataFrame) -> Report:
+    """The counts of one class."""
+    return {name: count for name, count in counts(table).items() if name.endswith(kind)}
 
 
 def _compressed_report(slicer: Slicer, reals: pd.DataFrame, compressed: pd.DataFrame) -> Report:

@@ -15,7 +15,7 @@ from pipeline.media.images import write_png
 from pipeline.training.evaluation.evaluate import Evaluation
 from pipeline.training.evaluation.figures import THUMBNAIL_PX, seam_overlay, thumbnail
 from pipeline.training.evaluation.probes import MeasuredSplit
-from pipeline.training.evaluation.slices import VIDEO_KEY
+from pipeline.training.scoring.headline import VIDEO_KEY
 from pipeline.training.scoring.scorer import stored_evidence
 from pipeline.training.store.reader import image_of
 from pipeline.views.cut import cut_view, seam_view

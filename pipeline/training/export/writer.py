@@ -32,7 +32,7 @@ from pipeline.runtime.params import Params
 from pipeline.seam.features import feature_names
 from pipeline.seam.trees import TreeEnsemble
 from pipeline.training.evaluation.evaluate import SAMPLE_ROOT
-from pipeline.training.evaluation.schema import TestReport
+from pipeline.training.evaluation.schema import Counted, TestReport
 from pipeline.training.export.int8_gate import gate_int8
 from pipeline.training.network.checkpoint import CheckpointMeta
 from pipeline.training.network.model import HEADS, QUALITY_CLASSES, SEAM_MAP_PX
@@ -57,7 +57,7 @@ PARITY_FACES = 8
 class Trained:
     """Results of training, calibration and evaluation.
 
-    store: the validation split. report, audit: content of metrics/test.json and audit.json.
+    store: the validation split. report, audit: content of metrics/test_report.json and audit.json.
     """
 
     model: nn.Module
@@ -201,8 +201,8 @@ def file_spec(path: Path) -> FileSpec:
 
 
 def headline_numbers(report: TestReport) -> dict[str, float | None]:
-    """The headline of metrics/test.json without its remarks."""
-    return report.headline.model_dump(exclude={"reason"})
+    """The headline's numbers with their intervals, without counts and remarks."""
+    return report.headline.model_dump(exclude=set(Counted.model_fields))
 
 
 def render_card(trained: Trained, params: Params, models: Models, provenance: Provenance) -> str:

@@ -8,12 +8,20 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.runtime.errors import PipelineError
 
 TEST_METRICS: Final = "metrics/test.json"
+TEST_REPORT: Final = "metrics/test_report.json"
+# The key that says which faces a file was measured on, and the name of their split.
+MEASURED_ON: Final = {
+    TEST_METRICS: ("test_set", "test"),
+    "metrics/val.json": ("val_set", "validation"),
+    "metrics/seam.json": ("val_set", "validation"),
+}
 LOCK: Final = "dvc.lock"
 
 
@@ -24,7 +32,11 @@ def change_report(repo: Path, base: str) -> str:
     """
     params = _compact(_dvc(repo, "params", "diff", base, "--md"))
     metrics = _compact(_dvc(repo, "metrics", "diff", base, "--md", "--precision", "3"))
-    parts = [f"## Change against `{base}`", _headline(repo, base)]
+    elsewhere = _not_comparable(repo, base)
+    metrics = _without_rows(metrics, elsewhere)
+    old = {} if TEST_METRICS in elsewhere else _numbers_at(repo, base, TEST_METRICS)
+    parts = [f"## Change against `{base}`", _headline(repo, old)]
+    parts += [f"> `{path}`: {reason}" for path, reason in elsewhere.items()]
     if stale := stale_stages(repo):
         parts.append(
             f"> **{LOCK} is stale**: {', '.join(f'`{stage}`' for stage in stale)} changed in code"
@@ -48,10 +60,9 @@ def _is_changed(change: str | dict[str, dict[str, Any]]) -> bool:
     return any(isinstance(state, dict) or state == "modified" for state in states)
 
 
-def _headline(repo: Path, base: str) -> str:
+def _headline(repo: Path, old: dict[str, Any]) -> str:
     """Table of the test split's headline metrics: before, now with 95 % interval, and change."""
-    now = json.loads((repo / TEST_METRICS).read_text(encoding="utf-8"))["headline"]
-    old = _headline_at(repo, base)
+    now = json.loads((repo / TEST_REPORT).read_text(encoding="utf-8"))["headline"]
     lines = ["| test split | before | now | 95 % interval | change |", "| --- " * 5 + "|"]
     for name in (name for name in now if f"{name}_low" in now):
         before, after = old.get(name), now[name]
@@ -59,13 +70,33 @@ def _headline(repo: Path, base: str) -> str:
         both = before is not None and after is not None
         change = f"{after - before:+.3f}" if both else "-"
         lines.append(f"| {name} | {_text(before)} | {_text(after)} | {interval} | {change} |")
-    return "\n".join(lines)
+    people = f"{now['groups_real']} people with reals, {now['groups_fake']} with fakes"
+    return "\n".join([*lines, "", f"The test split has {people} (independent groups)."])
 
 
-def _headline_at(repo: Path, base: str) -> dict[str, float | None]:
-    """Headline metrics of a revision; empty if it has no test metrics."""
-    shown = _run(repo, "git", "show", f"{base}:{TEST_METRICS}")
-    return dict(json.loads(shown.stdout)["headline"]) if shown.returncode == 0 else {}
+def _not_comparable(repo: Path, base: str) -> dict[str, str]:
+    """Why a metrics file must not be compared with that of the base, by path."""
+    found = {}
+    for path, (key, split) in MEASURED_ON.items():
+        old = _numbers_at(repo, base, path)
+        now = json.loads((repo / path).read_text(encoding="utf-8"))
+        if old and key not in old:
+            found[path] = f"`{base}` does not say which {split} set it used: not comparable"
+        elif old and old[key] != now[key]:
+            found[path] = f"measured on a different {split} set: not comparable"
+    return found
+
+
+def _without_rows(table: str, paths: Collection[str]) -> str:
+    """dvc's Markdown table of metrics without the rows of these files."""
+    starts = tuple(f"| {path} |" for path in paths)
+    return "\n".join(line for line in table.splitlines() if not line.startswith(starts))
+
+
+def _numbers_at(repo: Path, base: str, path: str) -> dict[str, Any]:
+    """Content of a metrics file in a revision; empty if it is not there."""
+    shown = _run(repo, "git", "show", f"{base}:{path}")
+    return dict(json.loads(shown.stdout)) if shown.returncode == 0 else {}
 
 
 def _text(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.core.labels import FAKE, REAL
@@ -19,15 +20,17 @@ AS_IT_IS = "as_it_is"
 class ScoredCopies:
     """The faces of a split as they are stored, and degraded as images are in the field.
 
-    labels, is_inswapper, face_px: (faces,). sources: (faces,) names. copies: evidence about all
-    faces by name of the copy, "as_it_is" first.
+    faces: one row per face, with the manifest's columns. copies: evidence about all faces by name
+    of the copy, "as_it_is" first.
     """
 
-    labels: NDArray[np.int64]
-    is_inswapper: NDArray[np.int64]
-    face_px: NDArray[np.float64]
-    sources: NDArray[np.str_]
+    faces: pd.DataFrame
     copies: dict[str, FaceEvidence]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(faces,)"""
+        return self.faces["label"].to_numpy(dtype=np.int64)
 
     @property
     def stored(self) -> FaceEvidence:
@@ -40,18 +43,23 @@ class Pool:
     """All copies together, without those below the size limit.
 
     labels, weights: (n,); within a class every source has the same total weight, or one large
-    folder of studio photos would set the threshold for all cameras. copy: (n,) names.
+    folder of studio photos would set the threshold for all cameras. groups, copy: (n,) names.
     """
 
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
+    groups: NDArray[np.str_]
     copy: NDArray[np.str_]
     evidence: FaceEvidence
 
     def where(self, chosen: NDArray[np.bool_]) -> "Pool":
         """A part of the pool."""
         return Pool(
-            self.labels[chosen], self.weights[chosen], self.copy[chosen], self.evidence[chosen]
+            self.labels[chosen],
+            self.weights[chosen],
+            self.groups[chosen],
+            self.copy[chosen],
+            self.evidence[chosen],
         )
 
 
@@ -66,10 +74,7 @@ def score_copies(
         for name, copy in DEGRADED_COPIES.items()
     }
     return ScoredCopies(
-        labels=table["label"].to_numpy(dtype=np.int64),
-        is_inswapper=table["is_inswapper"].to_numpy(dtype=np.int64),
-        face_px=table["face_px"].to_numpy(dtype=np.float64),
-        sources=table["source"].to_numpy(dtype=np.str_),
+        faces=table,
         copies={AS_IT_IS: stored_evidence(scorer, store, numbers), **degraded},
     )
 
@@ -78,13 +83,15 @@ def pool_of(faces: ScoredCopies, min_face_px: int) -> Pool:
     """All copies of at least `min_face_px`, for which a verdict is possible."""
     names = list(faces.copies)
     factors = [1.0 if name == AS_IT_IS else DEGRADED_COPIES[name].size_factor for name in names]
-    large = [np.flatnonzero(faces.face_px * factor >= min_face_px) for factor in factors]
+    face_px = faces.faces["face_px"].to_numpy(dtype=np.float64)
+    large = [np.flatnonzero(face_px * factor >= min_face_px) for factor in factors]
     chosen = np.concatenate(large)
     labels = faces.labels[chosen]
     parts = [faces.copies[name][kept] for name, kept in zip(names, large, strict=True)]
     return Pool(
         labels=labels,
-        weights=_source_weights(labels, faces.sources[chosen]),
+        weights=_source_weights(labels, faces.faces["source"].to_numpy(dtype=np.str_)[chosen]),
+        groups=faces.faces["group"].to_numpy(dtype=np.str_)[chosen],
         copy=np.repeat(names, [len(kept) for kept in large]),
         evidence=FaceEvidence.concatenated(parts),
     )

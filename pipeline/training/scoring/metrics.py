@@ -3,7 +3,7 @@
 A metric that is undefined because a class is absent is None, never a made-up number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,8 @@ from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.thresholds import choose_thresholds
 
 MetricValues = dict[str, float | None]
-Statistic = Callable[[NDArray[np.int64], FloatArray64], float]
+# Of one or more columns of a table, each (n,); raises ValueError where it is undefined.
+Statistic = Callable[..., float]
 
 CALIBRATION_BINS = 10
 
@@ -32,6 +33,19 @@ def binary_metrics(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Me
         **_ranking(truth, values),
         **rates_at(truth, values, threshold),
         **_calibration(truth, values),
+    }
+
+
+def class_counts(labels: ArrayLike, groups: ArrayLike) -> dict[str, int]:
+    """n_real and n_fake faces, and groups_real and groups_fake independent groups that they are of.
+
+    labels, groups: (n,). A group is everything that is linked by a person or a video, so the groups
+    of a class are the number of people that its numbers rest on.
+    """
+    truth, names = np.asarray(labels), np.asarray(groups)
+    kinds = {"real": truth == REAL, "fake": truth == FAKE}
+    return {f"n_{kind}": int(chosen.sum()) for kind, chosen in kinds.items()} | {
+        f"groups_{kind}": len(np.unique(names[chosen])) for kind, chosen in kinds.items()
     }
 
 
@@ -64,6 +78,26 @@ def area_under_roc(labels: ArrayLike, scores: ArrayLike) -> float:
     n_fake = int((truth == FAKE).sum())
     above = ranks[truth == FAKE].sum() - n_fake * (n_fake + 1) / 2
     return float(above / (n_fake * (len(truth) - n_fake)))
+
+
+def within_source_auc(labels: ArrayLike, scores: ArrayLike, sources: ArrayLike) -> float:
+    """Mean of the AUCs inside each source, weighted by its number of real-fake pairs.
+
+    labels, scores, sources: (n,). A source without both classes has no pair. The pooled AUC also
+    compares a real of one camera with a fake of another; this one does not. Raises ValueError when
+    no source has both classes.
+    """
+    truth, values, names = np.asarray(labels), np.asarray(scores), np.asarray(sources)
+    aucs, pairs = [], []
+    for name in np.unique(names):
+        rows = names == name
+        n_fake = int((truth[rows] == FAKE).sum())
+        if count := n_fake * (int(rows.sum()) - n_fake):
+            aucs.append(area_under_roc(truth[rows], values[rows]))
+            pairs.append(count)
+    if not pairs:
+        raise ValueError("no source has both classes")
+    return float(np.average(aucs, weights=pairs))
 
 
 def equal_error_rate(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -133,21 +167,20 @@ def product_metric(
 
 def bootstrap_interval(
     statistic: Statistic,
-    labels: ArrayLike,
-    scores: ArrayLike,
+    columns: Sequence[ArrayLike],
     groups: ArrayLike,
     *,
     draws: int,
     seed: int,
     level: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Percentile interval of `statistic(labels, scores)` over resampled whole groups.
+    """Percentile interval of `statistic(*columns)` over resampled whole groups.
 
-    labels, scores, groups: (n,). Faces of one person or video are not independent, so groups are
+    columns, groups: (n,) each. Faces of one person or video are not independent, so groups are
     drawn, not faces. Draws on which the statistic is undefined (ValueError) are left out; None when
     fewer than half remain, or with a single group.
     """
-    truth, values = _checked(labels, scores)
+    values = [np.asarray(column) for column in columns]
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
         return None
@@ -157,7 +190,7 @@ def bootstrap_interval(
     for _ in range(draws):
         chosen = np.concatenate([rows[g] for g in rng.integers(len(names), size=len(names))])
         try:
-            drawn.append(statistic(truth[chosen], values[chosen]))
+            drawn.append(statistic(*(column[chosen] for column in values)))
         except ValueError:
             continue
     if len(drawn) < draws / 2:

@@ -4,6 +4,7 @@ The Zarr group has one chunk per item and many items per shard, so a split is a 
 read gets any crop. Both sources give the same values.
 """
 
+import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ NUMBER_COLUMNS = [name for name in SplitRow.model_fields if name not in TEXT_COL
 KEYPOINT_COLUMNS = [f"kp{i}_{axis}" for i in range(5) for axis in "xy"]
 # Attribute of the Zarr group (pipeline.training.store.checksums).
 CHECKSUMS = "checksums"
+# What identifies a face of a split, apart from its sharpness.
+SET_COLUMNS = ["face_id", "source", "video_id", "frame_index", "label", "fake_type", "is_inswapper"]
 BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
 
 
@@ -278,6 +281,19 @@ def surroundings_fracs(store: FaceStore, faces: Iterable[int] | None = None) -> 
             for face in chosen
         ]
     )
+
+
+def set_digest(store: FaceStore) -> str:
+    """12 hex digits that are equal if two splits consist of the same faces, labels and sources.
+
+    Crops, boxes and the order of the rows may differ. Sharpness, with two digits, notices other
+    images under the same names and not the rounding of another kind of CPU.
+    """
+    faces = store.faces[SET_COLUMNS].assign(
+        sharpness=[f"{value:.1e}" for value in store.faces["sharpness"]]
+    )
+    rows = faces.sort_values("face_id", kind="stable").to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(rows.encode()).hexdigest()[:12]
 
 
 def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:

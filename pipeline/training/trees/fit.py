@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from pipeline.core.arrays import FloatArray
-from pipeline.core.labels import FAKE
 from pipeline.runtime.params import Params
 from pipeline.runtime.sections import SeamParams
 from pipeline.runtime.workers import map_in_processes
@@ -18,7 +17,7 @@ from pipeline.seam.rings import ring_statistics
 from pipeline.seam.trees import TreeEnsemble
 from pipeline.training.pairs.images import PairImages, face_balance
 from pipeline.training.pairs.sampler import Item, PairSampler
-from pipeline.training.scoring.metrics import area_under_roc
+from pipeline.training.scoring.metrics import area_under_roc, class_counts
 from pipeline.training.store.reader import FaceStore, image_of, surroundings_fracs
 from pipeline.views.face_image import FaceImage
 from pipeline.views.paste import require_keypoints
@@ -82,9 +81,9 @@ def features_of(images: Iterable[FaceImage]) -> FloatArray:
 
 
 def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) -> dict[str, Any]:
-    """metrics/seam.json: results of the trees alone on the stored validation split."""
+    """metrics/seam_report.json: results of the trees alone on the stored validation split."""
     logits = trees.logits(features_of(image_of(store, face) for face in range(len(store.faces))))
-    labels = store.faces["label"].to_numpy()
+    labels, groups = store.faces["label"].to_numpy(), store.faces["group"].to_numpy()
     share = surroundings_fracs(store)
     kinds = {
         "all": np.ones(len(labels), bool),
@@ -93,11 +92,19 @@ def seam_report(trees: TreeEnsemble, store: FaceStore, min_surroundings: float) 
     }
     report: dict[str, Any] = {"numbers": len(feature_names()), "trees": len(trees.roots)}
     for name, chosen in kinds.items():
-        count = {"n_real": int((labels[chosen] != FAKE).sum()), "n_fake": int(labels[chosen].sum())}
+        count = class_counts(labels[chosen], groups[chosen])
         known = min(count.values()) > 0
         auc = area_under_roc(labels[chosen], logits[chosen]) if known else None
         report[name] = {"auc": auc, **count}
     return report
+
+
+def seam_summary(report: dict[str, Any], val_set: str) -> dict[str, Any]:
+    """metrics/seam.json: the main numbers of `seam_report`.
+
+    val_set: digest of the split's faces (`reader.set_digest`).
+    """
+    return {**report["all"], "trees": report["trees"], "val_set": val_set}
 
 
 def _fit_one(
