@@ -128,14 +128,6 @@ class SplitRow(CropRow):
     group: Name
 
 
-class TagRow(Row):
-    """Row of data/manifests/tags.csv: a property of a video or image, such as light = dark."""
-
-    video_id: Name
-    tag: Name
-    value: Name
-
-
 class SkipRow(Row):
     """Row of data/manifests/skipped*.csv: a sample that was left out, with the reason."""
 

@@ -142,7 +142,7 @@ def test_the_readmes_experiments(repo: Path) -> None:
     wait_for_queue(repo, "seed2")
     assert run(repo, "git", "status", "--porcelain") == ""
     shown = shell(repo, f"COLUMNS=200 {show} --no-pager")
-    for name in ("[lower-lr]", "[seed2]", "headline.auc", "train.lr", "train.seed"):
+    for name in ("[lower-lr]", "[seed2]", "test.json:auc", "train.lr", "train.seed"):
         assert name in shown, shown
     assert "pipeline/" not in shown
     shell(repo, apply)

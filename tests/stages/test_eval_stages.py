@@ -1,5 +1,6 @@
 """calibrate, evaluate and export as run by DVC, on drawn splits and an untrained network."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import yaml
 
 from pipeline.bundle.load import load_bundle
 from pipeline.core.files import write_json
-from pipeline.core.manifest import SkipRow, SplitRow, write_rows
+from pipeline.core.manifest import SkipRow, SplitRow, TagRow, write_rows
 from pipeline.runtime.sections import ModelParams
 from pipeline.training.network.checkpoint import CheckpointMeta, save_detector
 from pipeline.training.network.model import build_model
 from pipeline.training.store.packing import pack
+from pipeline.training.store.reader import open_zarr, set_digest
 from tests.support.audits import audit_of
 from tests.support.face_stores import PREPROCESS, drawn_store
 from tests.support.stage_runs import run_stage
@@ -76,6 +78,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("videos", "faces"):
         write_rows(Path(f"data/manifests/skipped_{name}.csv"), [], SkipRow)
     write_json(Path("metrics/audit.json"), audit_of().model_dump())
+    write_rows(Path("data/manifests/tags.csv"), [], TagRow)
     write_checkpoint(params)
     Path("data/seam").mkdir()
     Path("data/seam/trees.npz").write_bytes(stump("power_drop_band0_0", -0.5).to_bytes())
@@ -99,10 +102,22 @@ def written(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_the_three_stages_run_and_export_is_reproducible(repository: Path) -> None:
-    for stage in ("calibrate", "evaluate", "export"):
-        run(repository, stage)
+    printed = {stage: run(repository, stage) for stage in ("calibrate", "evaluate", "export")}
+    few = "only 3 people with fakes and 3 people with reals in the validation split: numbers"
+    assert f"\ncalibrate: warning: {few}" in printed["calibrate"]
+    few = "only 4 people with fakes and 4 people with reals in the test split, 3 people with fakes"
+    assert f"\nevaluate: warning: {few}" in printed["evaluate"]
     first = written(repository)
-    assert {"metrics/val.json", "metrics/test.json", "plots/threshold_sweep.csv"} <= set(first)
+    assert {"metrics/val_report.json", "metrics/test_report.json"} <= set(first)
+    assert "plots/threshold_sweep.csv" in first
+    for name in ("test", "val"):
+        numbers = json.loads(first[f"metrics/{name}.json"])
+        assert len(numbers) <= 25
+        assert not [value for value in numbers.values() if isinstance(value, dict | list)]
+        store = open_zarr(repository / f"data/zarr/{name}.zarr")
+        assert numbers[f"{name}_set"] == set_digest(store)
+        assert numbers["groups_fake"] == PEOPLE[name]
+        assert numbers["uniface_recall"] is None
     bundle = load_bundle(repository / "data/export", 1)
     assert bundle.spec.provenance.trained_on == "data/sample"
     assert "trees.npz" in bundle.spec.provenance.data_sha256

@@ -27,6 +27,7 @@ from tests.support.drawn_logits import (
     PARAMS,
     drawn_logits,
     evidence_from,
+    face_table,
     faces_of,
     pool_with,
 )
@@ -76,14 +77,11 @@ def test_one_large_source_does_not_set_the_limit() -> None:
     logit = np.array([-3.0] * 99 + [1.0] + [3.0] * 50)
     sources = np.array(["studio"] * 90 + ["phone"] * 10 + ["phone"] * 50)
     faces = ScoredCopies(
-        labels=labels,
-        is_inswapper=labels,
-        face_px=np.full(150, 200.0),
-        sources=sources,
+        faces=face_table(labels, source=sources),
         copies={AS_IT_IS: evidence_from(logit)},
     )
     strict = PARAMS.model_copy(update={"low_fpr": 0.04})
-    limit, lone = float(sigmoid(1.0)), replace(faces, sources=np.full(150, "one"))
+    limit, lone = float(sigmoid(1.0)), replace(faces, faces=face_table(labels, source="one"))
     # It is one of ten of its source, and its source half of all: 5 % of the weight, not 1 %.
     by_source = fit_decision(pool_of(faces, 60), ONE_HEAD, 1.0, strict)
     together = fit_decision(pool_of(lone, 60), ONE_HEAD, 1.0, strict)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.core.files import to_json
-from pipeline.core.manifest import SkipRow, SplitRow, write_rows
+from pipeline.core.manifest import SkipRow, SplitRow, TagRow, write_rows
 from pipeline.decision.fusion import LearnedFusion
 from pipeline.decision.scorer import FaceScorer
 from pipeline.media.images import read_image
@@ -65,7 +65,8 @@ def split() -> MeasuredSplit:
 def around() -> Surroundings:
     train = drawn_store(people=2, frames=1).table.assign(identity_id="t", source_identity_id="")
     skipped = pd.DataFrame({"video_id": ["p0"], "reason": ["no_face"]})
-    return Surroundings(train=train, seen=train, skipped=skipped, data_root="data/sample")
+    tags = pd.DataFrame({"video_id": ["p0", "p1"], "tag": "light", "value": ["dark", "bright"]})
+    return Surroundings(train=train, val=train, skipped=skipped, tags=tags, data_root="data/sample")
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,35 @@ def test_the_report_has_every_section(evaluation: Evaluation) -> None:
     measured = {name for name, copy in DEGRADED_COPIES.items() if 100 * copy.size_factor >= 60}
     assert set(report["copies"]) == {"promised", "as_it_is", *measured, "all"}
     assert report["copies"]["as_it_is"]["n_fake"] == 12
+    assert report["copies"]["all"]["groups_fake"] == report["frame"]["groups_fake"] == 3
+    assert report["headline"]["groups_real"] == report["generator"]["uniface"]["groups_real"] == 3
+    tags = {name: (part["n_real"], part["n_fake"]) for name, part in report["tag"].items()}
+    assert tags == {"light: bright": (2, 4), "light: dark": (2, 4)}
+    for kind in ("face_size", "skin_tone"):
+        counts = [(part["n_real"], part["n_fake"]) for part in report[kind].values()]
+        assert np.sum(counts, axis=0).tolist() == [6, 12]
+
+
+def test_the_metrics_for_dvc_are_few_and_flat(evaluation: Evaluation) -> None:
+    report, summary = evaluation.report, evaluation.report.summary
+    assert len(summary) <= 25
+    assert summary["test_set"] == report.test_set
+    assert {name: summary[name] for name in report.headline.names} == report.headline.values
+    assert (summary["n_real"], summary["groups_fake"]) == (6, 3)
+    assert not [value for value in summary.values() if isinstance(value, dict | list)]
+
+
+def test_warnings_say_what_makes_the_numbers_doubtful(evaluation: Evaluation) -> None:
+    """Few people, an empty slice, and a network that flags what is soft."""
+    people, source, probe = evaluation.report.warnings
+    assert people.startswith(
+        "only 3 people with fakes and 3 people with reals in the test split, "
+        "2 people with fakes and 2 people with reals in the validation split: numbers are rough"
+    )
+    assert source == "report unseen source: no AUC: no real faces"
+    assert re.fullmatch(
+        r"probe only reals blurred is BROKEN: AUC 0\.\d{3}, expected at least 0\.50", probe
+    )
 
 
 def test_all_ladders_have_the_same_number_of_steps(evaluation: Evaluation) -> None:
@@ -170,14 +200,17 @@ def test_the_report_repeats_itself(
 
 def test_headline_lines(evaluation: Evaluation) -> None:
     lines = headline_lines(evaluation.report.headline)
-    names = [line.split()[0] for line in lines]
-    assert names == ["auc", "video_auc", "recall", "inswapper_recall", "fpr", "compressed_fpr"]
+    assert lines.pop(0) == ("6 real faces of 3 people, 12 fake faces of 3 (independent groups)")
+    assert [line.split()[0] for line in lines] == [
+        *("auc", "within_source_auc", "video_auc", "recall", "inswapper_recall"),
+        *("uniface_recall", "video_recall", "fpr", "video_fpr", "compressed_fpr"),
+    ]
     assert re.fullmatch(r"auc +[01]\.\d{3}  \([01]\.\d{3} to [01]\.\d{3}\)", lines[0])
     empty = report_of().headline.model_copy(
         update={"auc": None, "auc_low": None, "auc_high": None, "reason": "none"}
     )
     line = "auc               not defined  (not defined to not defined)"
-    assert headline_lines(empty)[0] == line
+    assert headline_lines(empty)[1] == line
 
 
 def test_only_wrong_verdicts_are_shown_as_mistakes(
@@ -227,6 +260,11 @@ def test_the_page_stands_alone_and_repeats_itself(
     page = render_report(evaluation, mistakes, CALIBRATION, "data/sample", audit_of())
     assert "come from the embedded sample" in page
     assert all(f"<li>{sentence}</li>" in page for sentence in audit_of().sentences())
+    for warning in evaluation.report.warnings:
+        assert f"<li>{warning}</li>" in page
+    assert "6 real faces of 3 groups, 12 fake faces of 3." in page
+    for text in ("UniFace recall", "Recall, videos", "light: dark", "96-160 px", "very light"):
+        assert text in page
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) >= 3
     assert all(source.startswith("data:image/") for source in sources)
@@ -261,6 +299,9 @@ def test_surroundings_are_read_from_the_data_folder(tmp_path: Path) -> None:
     skip = SkipRow(path="a", video_id="v", stage="crop_faces", reason="no_face")
     write_rows(tmp_path / "manifests/skipped_videos.csv", [], SkipRow)
     write_rows(tmp_path / "manifests/skipped_faces.csv", [skip], SkipRow)
+    tag = TagRow(video_id="v", tag="light", value="dark")
+    write_rows(tmp_path / "manifests/tags.csv", [tag], TagRow)
     found = read_surroundings(tmp_path, "data")
-    assert (len(found.train), len(found.seen)) == (3, 6)
+    assert (len(found.train), len(found.val), len(found.seen)) == (3, 3, 6)
+    assert found.tags.to_dict("records") == [tag.model_dump()]
     assert found.skipped["reason"].tolist() == ["no_face"]

@@ -150,10 +150,14 @@ def test_a_network_with_nan_weights_leaves_the_older_bundle(
 def test_the_card_warns_about_the_sample_only(bundle: Path, trained: Trained) -> None:
     card = (bundle / "model_card.md").read_text(encoding="utf-8")
     assert "Trained on the embedded sample" in card
+    assert "**Warning:** only 2 people with fakes in the test split.\n" in card
+    assert "4 real faces of 3 and 4 fake faces of 2 independent groups of people" in card
+    assert "| UniFace recall | 0.500 | 0.500 to 0.500 |\n| Recall, videos | 0.500 |" in card
+    assert "Not defined: too few videos." in card
     assert "| AUC, videos | not defined | 0.500 to 0.500 |\n| Recall, all swaps | 0.500 |" in card
     assert "| blur px | 0.5: 0.750, 4: not defined |" in card
     assert "| all | 0.500 | 0.250 | 0.000 | 0.125 |" in card
-    assert "| videos | yes | 0.500 | not defined | 0.000 | 0.000 |" in card
+    assert "| videos | yes | 3 | 2 | 0.500 | not defined | 0.000 | 0.000 |" in card
     assert "1 boosted trees on 1184 seam features" in card
     assert "Views of 64 px: 1.1x, 1.5x, 2x, aligned;" in card
     audit = "\n".join(f"- {sentence}" for sentence in audit_of().sentences())
@@ -200,4 +204,5 @@ def test_provenance_names_no_folder_of_this_machine(params: Params, tmp_path: Pa
 def test_headline_numbers_leave_remarks_out() -> None:
     found = headline_numbers(REPORT)
     assert "reason" not in found
-    assert found["fpr"] == 0.5
+    assert found["fpr"] == found["video_fpr_low"] == 0.5
+    assert "n_real" not in found

@@ -9,11 +9,13 @@ from pipeline.training.scoring.metrics import (
     area_under_roc,
     binary_metrics,
     bootstrap_interval,
+    class_counts,
     equal_error_rate,
     product_metric,
     rates_at,
     recall_at_fpr,
     reliability,
+    within_source_auc,
 )
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
@@ -58,6 +60,30 @@ def test_no_call_leaves_the_precision_undefined() -> None:
     assert found["precision"] is None
     assert found["recall"] == 0.0
     assert found["f1"] == 0.0
+
+
+def test_faces_and_their_groups_are_counted_per_class() -> None:
+    """Two people's fakes and three single photos: not five people for either class."""
+    labels, groups = [1, 1, 1, 0, 0, 0, 0], ["a", "a", "b", "a", "c", "d", "e"]
+    expected = {"n_real": 4, "n_fake": 3, "groups_real": 4, "groups_fake": 2}
+    assert class_counts(labels, groups) == expected
+    assert set(class_counts([], []).values()) == {0}
+
+
+def test_auc_inside_sources_ignores_what_separates_them() -> None:
+    """Fakes come from the camera with the higher scores; inside each camera they rank lower."""
+    labels = [0, 0, 1, 1, 0, 1, 1, 1, 0]
+    scores = [0.2, 0.3, 0.1, 0.25, 0.8, 0.9, 0.7, 0.6, 0.0]
+    sources = ["a"] * 4 + ["b"] * 4 + ["only reals"]
+    inside = (4 * 1 / 4 + 3 * 1 / 3) / (4 + 3)
+    assert within_source_auc(labels, scores, sources) == pytest.approx(inside)
+    assert area_under_roc(labels, scores) > 0.5
+    assert within_source_auc(labels, scores, ["a"] * 9) == area_under_roc(labels, scores)
+
+
+def test_auc_inside_sources_needs_a_source_with_both_classes() -> None:
+    with pytest.raises(ValueError, match="no source has both classes"):
+        within_source_auc(LABELS, SCORES, ["a"] * 4 + ["b"] * 4)
 
 
 def test_equal_error_rate_is_interpolated() -> None:
@@ -123,23 +149,23 @@ def test_bootstrap_draws_whole_groups() -> None:
     def mean(_: np.ndarray, values: np.ndarray) -> float:
         return float(values.mean())
 
-    interval = bootstrap_interval(mean, labels, scores, groups, draws=400, seed=1)
+    interval = bootstrap_interval(mean, [labels, scores], groups, draws=400, seed=1)
     assert interval == (0.0, 1.0)
-    assert bootstrap_interval(mean, labels, scores, ["a"] * 6, draws=400, seed=1) is None
+    assert bootstrap_interval(mean, [labels, scores], ["a"] * 6, draws=400, seed=1) is None
 
 
 def test_bootstrap_leaves_undefined_draws_out() -> None:
     groups = list("aabbccdd")
-    interval = bootstrap_interval(area_under_roc, LABELS, SCORES, groups, draws=200, seed=2)
+    interval = bootstrap_interval(area_under_roc, [LABELS, SCORES], groups, draws=200, seed=2)
     assert interval is not None
     assert 0 <= interval[0] <= 14 / 16 <= interval[1] <= 1
-    one_class = bootstrap_interval(area_under_roc, [1] * 8, SCORES, groups, draws=50, seed=2)
+    one_class = bootstrap_interval(area_under_roc, [[1] * 8, SCORES], groups, draws=50, seed=2)
     assert one_class is None
 
 
 def test_bootstrap_repeats_itself() -> None:
     first, second = (
-        bootstrap_interval(area_under_roc, LABELS, SCORES, list("aabbccdd"), draws=50, seed=5)
+        bootstrap_interval(area_under_roc, [LABELS, SCORES], list("aabbccdd"), draws=50, seed=5)
         for _ in range(2)
     )
     assert first == second
@@ -159,7 +185,7 @@ def test_the_interval_holds_nineteen_of_twenty_draws() -> None:
     """Of 200 groups of one score each, a mean spreads by a normal law: 1.96 deviations each way."""
     scores = np.random.default_rng(4).random(200)
     interval = bootstrap_interval(
-        lambda _, values: float(values.mean()), [0] * 200, scores, range(200), draws=4000, seed=6
+        lambda values: float(values.mean()), [scores], range(200), draws=4000, seed=6
     )
     assert interval is not None
     reach = 1.96 * scores.std() / np.sqrt(200)
@@ -180,7 +206,7 @@ def test_half_of_the_draws_must_define_the_statistic() -> None:
     def interval(known: int) -> tuple[float, float] | None:
         answers = [0.5] * known + [np.nan] * (10 - known)
         return bootstrap_interval(
-            half_known(answers), LABELS, SCORES, list("aabbccdd"), draws=10, seed=0
+            half_known(answers), [LABELS, SCORES], list("aabbccdd"), draws=10, seed=0
         )
 
     assert interval(5) == (0.5, 0.5)

@@ -1,6 +1,7 @@
 from dataclasses import fields, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -176,7 +177,7 @@ def test_copies_of_some_faces_are_those_of_all(store: FaceStore) -> None:
     chosen = np.array([1, 6])
     some, everyone = score_copies(scorer, store, chosen), score_copies(scorer, store)
     np.testing.assert_array_equal(some.labels, everyone.labels[chosen])
-    np.testing.assert_array_equal(some.sources, everyone.sources[chosen])
+    pd.testing.assert_frame_equal(some.faces, everyone.faces.loc[chosen])
     assert some.copies.keys() == everyone.copies.keys()
     for name, found in some.copies.items():
         expected = everyone.copies[name][chosen]

@@ -6,19 +6,20 @@ from pipeline.decision.thresholds import Thresholds
 from pipeline.runtime.sections import EvaluateParams
 from pipeline.training.evaluation.slices import (
     Slicer,
+    by_face_size,
     by_generator,
+    by_skin_tone,
     by_source,
     by_surroundings,
+    by_tag,
     by_threshold,
     by_verdict,
     by_view,
     coverage,
-    frames,
     headline,
     six_reports,
-    videos,
 )
-from pipeline.training.scoring.metrics import area_under_roc
+from pipeline.training.scoring.headline import auc, flagged
 
 SLICER = Slicer(
     Thresholds(best_f1=0.4, low_fpr=0.6, balanced=0.5, suspicious=0.5), draws=100, seed=1
@@ -37,6 +38,7 @@ def table_of(*rows: dict) -> pd.DataFrame:
         "source": "a",
         "identity_id": "p0",
         "source_identity_id": "",
+        "original_video_id": "",
         "frame_index": 0,
         "face_px": 120.0,
         "quality_label": 0,
@@ -67,45 +69,25 @@ def test_metrics_of_a_table_say_which_class_is_absent() -> None:
 
 
 def test_an_interval_without_faces_is_null_with_a_reason() -> None:
-    found = SLICER.flagged("recall", FACES.iloc[:0])
+    found = SLICER.interval("recall", flagged(FACES.iloc[:0]))
     assert found == {
         "recall": None,
         "recall_low": None,
         "recall_high": None,
-        "reason": "no such faces in the test split",
+        "reason": "no such faces in this split",
     }
 
 
 def test_an_interval_holds_its_number() -> None:
-    found = SLICER.interval("auc", area_under_roc, FACES)
+    found = SLICER.interval("auc", auc(FACES))
     assert found["auc_low"] <= found["auc"] <= found["auc_high"]
 
 
 def test_flagged_are_those_that_the_product_calls_fake() -> None:
     """Not those above a threshold: a face that fills the image has limits of its own."""
     undecided = FACES.assign(verdict="undecided", called=0.0)
-    assert SLICER.flagged("recall", undecided)["recall"] == 0.0
-    assert SLICER.flagged("recall", FACES)["recall"] == pytest.approx(2 / 5)
-
-
-def test_a_frame_takes_its_worst_face_and_a_video_the_mean_of_its_frames() -> None:
-    faces = table_of(
-        {"video_id": "v", "score": 0.2},
-        {"video_id": "v", "score": 0.8},
-        {"video_id": "v", "score": 0.4, "frame_index": 1},
-    )
-    assert sorted(frames(faces)["score"]) == [0.4, 0.8]
-    assert videos(faces)["score"].tolist() == [pytest.approx(0.6)]
-
-
-def test_videos_of_one_name_from_two_sources_stay_apart() -> None:
-    faces = table_of(
-        {"video_id": "001", "source": "a", "score": 0.2},
-        SWAP | {"video_id": "001", "source": "b", "score": 0.8},
-    )
-    found = videos(faces)
-    assert found["score"].tolist() == [0.2, 0.8]
-    assert found["label"].tolist() == [0, 1]
+    assert flagged(undecided).value() == 0.0
+    assert flagged(FACES).value() == pytest.approx(2 / 5)
 
 
 def test_headline_numbers_and_the_reason_of_missing_ones() -> None:
@@ -114,12 +96,15 @@ def test_headline_numbers_and_the_reason_of_missing_ones() -> None:
     assert found["inswapper_recall"] == 0.5
     assert found["fpr"] == pytest.approx(1 / 3)
     assert found["compressed_fpr"] == pytest.approx(2 / 3)
-    assert "reason" not in found
+    assert (found["groups_real"], found["groups_fake"]) == (3, 2)
+    assert found["reason"] == "uniface_recall: no such faces in this split"
+    for name in ("uniface_recall", "uniface_recall_low", "uniface_recall_high"):
+        assert found[name] is None
     reals = FACES[FACES["label"] == 0]
     lacking = headline(SLICER, reals, compressed)
     assert lacking["auc"] is None
-    assert "both classes" in lacking["reason"]
-    assert "no such faces" in lacking["reason"]
+    assert "; auc: both classes are needed" in f"; {lacking['reason']}"
+    assert "inswapper_recall: no such faces in this split" in lacking["reason"]
 
 
 @pytest.mark.parametrize(("called", "within"), [([1.0, 1.0, 0.0], 1), ([1.0, 1.0, 1.0], 0)])
@@ -129,6 +114,7 @@ def test_compressed_reals_may_be_flagged_at_most_twice_as_often(
     compressed = FACES[FACES["label"] == 0].assign(called=called)
     report = six_reports(SLICER, FACES, compressed, NOBODY, PARAMS)["compressed_real"]
     assert report["at_most_twice_clean"] == within
+    assert (report["n_real"], report["groups_real"]) == (3, 3)
     assert report["clean_fpr"] == pytest.approx(1 / 3)
     assert report["times_clean"] == pytest.approx(2 if within else 3)
 
@@ -192,8 +178,7 @@ def test_each_source_by_itself() -> None:
     assert list(report) == ["a", "b", "c"]
     assert report["a"] == {
         "in_training": 0,
-        "n_real": 3,
-        "n_fake": 2,
+        **{"n_real": 3, "n_fake": 2, "groups_real": 3, "groups_fake": 2},
         "auc": pytest.approx(5 / 6),
         "fpr": pytest.approx(1 / 3),
         "recall": 0.5,
@@ -212,6 +197,51 @@ def test_faces_with_and_without_surroundings() -> None:
     assert report["tight"]["auc"] == 1.0
     nothing = by_surroundings(SLICER, FACES, 0.5)["tight"]
     assert (nothing["auc"], nothing["reason"]) == (None, "no such face in the test split")
+
+
+def test_face_sizes_are_classed_by_their_lower_end() -> None:
+    faces = table_of({}, SWAP, {}, MISSED).assign(face_px=[95.9, 96.0, 160.0, 300.0])
+    report = by_face_size(SLICER, faces)
+    assert list(report) == ["<96 px", "96-160 px", "160-256 px", ">=256 px"]
+    found = [(part["n_real"], part["n_fake"]) for part in report.values()]
+    assert found == [(1, 0), (0, 1), (1, 0), (0, 1)]
+    assert [part["recall"] for part in report.values()] == [None, 1.0, None, 0.0]
+    assert report["<96 px"]["reason"] == "no fake faces"
+
+
+def test_a_slice_has_counts_and_intervals() -> None:
+    faces = pd.concat([FACES, FACES], ignore_index=True)
+    tones = np.array(["tan"] * 5 + ["dark"] * 5)
+    report = by_skin_tone(SLICER, faces.assign(score=[*FACES["score"], *[0.5] * 5]), tones)
+    tan, dark, light = report["tan"], report["dark"], report["light"]
+    assert (tan["groups_real"], tan["groups_fake"], tan["n_real"], tan["n_fake"]) == (3, 2, 3, 2)
+    assert (tan["auc"], dark["auc"]) == (pytest.approx(5 / 6), 0.5)
+    for name in ("auc", "recall", "fpr"):
+        assert tan[f"{name}_low"] <= tan[name] <= tan[f"{name}_high"]
+    assert (light["n_real"], light["auc"], light["fpr_low"]) == (0, None, None)
+    assert light["reason"] == "no real and no fake faces"
+    assert list(report)[-1] == "unknown"
+
+
+def test_a_fake_without_tags_has_those_of_its_original() -> None:
+    faces = table_of(
+        {"video_id": "a"},
+        {"video_id": "b"},
+        SWAP | {"video_id": "fake_a", "original_video_id": "a"},
+        SWAP | {"video_id": "fake_b", "original_video_id": "b"},
+        {"video_id": "c", "original_video_id": "a"},  # a real never inherits
+    )
+    rows = [("a", "light", "dark"), ("b", "light", "bright"), ("fake_b", "camera", "phone")]
+    tags = pd.DataFrame([*rows, ("x", "light", "none")], columns=["video_id", "tag", "value"])
+    report = by_tag(SLICER, faces, tags)
+    found = {name: (part["n_real"], part["n_fake"]) for name, part in report.items()}
+    assert found == {
+        "camera: phone": (0, 1),
+        "light: bright": (1, 0),
+        "light: dark": (1, 1),
+        "light: none": (0, 0),
+    }
+    assert by_tag(SLICER, faces, tags.iloc[:0]) == {}
 
 
 def test_thresholds_and_verdicts() -> None:

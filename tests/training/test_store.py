@@ -3,6 +3,8 @@
 import hashlib
 import json
 import pickle
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.store.packing import pack
-from pipeline.training.store.reader import FaceStore, open_manifest, open_zarr
+from pipeline.training.store.reader import FaceStore, open_manifest, open_zarr, set_digest
 from tests.support.packed_split import PREPROCESS, packed_split, write_split
 from tests.support.synthetic import draw_face
 
@@ -205,3 +207,26 @@ def _digest(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     content = b"".join(str(p.relative_to(folder)).encode() + p.read_bytes() for p in files)
     return hashlib.sha256(content).hexdigest()
+
+
+def test_the_digest_of_a_set_is_that_of_its_faces(tmp_path: Path) -> None:
+    """Order, crops and rounding of another processor do not matter; labels and images do."""
+    store = open_manifest(write_split(tmp_path))
+    digest, faces = set_digest(store), store.faces
+    assert re.fullmatch("[0-9a-f]{12}", digest)
+    assert set_digest(packed_split(tmp_path / "packed")) == digest
+    same = (
+        faces.iloc[::-1],
+        faces.assign(box_x0=1.0, crop_scale=9.0, image_path="elsewhere.png"),
+        faces.assign(sharpness=faces["sharpness"] * (1 + 1e-6)),
+    )
+    assert {set_digest(replace(store, faces=changed)) for changed in same} == {digest}
+    others = (
+        faces.iloc[1:],
+        faces.assign(label=1 - faces["label"]),
+        faces.assign(source="elsewhere"),
+        faces.assign(frame_index=faces["frame_index"] + 1),
+        faces.assign(sharpness=faces["sharpness"] * 1.5),
+    )
+    digests = {set_digest(replace(store, faces=changed)) for changed in others}
+    assert len(digests - {digest}) == len(others)

@@ -9,7 +9,7 @@ from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.scoring.metrics import area_under_roc
 from pipeline.training.store.reader import FaceStore
-from pipeline.training.trees.fit import fit_trees, pair_features, seam_report
+from pipeline.training.trees.fit import fit_trees, pair_features, seam_report, seam_summary
 from tests.support.packed_split import packed_split
 
 
@@ -48,6 +48,8 @@ def test_processes_change_nothing_and_the_trees_learn(store: FaceStore, params: 
     report = seam_report(trees, store, 0.02)
     counts = [report[kind][name] for kind in ("open", "tight") for name in ("n_real", "n_fake")]
     assert sum(counts) == len(store.faces)
+    assert seam_summary(report, "0a") == {**report["all"], "trees": 40, "val_set": "0a"}
+    assert report["all"]["groups_real"] == store.faces["group"].nunique()
     assert 0 <= report["all"]["auc"] <= 1
 
 
