@@ -201,6 +201,7 @@ def test_the_report_repeats_itself(
 def test_headline_lines(evaluation: Evaluation) -> None:
     lines = headline_lines(evaluation.report.headline)
     assert lines.pop(0) == ("6 real faces of 3 people, 12 fake faces of 3 (independent groups)")
+    assert lines.pop() == "not defined: within_source_auc: no source has both classes"
     assert [line.split()[0] for line in lines] == [
         *("auc", "within_source_auc", "video_auc", "recall", "inswapper_recall"),
         *("uniface_recall", "video_recall", "fpr", "video_fpr", "compressed_fpr"),

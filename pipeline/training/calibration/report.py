@@ -64,7 +64,7 @@ def validation_report(
 
 
 def val_summary(report: dict[str, Any], decision: DecisionSpec, val_set: str) -> dict[str, Any]:
-    """metrics/val.json: the main numbers of `validation_report`, and the fitted limits.
+    """metrics/val.json: the main numbers of `validation_report`, and the fitted values.
 
     val_set: digest of the split's faces (`reader.set_digest`).
     """
@@ -74,7 +74,6 @@ def val_summary(report: dict[str, Any], decision: DecisionSpec, val_set: str) ->
         "product": report["product"],
         "temperature": decision.temperature,
         "fake_from": decision.thresholds.fake_from,
-        "suspicious_from": decision.thresholds.suspicious_from,
         "val_set": val_set,
     }
 

@@ -155,7 +155,7 @@ def _broken_probes(probes: Report) -> list[str]:
 
 
 def headline_lines(headline: Headline) -> list[str]:
-    """The headline for a terminal: the counts, then one line per number with its interval."""
+    """The headline for a terminal: counts, a line per number with its interval, and reasons."""
     lines = [
         f"{headline.n_real} real faces of {headline.groups_real} people, {headline.n_fake} fake "
         f"faces of {headline.groups_fake} (independent groups)"
@@ -163,7 +163,7 @@ def headline_lines(headline: Headline) -> list[str]:
     for name in headline.names:
         value, low, high = (_text(getattr(headline, name + end)) for end in ("", "_low", "_high"))
         lines.append(f"{name:17} {value}  ({low} to {high})")
-    return lines
+    return [*lines, f"not defined: {headline.reason}"] if headline.reason else lines
 
 
 def _text(value: float | None) -> str:

@@ -104,7 +104,7 @@ def seam_summary(report: dict[str, Any], val_set: str) -> dict[str, Any]:
 
     val_set: digest of the split's faces (`reader.set_digest`).
     """
-    return {**report["all"], "trees": report["trees"], "val_set": val_set}
+    return {**report["all"], "val_set": val_set}
 
 
 def _fit_one(
