@@ -20,7 +20,7 @@ from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
 from pipeline.media.images import read_image, read_mask, write_png
 from pipeline.runtime.sections import CropFacesParams
-from pipeline.views.boundary import boundary_label, difference_alpha
+from pipeline.views.boundary import best_mask, boundary_label, difference_alpha
 from pipeline.views.preprocess import Preprocess
 from pipeline.views.quality import QualityMeasures, measure_quality
 
@@ -90,7 +90,7 @@ class FaceCutter:
     ) -> FoundFace:
         """Write a face's files, named `prefix` + `number` + suffix; return its columns."""
         face = _as_written(face)
-        context = self._context(scene, face)
+        context = self._context(scene, face, self._mask(scene, face))
         names = {"context_path": f"{number}_context.png", "mask_path": ""}
         write_png(f"{prefix}{names['context_path']}", context.rgb)
         if context.mask is not None:
@@ -131,7 +131,15 @@ class FaceCutter:
             "boundary_source": boundary_source,
         }
 
-    def _context(self, scene: LabelledFrame, face: Face) -> _Context:
+    def _mask(self, scene: LabelledFrame, face: Face) -> ImageU8 | None:
+        """Paste mask of the frame: the known one, or the one measured from the original."""
+        if scene.mask is not None or scene.original is None or scene.label == REAL:
+            return scene.mask
+        keypoints = face.keypoints if scene.is_inswapper else None
+        alpha, _ = best_mask(scene.rgb, None, scene.original, keypoints)
+        return None if alpha is None else np.asarray(255 * alpha + 0.5, np.uint8)
+
+    def _context(self, scene: LabelledFrame, face: Face, mask: ImageU8 | None) -> _Context:
         """The square around the face within the image, shrunk only if above context_max_px."""
         left, top, side = self.preprocess.square(face.box_xyxy, self.params.context_scale)
         height, width = scene.rgb.shape[:2]
@@ -139,8 +147,8 @@ class FaceCutter:
         region = np.s_[y : min(height, top + side), x : min(width, left + side)]
         rgb = scene.rgb[region]
         scale = _six_digits(min(1.0, self.params.context_max_px / max(rgb.shape[:2])))
-        mask = None if scene.mask is None else _shrunk(scene.mask[region], scale)
-        return _Context(_shrunk(rgb, scale), mask, x, y, scale)
+        part = None if mask is None else _shrunk(mask[region], scale)
+        return _Context(_shrunk(rgb, scale), part, x, y, scale)
 
 
 def _shrunk(pixels: ImageU8, scale: float) -> ImageU8:

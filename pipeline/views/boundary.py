@@ -102,7 +102,7 @@ def boundary_label(
     if label == REAL:
         return REAL, "exact"
     original = real_rgb if real_rgb is not None and real_rgb.shape == fake_rgb.shape else None
-    mask, source = _best_mask(fake_rgb, alpha, original, keypoints if is_inswapper else None)
+    mask, source = best_mask(fake_rgb, alpha, original, keypoints if is_inswapper else None)
     if mask is None:
         return UNKNOWN, "none"
     if seam_fraction(mask, *crop_square) < min_seam_frac:
@@ -112,9 +112,14 @@ def boundary_label(
     return FAKE, source
 
 
-def _best_mask(
+def best_mask(
     rgb: ImageU8, alpha: FloatArray | None, original: ImageU8 | None, keypoints: FloatArray | None
 ) -> tuple[FloatArray | None, BoundarySource]:
+    """Paste mask (H, W) of a fake and where it comes from, the best that is known.
+
+    alpha, original: the exact mask and the frame before the swap. keypoints: (5, 2) of an INSwapper
+    fake, whose square they fix; None for other fakes.
+    """
     if alpha is not None:
         return alpha, "exact"
     if keypoints is not None:

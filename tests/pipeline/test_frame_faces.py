@@ -59,6 +59,19 @@ def test_the_best_known_source_of_the_boundary_is_used(
     rows = fakes(crop([put_real(drawn), fake]))
     assert {row.boundary_source for row in rows} == {source}
     assert rows[-1].boundary_label == (-1 if source == "none" else 1)
+    assert {bool(row.mask_path) for row in rows} == {source == "paired"}
+
+
+@pytest.mark.parametrize("kind", [FAKE, UNIFACE], ids=["square", "any outline"])
+def test_a_pair_gives_the_mask_that_the_data_lack(kind: dict[str, Any]) -> None:
+    drawn = draw_face(0)
+    _, alpha = swap_face(drawn, 50)
+    fake = put_fake(drawn, **(kind | {"original_video_id": "p0"}))
+    row = fakes(crop([put_real(drawn), fake]))[0]
+    found = stored(row.mask_path)[:, :, 0] >= 128
+    x, y = int(row.context_x), int(row.context_y)
+    true = (alpha >= 0.5)[y : y + found.shape[0], x : x + found.shape[1]]
+    assert (found & true).sum() / (found | true).sum() > 0.75
 
 
 def test_a_retimed_copy_is_not_compared_with_another_moment_of_its_original() -> None:
