@@ -15,6 +15,7 @@ from pipeline.core.manifest import SkipRow, SplitRow, TagRow, write_rows
 from pipeline.runtime.sections import ModelParams
 from pipeline.training.network.checkpoint import CheckpointMeta, save_detector
 from pipeline.training.network.model import build_model
+from pipeline.training.scoring.plots import live_plots, log_table
 from pipeline.training.store.packing import pack
 from pipeline.training.store.reader import open_zarr, set_digest
 from tests.support.audits import audit_of
@@ -80,6 +81,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(Path("metrics/audit.json"), audit_of().model_dump())
     write_rows(Path("data/manifests/tags.csv"), [], TagRow)
     write_checkpoint(params)
+    with live_plots(Path("metrics/train")) as live:
+        log_table(live, "threshold_sweep", [{"threshold": 0.5, "product": 1.0}])
     Path("data/seam").mkdir()
     Path("data/seam/trees.npz").write_bytes(stump("power_drop_band0_0", -0.5).to_bytes())
     return tmp_path
@@ -109,7 +112,6 @@ def test_the_three_stages_run_and_export_is_reproducible(repository: Path) -> No
     assert f"\nevaluate: warning: {few}" in printed["evaluate"]
     first = written(repository)
     assert {"metrics/val_report.json", "metrics/test_report.json"} <= set(first)
-    assert "plots/threshold_sweep.csv" in first
     for name in ("test", "val"):
         numbers = json.loads(first[f"metrics/{name}.json"])
         assert len(numbers) <= 25
@@ -118,6 +120,11 @@ def test_the_three_stages_run_and_export_is_reproducible(repository: Path) -> No
         assert numbers[f"{name}_set"] == set_digest(store)
         assert numbers["groups_fake"] == PEOPLE[name]
         assert numbers["uniface_recall"] is None
+    drawn = {path for path in first if path.startswith("plots/")}
+    sweep = "plots/custom/threshold_sweep.json"
+    assert {f"plots/calibrate/{sweep}", f"plots/train/{sweep}"} <= drawn
+    assert {path.split("/")[1] for path in drawn} == {"calibrate", "evaluate", "train"}
+    assert all("/plots/custom/" in path for path in drawn)
     bundle = load_bundle(repository / "data/export", 1)
     assert bundle.spec.provenance.trained_on == "data/sample"
     assert "trees.npz" in bundle.spec.provenance.data_sha256

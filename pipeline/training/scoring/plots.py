@@ -44,7 +44,7 @@ def log_table(live: Live, name: str, table: pd.DataFrame | Sequence[dict[str, An
         {str(column): _plain(value) for column, value in row.items()}
         for row in frame.to_dict("records")
     ]
-    # DVC fails on a list without rows, and then draws none of the plots.
+    # DVC cannot read a list without rows and silently leaves the plot out of its page.
     live.log_plot(name, rows or [dict.fromkeys((x, *y))], x, y)
 
 
