@@ -201,9 +201,10 @@ def drawn_plots(repo: Path, *command: str) -> list[str]:
 def test_a_clone_without_cache_draws_every_plot_and_runs_experiments(
     repo: Path, tmp_path: Path
 ) -> None:
-    """A plot in DVC's cache leaves such a clone without a page, and fails experiments at the end.
+    """Files in DVC's cache would be left out of the page.
 
-    Images of mistakes are in the report, not among the plots, for that reason.
+    A folder in DVC's cache, such as the images of mistakes, would leave no page at all and would
+    fail experiments after their work.
     """
     fresh = tmp_path / "fresh"
     run(tmp_path, "git", "clone", "-q", str(repo), str(fresh))

@@ -164,9 +164,10 @@ def test_declared_plots_have_titles_axes_and_templates() -> None:
 
 
 def test_declared_plots_need_nothing_but_git() -> None:
-    """A file in DVC's cache would leave a fresh clone without any page of plots.
+    """A clone without DVC's cache leaves other files out of its page of plots.
 
-    Images of faces are no plots for the same reason: Git does not keep them.
+    Images of faces are no plots: Git does not keep them, and a plot that is a folder in DVC's cache
+    leaves such a clone with no page at all.
     """
     for plot in declared().values():
         for name, columns in plot["y"].items():
