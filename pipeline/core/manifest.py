@@ -221,7 +221,7 @@ def write_rows(path: Path, rows: Sequence[Row], model: type[Row]) -> None:
     """Write rows in the given order: columns as declared, floats as %.6g, "\\n" line ends."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        columns = list(model.model_fields)
+        columns = _columns(model)
         writer.writerow(columns)
         writer.writerows([_text(getattr(row, column)) for column in columns] for row in rows)
 
@@ -250,6 +250,11 @@ def _csv_lines(path: Path, text: str, separator: str) -> list[list[str]]:
         raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
 
 
+def _columns(model: type[Row]) -> list[str]:
+    """The columns of a model's fields, in their order; tags have columns of their own."""
+    return [name for name in model.model_fields if name != "tags"]
+
+
 def _tag_columns(header: list[str], model: type[Row]) -> dict[str, str]:
     """Name of each tag by its column, for models with a field `tags`."""
     if "tags" not in model.model_fields:
@@ -262,7 +267,7 @@ def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
         raise ManifestError(f"{path}: empty file; expected a header line")
     required = {name for name, field in model.model_fields.items() if field.is_required()}
     missing = sorted(required - set(header))
-    known = (set(model.model_fields) - {"tags"}) | set(_tag_columns(header, model))
+    known = {*_columns(model), *_tag_columns(header, model)}
     unknown = sorted(set(header) - known)
     repeated = sorted({name for name in header if header.count(name) > 1})
     faults = [f"{path}: duplicate column {name!r}" for name in repeated]

@@ -126,7 +126,8 @@ def _warn_of_lone_fakes(rows: Sequence[InputRow], findings: Findings) -> None:
 
 def _warn_of_no_inswapper(rows: Sequence[InputRow], findings: Findings) -> None:
     counts = Counter(row.fake_type for row in rows if row.label == FAKE)
-    if counts and not counts["inswapper"]:
+    # Photographs with pseudo-swaps are meant to be so.
+    if counts.keys() - {"pseudo"} and not counts["inswapper"]:
         kinds = ", ".join(f"{kind} {number}" for kind, number in counts.most_common())
         findings.warnings.append(
             f"no INSwapper fakes ({kinds}): the INSwapper head learns only from swaps made in"

@@ -91,6 +91,7 @@ def test_frames_of_every_scene() -> None:
         "identity_id": "a",
         "source_identity_id": "",
         "original_video_id": "",
+        "source_photo": "",
         "frame_path": "frames/a/000_000006.png",
         "mask_path": "",
         "scene": 0,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.manifest import SplitRow, read_rows
-from pipeline.inputs.videos import IdentityEntry
+from pipeline.inputs.people import IdentityEntry
 from pipeline.splits.leaks import audit_splits
 from pipeline.splits.remedies import SHOWN, LeakRow, explain, one_identity_each
 from tests.support.audited_splits import PARAMS, clean, copy_of, row

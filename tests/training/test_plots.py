@@ -141,7 +141,9 @@ def declared() -> dict[str, dict[str, Any]]:
 def uncached_folders() -> set[str]:
     """Outputs of all stages in Git, with `cache: false`."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    outs = [out for stage in stages.values() for out in stage["outs"] if isinstance(out, dict)]
+    outs = [
+        out for stage in stages.values() for out in stage.get("outs", []) if isinstance(out, dict)
+    ]
     return {name for out in outs for name, options in out.items() if not options["cache"]}
 
 
