@@ -7,6 +7,7 @@ pipeline.runtime.cache.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -197,7 +198,7 @@ def _write_frames(job: _Job, given: Picks) -> list[dict[str, Any]]:
         for frame in _frames(job, given):
             frames.append(_write_frame(job.prefix, frame))
             shapes.append(frame.rgb.shape[:2])
-        if job.video.mask_path:
+        if job.video.mask_path and frames:
             _write_masks(job, frames, shapes)
     except DecodeError:
         for name in _names(frames):
@@ -224,7 +225,8 @@ def _write_masks(
     """Write each frame's mask next to it. Raises DecodeError when the masks do not fit."""
     path = Path(job.video.mask_path)
     wanted = [frame["frame_index"] for frame in frames]
-    masks = read_frames(path, wanted, pixel_format="gray")
+    aspect = _mask_aspect(job, shapes[0])
+    masks = read_frames(path, wanted, pixel_format="gray", pixel_aspect=aspect)
     for frame, shape in zip(frames, shapes, strict=True):
         index, _, mask = next(masks, (None, 0.0, None))
         if mask is None:
@@ -237,6 +239,17 @@ def _write_masks(
         name = frame["frame_path"].replace(".png", ".mask.png")
         write_png(f"{job.prefix}{name}", mask)
         frame["mask_path"] = name
+
+
+def _mask_aspect(job: _Job, shape: tuple[int, ...]) -> Fraction | None:
+    """Pixel aspect to read the masks with; None for their own.
+
+    A mask usually declares no aspect: it may have been drawn on the stored or on the displayed
+    frames of its video.
+    """
+    mask = probe(Path(job.video.mask_path))
+    fits = (mask.height_px, mask.width_px) == shape
+    return None if fits else probe(Path(job.video.path)).pixel_aspect
 
 
 def _names(frames: Sequence[dict[str, Any]]) -> list[str]:

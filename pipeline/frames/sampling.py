@@ -54,7 +54,8 @@ def scene_frames(
     info = probe(path)
     window = window_of(info, min_scene_s)
     waiting = window + CHOICE * frames_per_scene
-    if waiting * BYTES_PER_PX * info.width_px * info.height_px > max_kept_bytes:
+    stored_px = info.width_px * info.height_px / info.pixel_aspect
+    if waiting * BYTES_PER_PX * stored_px > max_kept_bytes:
         scenes = detect_scenes(path, threshold, min_scene_s, threads=threads)
         scene_of = {
             index: number

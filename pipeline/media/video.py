@@ -7,6 +7,7 @@ description named .mp4 cannot make the reader follow an address or open a second
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,12 @@ READ_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg",
 }
 MAX_SIDE_PX = 8192
+# Pixels are at most this many times wider than high, or higher than wide; anamorphic formats stay
+# below 2.
+MAX_STRETCH = 4
+# Pixels this close to square are shown as they are. Encoders declare such ratios (1280:1281) to
+# correct a rounded size; resampling for them would blur every frame and change no face visibly.
+SQUARE_WITHIN = 0.03
 # A file that ends before this fraction of its declared length counts as truncated.
 COMPLETE_FRAC = 0.9
 # Decoding threads wait for the previous frame and for the caller; with one thread per core, 12 % of
@@ -38,14 +45,15 @@ EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Properties of a video; sizes in pixels after rotation.
+    """Properties of a video; sizes in pixels as displayed, after stretching and rotation.
 
-    fps: average frames per second, 0 if unknown. duration_s, frame_count: as declared by the file,
-    0 if not declared.
+    pixel_aspect: width of a stored pixel divided by its height, 1 if unknown. fps: average frames
+    per second, 0 if unknown. duration_s, frame_count: as declared by the file, 0 if not declared.
     """
 
     width_px: int
     height_px: int
+    pixel_aspect: Fraction
     fps: float
     duration_s: float
     frame_count: int
@@ -56,12 +64,14 @@ class VideoInfo:
 class DecodedFrame:
     """A decoded frame, not yet converted to RGB or grey pixels.
 
-    index, timestamp_s: start at 0. matrix: display matrix of the video, empty if there is none.
+    index, timestamp_s: start at 0. pixel_aspect: width of a stored pixel divided by its height.
+    matrix: display matrix of the video, empty if there is none.
     """
 
     index: int
     timestamp_s: float
     decoded: av.VideoFrame
+    pixel_aspect: Fraction
     matrix: bytes
 
     def pixels(
@@ -70,19 +80,21 @@ class DecodedFrame:
         pixel_format: PixelFormat,
         max_side_px: int | None = None,
     ) -> ImageU8:
-        """Upright pixels, (H, W, 3) uint8, or (H, W) for "gray".
+        """Upright square pixels, (H, W, 3) uint8, or (H, W) for "gray".
 
         max_side_px: limit on the longer side; larger frames are shrunk by area averaging.
         converter: reuse one for all frames of a size, because setting one up takes time.
         """
-        width, height = self.decoded.width, self.decoded.height
+        height = self.decoded.height
+        width = _displayed_width(self.decoded.width, self.pixel_aspect)
         shrink = min(1.0, (max_side_px or MAX_SIDE_PX) / max(width, height))
+        smaller = shrink < 1 or width < self.decoded.width
         converted = converter.reformat(
             self.decoded,
             width=max(1, round(shrink * width)),
             height=max(1, round(shrink * height)),
             format=pixel_format,
-            interpolation=(Interpolation.AREA if shrink < 1 else Interpolation.BILINEAR) | EXACT,
+            interpolation=(Interpolation.AREA if smaller else Interpolation.BILINEAR) | EXACT,
             threads=1,
         )
         pixels: Any = converted.to_ndarray()
@@ -100,6 +112,7 @@ def probe(path: Path) -> VideoInfo:
         return VideoInfo(
             width_px=width,
             height_px=height,
+            pixel_aspect=first.pixel_aspect,
             fps=float(stream.average_rate or 0),
             duration_s=_declared_s(container, stream),
             frame_count=stream.frames,
@@ -113,15 +126,17 @@ def read_frames(
     *,
     pixel_format: PixelFormat = "rgb24",
     max_side_px: int | None = None,
+    pixel_aspect: Fraction | None = None,
     threads: int = 1,
 ) -> Iterator[tuple[int, float, ImageU8]]:
     """Decode in order; yield (frame index, timestamp in seconds, pixels) of the requested frames.
 
     indices: only these frames are converted, and reading stops after the last one; None means all.
     Indices past the end of the video are left out. Timestamps come from the file and start at 0.
-    pixels: (H, W, 3) uint8, or (H, W) for "gray", rotated by the file's display matrix.
-    max_side_px: limit on the longer side; larger frames are shrunk by area averaging. threads:
-    number of cores for the decoder; affects speed only.
+    pixels: (H, W, 3) uint8, or (H, W) for "gray", as players show them: stretched in width where
+    the stored pixels are not square, and rotated by the file's display matrix. max_side_px: limit
+    on the longer side; larger frames are shrunk by area averaging. pixel_aspect: used instead of
+    the file's own. threads: number of cores for the decoder; affects speed only.
     Raises DecodeError, naming the file, when it cannot be opened or decoded, or ends too early.
     """
     wanted = None if indices is None else frozenset(indices)
@@ -129,7 +144,7 @@ def read_frames(
         return
     last = None if wanted is None else max(wanted)
     converter = VideoReformatter()
-    with closing(decode_frames(path, threads)) as frames:
+    with closing(decode_frames(path, threads, pixel_aspect)) as frames:
         for frame in frames:
             if wanted is None or frame.index in wanted:
                 pixels = frame.pixels(converter, pixel_format, max_side_px)
@@ -138,13 +153,16 @@ def read_frames(
                 return
 
 
-def decode_frames(path: Path, threads: int = 1) -> Generator[DecodedFrame]:
+def decode_frames(
+    path: Path, threads: int = 1, pixel_aspect: Fraction | None = None
+) -> Generator[DecodedFrame]:
     """Yield all frames of a video in presentation order, unconverted.
 
-    Raises DecodeError, naming the file, when it cannot be opened or decoded, or ends too early.
+    pixel_aspect: used instead of the file's own. Raises DecodeError, naming the file, when it
+    cannot be opened or decoded, or ends too early.
     """
     with _opened(path, threads) as (container, stream):
-        yield from _decoded(path, container, stream)
+        yield from _decoded(path, container, stream, pixel_aspect)
 
 
 @contextmanager
@@ -171,18 +189,49 @@ def _first_stream(path: Path, container: InputContainer) -> VideoStream:
     context = streams[0].codec_context
     if context is None:  # possible, although PyAV's type hints exclude it
         raise DecodeError(f"{path}: unknown codec")
-    if max(context.width, context.height) > MAX_SIDE_PX:
+    width = _displayed_width(context.width, _pixel_aspect(path, streams[0]))
+    if max(context.width, width, context.height) > MAX_SIDE_PX:
+        shown = "" if width == context.width else f", displayed at {width}x{context.height} px"
         raise TooLargeError(
-            f"{path}: {context.width}x{context.height} px; the limit is {MAX_SIDE_PX} px per side"
+            f"{path}: {context.width}x{context.height} px{shown};"
+            f" the limit is {MAX_SIDE_PX} px per side"
         )
     return streams[0]
 
 
-def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[DecodedFrame]:
+def _pixel_aspect(path: Path, stream: VideoStream) -> Fraction:
+    """Sample aspect ratio of the whole video: the container's, else the codec's, else 1.
+
+    PyAV does not expose the ratio of single frames; a change within a video has no effect.
+    Raises DecodeError when the ratio is not between 1:MAX_STRETCH and MAX_STRETCH:1.
+    """
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if not Fraction(1, MAX_STRETCH) <= aspect <= MAX_STRETCH:
+        raise DecodeError(
+            f"{path}: sample aspect ratio {aspect.numerator}:{aspect.denominator};"
+            f" expected 1:{MAX_STRETCH} to {MAX_STRETCH}:1"
+        )
+    return aspect
+
+
+def _displayed_width(stored_px: int, aspect: Fraction) -> int:
+    """Width in square pixels, even as in players; unchanged for pixels that are nearly square."""
+    if abs(aspect - 1) <= SQUARE_WITHIN:
+        return stored_px
+    return max(2, 2 * round(stored_px * aspect / 2))
+
+
+def _decoded(
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    pixel_aspect: Fraction | None = None,
+) -> Iterator[DecodedFrame]:
     """All frames in presentation order, numbered from 0."""
     index = 0
     first_s = end_s = 0.0
     matrix = b""
+    aspect = pixel_aspect or _pixel_aspect(path, stream)
     period_s = 1 / float(stream.average_rate or 25)
     for packet in container.demux(stream):
         if packet.is_corrupt:
@@ -193,7 +242,7 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iter
             time_s = frame.time if frame.time is not None else end_s + period_s
             if index == 0:
                 first_s, matrix = time_s, _display_matrix(frame)
-            yield DecodedFrame(index, max(0.0, time_s - first_s), frame, matrix)
+            yield DecodedFrame(index, max(0.0, time_s - first_s), frame, aspect, matrix)
             index += 1
             end_s = time_s
     if index == 0:

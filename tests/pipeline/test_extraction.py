@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.media.video import read_frames
 from pipeline.media.video_writer import write_mask_video
 from pipeline.runtime.errors import SkipLimitError
 from pipeline.runtime.sections import ExtractFramesParams
+from tests.support.anamorphic import write_anamorphic
 from tests.support.imports import ROOT
 from tests.support.stage_runs import run_stage
 from tests.support.synthetic import (
@@ -191,6 +193,23 @@ def test_a_mask_that_does_not_fit_leaves_no_files() -> None:
     write_mask_video(Path(video.mask_path), [mask[:100]] * 24, 25)
     (skip,) = extract(video).skipped
     assert "frame 4 of (100, 208) does not fit the video's frame 4 of (160, 208)" in skip.detail
+
+
+@pytest.mark.parametrize("mask_width", [104, 208], ids=["stored", "displayed"])
+def test_masks_fit_frames_of_pixels_that_are_not_square(mask_width: int) -> None:
+    """The mask is drawn on the stored or on the displayed frames and declares no aspect."""
+    video = fake("a", "a", scenes=1, frames_per_scene=24)
+    stored = [face.rgb[:, ::2].copy() for face in draw_clip(1, scenes=1, frames_per_scene=24)]
+    write_anamorphic(Path(video.path), stored, Fraction(2))
+    mask = np.zeros((160, mask_width), np.uint8)
+    mask[:, : mask_width // 2] = 255
+    write_mask_video(Path(video.mask_path), [mask] * 24, 25)
+    result = extract(video)
+    assert result.skipped == []
+    for row in result.rows:
+        assert read_png(row.frame_path).shape == (160, 208, 3)
+        columns = read_png(row.mask_path).mean(axis=0)
+        assert (columns.shape, columns[100], columns[108]) == ((208,), 255, 0)
 
 
 def test_no_videos() -> None:

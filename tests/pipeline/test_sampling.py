@@ -1,15 +1,18 @@
 """pipeline.frames.sampling: one pass over a video gives the frames of a scan and a second pass."""
 
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.frames.sampling import scene_frames
 from pipeline.frames.scenes import detect_scenes, sample_indices
-from pipeline.media.video import read_frames
+from pipeline.media.video import decode_frames, read_frames
 from pipeline.media.video_writer import write_video
 from pipeline.runtime.errors import DecodeError
+from tests.support.anamorphic import write_anamorphic
 from tests.support.synthetic import draw_clip, draw_scenery, write_clip
 
 SEARCH = (0.35, 0.4)
@@ -66,3 +69,24 @@ def test_a_damaged_video_raises_after_what_could_be_read(tmp_path: Path) -> None
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DecodeError, match=r"cut\.mkv"):
         found(path)
+
+
+def test_waiting_frames_are_counted_as_they_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Displayed narrower, a frame needs as much memory as one of square pixels."""
+    decodings = []
+
+    def counted(*arguments: Any) -> Any:
+        decodings.append(arguments)
+        return decode_frames(*arguments)
+
+    monkeypatch.setattr("pipeline.frames.sampling.decode_frames", counted)
+    needed = int((10 + 8 * PER_SCENE) * 1.5 * 96 * 128)
+    for aspect in (None, Fraction(1, 2)):
+        write_anamorphic(tmp_path / "clip.mp4", shots(12), aspect)
+        found(tmp_path / "clip.mp4", max_kept_bytes=needed - 1)
+        assert decodings == []
+        found(tmp_path / "clip.mp4", max_kept_bytes=needed)
+        assert len(decodings) == 1
+        decodings.clear()

@@ -4,13 +4,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from pipeline.media.video import probe, read_frames
 from pipeline.media.video_writer import write_mask_video, write_video
-from pipeline.runtime.errors import DecodeError
-from tests.support.synthetic import draw_clip, draw_scenery, write_clip
+from pipeline.runtime.errors import DecodeError, TooLargeError
+from tests.support.anamorphic import write_anamorphic
+from tests.support.synthetic import draw_clip, draw_face, draw_scenery, write_clip
 
 COLOURS = ((0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 30), (30, 200, 30), (30, 30, 200))
 
@@ -168,6 +170,65 @@ def test_display_matrix_is_applied(tmp_path: Path, degrees: int, hflip: bool, co
     assert corner_names(rgb) == corners
     assert probe(path).width_px == rgb.shape[1]
     assert rgb.shape[:2] == ((96, 64) if degrees % 180 else (64, 96))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi", "flv"])
+def test_pixels_that_are_not_square_are_stretched(tmp_path: Path, suffix: str) -> None:
+    """A drawn face in 256x388 stored pixels of 2:1 is read with its true shape."""
+    whole = draw_face(3, height=388, width=512, face_px=200).rgb
+    stored = cv2.resize(whole, (256, 388), interpolation=cv2.INTER_AREA)
+    path = tmp_path / f"wide.{suffix}"
+    write_anamorphic(path, [stored] * 3, Fraction(2))
+    assert (probe(path).width_px, probe(path).height_px) == (512, 388)
+    for _, _, rgb in read_frames(path):
+        assert rgb.shape == (388, 512, 3)
+        blurred = [cv2.blur(pixels, (9, 9)).astype(int) for pixels in (rgb, whole)]
+        assert np.abs(blurred[0] - blurred[1]).mean() < 3
+    assert next(read_frames(path, max_side_px=128))[2].shape == (97, 128, 3)
+    assert next(read_frames(path, pixel_format="gray"))[2].shape == (388, 512)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "width"),
+    [
+        (None, 96),
+        (Fraction(1), 96),
+        (Fraction(1280, 1281), 96),
+        (Fraction(16, 15), 102),
+        (Fraction(8, 9), 86),
+        (Fraction(1, 4), 24),
+        (Fraction(4), 384),
+    ],
+    ids=str,
+)
+def test_displayed_width(tmp_path: Path, aspect: Fraction | None, width: int) -> None:
+    write_anamorphic(tmp_path / "clip.mp4", [corner_image()] * 2, aspect)
+    _, _, rgb = next(read_frames(tmp_path / "clip.mp4"))
+    assert (rgb.shape, corner_names(rgb)) == ((64, width, 3), "RGBW")
+    assert (probe(tmp_path / "clip.mp4").pixel_aspect) == (aspect or 1)
+
+
+def test_the_stored_width_is_stretched_before_the_rotation(tmp_path: Path) -> None:
+    write_anamorphic(tmp_path / "clip.mp4", [corner_image()] * 2, Fraction(2), turned_deg=90)
+    _, _, rgb = next(read_frames(tmp_path / "clip.mp4"))
+    assert (rgb.shape, corner_names(rgb)) == ((192, 64, 3), "GWRB")
+
+
+@pytest.mark.parametrize(("aspect", "shown"), [((9, 2), "9:2"), ((1, 5), "1:5")])
+def test_impossible_pixels_are_refused(tmp_path: Path, aspect: tuple[int, int], shown: str) -> None:
+    write_anamorphic(tmp_path / "clip.mp4", [corner_image()] * 2, Fraction(*aspect))
+    expected = rf"clip\.mp4: sample aspect ratio {shown}; expected 1:4 to 4:1"
+    for reading in (probe, lambda path: list(read_frames(path))):
+        with pytest.raises(DecodeError, match=expected):
+            reading(tmp_path / "clip.mp4")
+
+
+def test_the_limit_on_sides_holds_for_the_displayed_size(tmp_path: Path) -> None:
+    stored = np.zeros((16, 4100, 3), np.uint8)
+    write_anamorphic(tmp_path / "clip.mp4", [stored] * 2, Fraction(2))
+    expected = r"clip\.mp4: 4100x16 px, displayed at 8200x16 px; the limit is 8192 px per side"
+    with pytest.raises(TooLargeError, match=expected):
+        probe(tmp_path / "clip.mp4")
 
 
 @pytest.mark.parametrize("size", [(63, 96), (64, 95)])

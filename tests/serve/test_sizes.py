@@ -1,5 +1,6 @@
 """serve.sizes: pixels, and sides out of all proportion, of images and of every frame of a video."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pipeline.runtime.errors import TooLargeError
 from serve.sizes import check_size
 from serve.video.files import VideoLimits, probed
 from serve.video.sampling import sampled_frames
+from tests.support.anamorphic import write_anamorphic
 from tests.support.synthetic import draw_scenery
 
 
@@ -38,3 +40,16 @@ def test_a_narrow_video_is_refused_whichever_way_it_lies(
         list(sampled_frames(tmp_path / "strip.mp4", ((1, 0),), limits))
     wider = VideoLimits(60, 416**2 // 2)
     assert len(list(sampled_frames(tmp_path / "strip.mp4", ((1, 0),), wider))) == 1
+
+
+def test_the_limit_holds_for_the_displayed_size(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_anamorphic(path, [draw_scenery(1, 96, 64)] * 2, Fraction(2))
+    enough = VideoLimits(60, 96 * 128)
+    assert probed(path, enough).width_px == 128
+    assert [rgb.shape for _, _, rgb in sampled_frames(path, ((1, 0),), enough)] == [(96, 128, 3)]
+    expected = "video of 128x96 px is above the limit of 12287 px"
+    with pytest.raises(TooLargeError, match=expected):
+        probed(path, VideoLimits(60, 96 * 128 - 1))
+    with pytest.raises(TooLargeError, match=expected):
+        list(sampled_frames(path, ((1, 0),), VideoLimits(60, 96 * 128 - 1)))
