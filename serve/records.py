@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pipeline.core.arrays import ImageU8
 from pipeline.media.images import write_png
+from pipeline.media.unread_formats import unread_format
 from pipeline.media.video import read_frames
 from pipeline.runtime.errors import DecodeError
 from serve.detector.heatmaps import draw_heatmap
@@ -21,8 +22,10 @@ from serve.video.files import is_video
 from serve.video.videos import VideoResult, map_in_order, score_video
 
 IMAGES = (".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# Photos of phones; they are found to be reported, because they are not read.
+UNREAD = (".heic", ".heif")
 VIDEOS = (".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv")
-SUFFIXES = frozenset((*IMAGES, *VIDEOS, ".m2ts", ".mts", ".webm", ".wmv"))
+SUFFIXES = frozenset((*IMAGES, *UNREAD, *VIDEOS, ".m2ts", ".mts", ".webm", ".wmv"))
 
 RecordKind = Literal["image", "video"]
 Record = dict[str, Any]
@@ -147,6 +150,8 @@ def identify(path: Path, number: int = 0) -> Input:
             return make(None, "not a regular file")
         if is_image(path):
             return make("image")
+        if advice := unread_format(path):
+            return make(None, advice)
         if is_video(path):
             return make("video")
     except (DecodeError, OSError) as error:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pipeline.core.arrays import ImageU8
+from pipeline.media.unread_formats import unread_format
 from pipeline.runtime.errors import DecodeError
 
 # By far the fastest compression level.
@@ -18,7 +19,8 @@ EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 def read_image(path: Path) -> ImageU8:
     """Read an image file as (H, W, 3) uint8 RGB, rotated by its EXIF orientation.
 
-    Raises DecodeError unless it is a readable image with 8 bits per channel.
+    Raises DecodeError unless it is a readable image with 8 bits per channel; for a format that is
+    known but not read, such as HEIC, it names the format and how to convert it.
     """
     try:
         with Image.open(path) as image:
@@ -28,7 +30,7 @@ def read_image(path: Path) -> ImageU8:
     except DecodeError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DecodeError(f"{path}: not a readable image ({type(error).__name__})") from error
+        raise _unreadable(path, "image", error) from error
 
 
 def read_mask(path: Path, shape_hw: tuple[int, int]) -> ImageU8:
@@ -40,10 +42,15 @@ def read_mask(path: Path, shape_hw: tuple[int, int]) -> ImageU8:
         with Image.open(path) as image:
             mask: ImageU8 = np.asarray(image.convert("L"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise DecodeError(f"{path}: not a readable mask ({type(error).__name__})") from error
+        raise _unreadable(path, "mask", error) from error
     if mask.shape != shape_hw:
         raise DecodeError(f"{path}: mask of {mask.shape}, expected {shape_hw} like its image")
     return mask
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> DecodeError:
+    advice = unread_format(path) or f"not a readable {what} ({type(error).__name__})"
+    return DecodeError(f"{path}: {advice}")
 
 
 def encode_png(pixels: ImageU8) -> bytes:

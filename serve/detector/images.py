@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.core.arrays import ImageU8
+from pipeline.media.unread_formats import unread_format
 from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatError
 from serve.sizes import MOST_PIXELS, PIXELS_VARIABLE, check_size
 
@@ -82,13 +83,15 @@ def _open_header(source: Path | BinaryIO) -> Image.Image:
         raise TooLargeError(
             f"image of more than {MOST_PIXELS} px, the largest allowed {PIXELS_VARIABLE}"
         ) from None
-    except UnidentifiedImageError:
-        raise UnknownFormatError(f"not an image ({', '.join(FORMATS)})") from None
     except FileNotFoundError:
         raise DecodeError("no such file") from None
     except PermissionError:
         raise DecodeError("no permission to read this file") from None
     except Exception as error:  # as above, for a hostile header
+        if advice := unread_format(source):
+            raise UnknownFormatError(advice) from None
+        if isinstance(error, UnidentifiedImageError):
+            raise UnknownFormatError(f"not an image ({', '.join(FORMATS)})") from None
         raise DecodeError("damaged image header") from error
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.media.unread_formats import unread_format
 from pipeline.media.video import VideoInfo, probe
 from pipeline.runtime.errors import TooLargeError
 from serve.sizes import check_size
@@ -34,8 +35,11 @@ class VideoLimits:
 def is_video(path: Path) -> bool:
     """Whether the content starts like one of the supported containers.
 
-    Playlists, concat scripts and SDP texts do not, regardless of their names.
+    Playlists, concat scripts and SDP texts do not, regardless of their names. Neither do HEIC and
+    AVIF images, although they share the box structure of MP4.
     """
+    if unread_format(path):
+        return False
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
     starts = (b"\x1a\x45\xdf\xa3", b"FLV\x01", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba")

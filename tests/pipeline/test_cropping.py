@@ -16,6 +16,7 @@ from stages import crop_faces
 from tests.support.imports import ROOT
 from tests.support.synthetic import draw_face, draw_scenery, frame_row, input_row, write_rgb
 from tests.support.tiny_graphs import save_graph
+from tests.support.unread_files import HEIC
 from tests.support.written_frames import (
     PREPROCESS,
     box_of,
@@ -95,6 +96,8 @@ def test_rows_read_back_give_the_same_rows_and_squares(tmp_path: Path) -> None:
 def test_every_skipped_frame_has_a_row_with_its_reason() -> None:
     broken = put_real(video_id="broken")
     Path(broken.frame_path).write_bytes(b"no image")
+    phone = put_real(video_id="phone")
+    Path(phone.frame_path).write_bytes(HEIC)
     unmasked = put_fake(video_id="unmasked").model_copy(update={"mask_path": "nowhere.png"})
     misfit = with_mask(put_fake(video_id="misfit"), np.zeros((10, 20), np.uint8))
     frames = [
@@ -102,6 +105,7 @@ def test_every_skipped_frame_has_a_row_with_its_reason() -> None:
         put(draw_scenery(5), video_id="empty"),
         put_real(draw_face(0, face_px=65), video_id="small"),
         broken,
+        phone,
         unmasked,
         misfit,
     ]
@@ -110,11 +114,15 @@ def test_every_skipped_frame_has_a_row_with_its_reason() -> None:
         ("empty", "no_face"),
         ("small", "face_too_small"),
         ("broken", "decode_error"),
+        ("phone", "decode_error"),
         ("unmasked", "decode_error"),
         ("misfit", "decode_error"),
     ]
     assert "min_face_px 80" in skipped[1].detail
-    assert "mask of (10, 20), expected (240, 320)" in skipped[4].detail
+    assert skipped[3].detail.startswith(
+        "data/frames/phone/4.png: HEIC images are not read; convert"
+    )
+    assert "mask of (10, 20), expected (240, 320)" in skipped[5].detail
     assert {row.stage for row in skipped} == {"crop_faces"}
 
 
@@ -182,6 +190,10 @@ def test_faults_of_the_input_are_reported() -> None:
     real = put_real()
     with pytest.raises(ManifestError, match="'p0', frame 4: 2 rows"):
         crop([real, real])
+    phone = put_real(video_id="phone")
+    Path(phone.frame_path).write_bytes(HEIC)
+    (skipped,) = crop([real, phone]).skipped
+    assert (skipped.reason, "HEIC images are not" in skipped.detail) == ("decode_error", True)
     with pytest.raises(ParamsError, match=r"context_scale: 1\.8 is below.* 2;"):
         crop([real], context_scale=1.8)
 

@@ -13,6 +13,7 @@ from serve.routes.video import wants_job
 from tests.support.service_requests import check_problem, detect
 from tests.support.slow_videos import write_long
 from tests.support.synthetic import draw_clip, encoded_png
+from tests.support.unread_files import HEIC
 from tests.support.video_requests import APART, ended, nameless_files, opened, post, start
 
 
@@ -96,10 +97,11 @@ def test_a_video_that_takes_too_much(
         b"#EXTM3U\nhttp://127.0.0.1:1/x.ts\n",
         b"ffconcat version 1.0\nfile /etc/hostname\n",
         b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+        HEIC,
     ],
 )
 @pytest.mark.parametrize("headers", [{}, APART])
-def test_playlists_are_no_videos(
+def test_playlists_and_images_are_no_videos(
     video_client: TestClient, content: bytes, headers: dict[str, str]
 ) -> None:
     check_problem(post(video_client, content, **headers), 415)

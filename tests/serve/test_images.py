@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from pipeline.runtime.errors import DecodeError, TooLargeError, UnknownFormatError
 from serve.detector.images import DecodedImage, decode_image, is_image
+from tests.support.unread_files import UNREAD
 
 LIMIT = 10_000
 SECRET = b"do-not-echo-this"
@@ -180,6 +181,15 @@ def test_other_content_is_an_unknown_format(content: bytes) -> None:
         decode_image(io.BytesIO(content), LIMIT)
     assert SECRET.decode() not in str(caught.value)
     assert not is_image(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_known_formats_that_are_not_read_are_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "photo").write_bytes(UNREAD[name])
+    for source in (tmp_path / "photo", io.BytesIO(UNREAD[name])):
+        with pytest.raises(UnknownFormatError, match=f"^{name.split(',')[0]}.* are not read; "):
+            decode_image(source, LIMIT)
+        assert not is_image(source)
 
 
 def test_no_message_repeats_the_content() -> None:

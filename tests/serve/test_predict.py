@@ -20,6 +20,7 @@ from serve.video.files import is_video
 from tests.support.bundles import MODEL_FILE, write_bundle
 from tests.support.imports import ROOT
 from tests.support.synthetic import draw_face, draw_scene, write_clip
+from tests.support.unread_files import HEIC
 
 KEYS = {"path", "kind", "verdict", "score", "error", "warnings"}
 
@@ -142,6 +143,23 @@ def test_other_content_is_a_line_with_an_error(tmp_path: Path, name: str, conten
     assert set(record) == KEYS | {"faces"}
     assert record["error"].startswith("neither an image")
     assert (record["kind"], record["verdict"], record["score"]) == (None, None, None)
+
+
+def test_a_photo_of_a_phone_is_an_error_with_the_way_out(tmp_path: Path) -> None:
+    """In a folder too: it is not left out without a word."""
+    (tmp_path / "in").mkdir()
+    for name in ("IMG_1.HEIC", "IMG_2.jpg", "clip.mp4"):
+        (tmp_path / "in" / name).write_bytes(HEIC)
+    found = records("in", code=1)
+    assert [Path(record["path"]).name for record in found] == [
+        "IMG_1.HEIC",
+        "IMG_2.jpg",
+        "clip.mp4",
+    ]
+    expected = "HEIC images are not read; convert this one to PNG or JPEG, for example with"
+    for record in found:
+        assert record["kind"] is None
+        assert record["error"].startswith(expected)
 
 
 def test_damaged_files_keep_their_kind(face_png: Path, clip: Path, tmp_path: Path) -> None:

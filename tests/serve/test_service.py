@@ -15,6 +15,7 @@ from serve.settings import Settings
 from tests.support.bundles import write_bundle
 from tests.support.service_requests import ADMIN, TOKEN, check_problem, detect
 from tests.support.synthetic import draw_face, encoded_png
+from tests.support.unread_files import HEIC
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,16 @@ def test_unusable_images(client: TestClient, content: bytes, status: int) -> Non
     problem = check_problem(detect(client, content, name="../../secret-name.jpg"), status)
     assert "secret-name" not in json.dumps(problem)
     assert "plain text" not in json.dumps(problem)
+
+
+def test_a_photo_of_a_phone_is_refused_with_the_way_out(client: TestClient) -> None:
+    expected = "HEIC images are not read; convert this one to PNG or JPEG, for example with"
+    problem = check_problem(detect(client, HEIC, name="IMG_1.HEIC"), 415)
+    assert problem["detail"].startswith(expected)
+    answer = client.post("/detect/batch", files=[("files", ("IMG_1.HEIC", HEIC))])
+    (item,) = check_problem(answer, 422)["items"]
+    assert item["status"] == 415
+    assert item["error"].startswith(expected)
 
 
 def test_a_truncated_image(client: TestClient, face_png: bytes) -> None:

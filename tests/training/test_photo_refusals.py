@@ -12,6 +12,7 @@ from pipeline.training.photos.importing import import_photos
 from pipeline.training.photos.params import read_params
 from tests.support.drawn_photos import PARAMS, changed, draw, write_photos
 from tests.support.synthetic import draw_scenery
+from tests.support.unread_files import HEIC
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,27 @@ def test_nothing_is_written_if_no_photo_can_be_imported(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"no photo can be used \(no_face 1\)"):
         import_photos(tmp_path / "f", tmp_path / "t", PARAMS, workers=1)
     assert not (tmp_path / "t").exists()
+
+
+def test_photos_of_a_phone_are_named_with_the_way_out(tmp_path: Path) -> None:
+    """By their content, whatever their suffix; left_out.csv has the same words."""
+    source = tmp_path / "f/a"
+    source.mkdir(parents=True)
+    for name in ("IMG_1.HEIC", "IMG_2.jpg"):
+        (source / name).write_bytes(HEIC)
+    expected = (
+        r"no photo can be used \(other_format 1, decode_error 1\); a/IMG_1\.HEIC: HEIC images are"
+        r" not read; convert this one to PNG or JPEG, for example with"
+    )
+    with pytest.raises(ManifestError, match=expected):
+        import_photos(tmp_path / "f", tmp_path / "t", PARAMS, workers=1)
+    draw(source / "good.png", 1)
+    left_out = import_photos(tmp_path / "f", tmp_path / "t", PARAMS, workers=1).left_out
+    assert [(row.path, row.reason) for row in left_out] == [
+        ("a/IMG_1.HEIC", "other_format"),
+        ("a/IMG_2.jpg", "decode_error"),
+    ]
+    assert {row.detail.split(";")[0] for row in left_out} == {"HEIC images are not read"}
 
 
 def test_options_are_checked() -> None:

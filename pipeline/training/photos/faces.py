@@ -22,8 +22,8 @@ def find_largest(params: PhotoImportParams, photo: Photo) -> Found | LeftOutRow:
     skip = partial(LeftOutRow, path=photo.name, source=photo.source)
     try:
         rgb = read_shrunk(photo.path, params.max_side_px)
-    except DecodeError:
-        return skip(reason="decode_error")
+    except DecodeError as error:
+        return skip(reason="decode_error", detail=str(error).removeprefix(f"{photo.path}: "))
     faces = _faces(params, rgb, 1, 1)
     if not faces:
         return skip(reason="no_face")

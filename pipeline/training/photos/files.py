@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pipeline.core.manifest import Name, Row
+from pipeline.media.unread_formats import unread_format
 from pipeline.runtime.errors import ManifestError
 
 PHOTO_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
@@ -73,7 +74,12 @@ def list_photos(folder: Path, sources: Sequence[str]) -> tuple[list[Photo], list
         if path.is_file() and not path.name.startswith(".")
     ]
     others += [
-        LeftOutRow(path=name, source=name.split("/")[0], reason="other_format")
+        LeftOutRow(
+            path=name,
+            source=name.split("/")[0],
+            reason="other_format",
+            detail=unread_format(path),
+        )
         for name, path in sorted(names.items())
         if not is_photo(path)
     ]

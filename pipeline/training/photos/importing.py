@@ -65,7 +65,10 @@ def import_photos(
     found, excluded = without(found, unwanted, params.same_person)
     left_out += excluded
     if not found:
-        raise ManifestError(f"{folder}: no photo can be used ({counted_reasons(left_out)})")
+        explained = next((f"; {row.path}: {row.detail}" for row in left_out if row.detail), "")
+        raise ManifestError(
+            f"{folder}: no photo can be used ({counted_reasons(left_out)}){explained}"
+        )
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     tasks = tasks_of(found, group_people(found, params.same_person), params)
