@@ -9,6 +9,7 @@ from pathlib import Path
 from av.video.reformatter import VideoReformatter
 
 from pipeline.core.arrays import ImageU8
+from pipeline.frames.dissolves import Cut
 from pipeline.frames.scenes import (
     CHOICE,
     CutFinder,
@@ -88,44 +89,48 @@ def _one_pass(
         while waiting and waiting[0].index < stop:
             piece.add(waiting.popleft())
 
-    def end(stop: int) -> Iterator[SceneFrame]:
-        """Samples of the piece that ends before frame `stop`, if it is long enough for a scene."""
+    def end(cut: Cut) -> Iterator[SceneFrame]:
+        """Samples of the piece that ends with the cut, if it is long enough for a scene."""
         nonlocal piece, number
-        take(stop)
-        if piece.length >= finder.window:
-            for frame in piece.samples():
+        take(cut.start)
+        scene = Scene(piece.start, cut.stop, cut.start - cut.stop)
+        if scene.length >= finder.window:
+            for frame in piece.samples(scene):
                 rgb = frame.pixels(converter, "rgb24")
                 yield SceneFrame(number, frame.index, frame.timestamp_s, rgb)
             number += 1
-        piece = _Piece(stop, frames_per_scene)
+        piece = _Piece(cut.start, frames_per_scene)
 
     for frame in frames:
         waiting.append(frame)
         for cut in finder.add(frame):
             yield from end(cut)
         take(finder.settled)
-    for cut in (*finder.finish(), finder.count):
+    for cut in finder.finish():
         yield from end(cut)
 
 
 class _Piece:
-    """The frames since the last cut: their number, and the candidates for samples."""
+    """The frames since the last cut: their number, and the candidates for samples.
+
+    start: the first of them.
+    """
 
     def __init__(self, start: int, frames_per_scene: int) -> None:
-        self._start, self._count = start, frames_per_scene
+        self.start, self._count = start, frames_per_scene
         self._candidates: dict[int, DecodedFrame] = {}
-        self.length = 0
+        self._length = 0
 
     def add(self, frame: DecodedFrame) -> None:
         """Append the next frame; drop candidates that a larger stride leaves out."""
-        stride = sample_stride(self.length + 1, self._count)
-        if stride != sample_stride(self.length, self._count):
-            old, start = self._candidates, self._start
+        stride = sample_stride(self._length + 1, self._count)
+        if stride != sample_stride(self._length, self._count):
+            old, start = self._candidates, self.start
             self._candidates = {i: f for i, f in old.items() if (i - start) % stride == 0}
-        if self.length % stride == 0:
+        if self._length % stride == 0:
             self._candidates[frame.index] = frame
-        self.length += 1
+        self._length += 1
 
-    def samples(self) -> list[DecodedFrame]:
-        scene = Scene(self._start, self._start + self.length)
+    def samples(self, scene: Scene) -> list[DecodedFrame]:
+        """Samples of the scene, whose frames and gap are the frames added."""
         return [self._candidates[index] for index in sample_indices(scene, self._count)]

@@ -1,20 +1,20 @@
-"""Scene cuts by HSV-histogram distance, and the frames to sample from a scene."""
+"""Scenes between cuts and dissolves, and the frames to sample from a scene.
+
+Cuts are found by HSV-histogram distance, dissolves by pipeline.frames.dissolves.
+"""
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import pairwise, starmap
 from pathlib import Path
 
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
-from numpy.typing import NDArray
 from scenedetect import FrameTimecode, SceneDetector
 
 from pipeline.core.arrays import ImageU8
+from pipeline.frames.dissolves import STEADY, Cut, DissolveFinder, Histogram
 from pipeline.media.video import DecodedFrame, VideoInfo, decode_frames, probe
-
-Histogram = NDArray[np.float32]
 
 SCAN_SIDE_PX = 160
 TILES = 2
@@ -25,7 +25,8 @@ PALE_SATURATION = 32
 FALLBACK_FPS = 25.0
 # Candidate frames per sampled frame of a scene.
 CHOICE = 8
-# Where nothing moves, this fraction of the threshold is enough for a cut. Where something moves,
+# Where nothing moves, and for the ends of a dissolve, this fraction of the threshold is enough.
+# Where something moves,
 # the distance must also be this many times the largest change between neighbours.
 CALM_FRAC = 1 / 3
 MOTION_FACTOR = 3.0
@@ -33,10 +34,11 @@ MOTION_FACTOR = 3.0
 
 @dataclass(frozen=True)
 class Scene:
-    """Frames start to stop - 1 of a video."""
+    """Frames start to stop - 1 of a video. gap: number of frames of the dissolve that follows."""
 
     start: int
     stop: int
+    gap: int = 0
 
     @property
     def length(self) -> int:
@@ -46,18 +48,22 @@ class Scene:
 def detect_scenes(
     path: Path, threshold: float, min_scene_s: float, *, threads: int = 1
 ) -> list[Scene]:
-    """Shots between hard cuts of a video, in order, each at least min_scene_s long.
+    """Shots between the cuts and dissolves of a video, in order, each at least min_scene_s long.
 
+    The frames of a dissolve belong to no scene, because they are blends of two.
     threshold: histogram distance in (0, 1) that is always a cut. min_scene_s: shorter pieces
-    (flashes, blended frames between two shots) belong to no scene, so a shorter video has none.
-    threads: number of cores for the decoder. Raises DecodeError, naming the file.
+    (flashes) belong to no scene, so a shorter video has none. threads: number of cores for the
+    decoder. Raises DecodeError, naming the file.
     """
     finder = CutFinder(threshold, window_of(probe(path), min_scene_s))
-    cuts = [0]
+    cuts: list[Cut] = []
     for frame in decode_frames(path, threads):
         cuts += finder.add(frame)
     cuts += finder.finish()
-    pieces = starmap(Scene, pairwise([*cuts, finder.count]))
+    pieces, start = [], 0
+    for cut in cuts:
+        pieces.append(Scene(start, cut.stop, cut.start - cut.stop))
+        start = cut.start
     return [scene for scene in pieces if scene.length >= finder.window]
 
 
@@ -70,13 +76,17 @@ def sample_indices(scene: Scene, frames_per_scene: int) -> list[int]:
     """Evenly spaced distinct frames of a scene; fewer if the scene has fewer frames.
 
     The first and last frame are left out if others remain, because encoders blend and smear frames
-    at a cut. Only every `sample_stride`-th frame of the scene is a candidate.
+    at a cut. Only every `sample_stride`-th frame of the scene is a candidate; the dissolve counts
+    for the stride, because a reader finds it only when it is over.
     """
-    stride = sample_stride(scene.length, frames_per_scene)
+    stride = sample_stride(scene.length + scene.gap, frames_per_scene)
     first, length = (1, scene.length - 2) if scene.length > 2 else (0, scene.length)
     count = min(frames_per_scene, length)
     even = [first + (2 * k + 1) * length // (2 * count) for k in range(count)]
-    return [scene.start + (offset + stride // 2) // stride * stride for offset in even]
+    near = {(offset + stride // 2) // stride * stride for offset in even}
+    # A long gap after a short scene makes a coarse grid, whose last point may be outside.
+    inside = sorted(offset for offset in near if offset < first + length)
+    return [scene.start + offset for offset in inside or [0]]
 
 
 def sample_stride(length: int, frames_per_scene: int) -> int:
@@ -135,6 +145,10 @@ class HistogramCutDetector(SceneDetector):  # type: ignore[misc]  # no type hint
         self._window = window
         self._recent: deque[_ScannedFrame] = deque(maxlen=2 * window)
 
+    @property
+    def last_histogram(self) -> Histogram:
+        return self._recent[-1].histogram
+
     def process_frame(self, timecode: FrameTimecode, frame_img: ImageU8) -> list[FrameTimecode]:
         histogram = hsv_histogram(frame_img)
         step = _distance([self._recent[-1].histogram], [histogram]) if self._recent else 0.0
@@ -174,15 +188,18 @@ def _distance(before: list[Histogram], after: list[Histogram]) -> float:
 
 
 class CutFinder:
-    """Finds the cuts of a video from its frames, added in order.
+    """Finds the cuts and dissolves of a video from its frames, added in order.
 
-    window: number of frames of the shortest scene. count: number of frames added. settled: all cuts
-    before this frame are known.
+    window: number of frames of the shortest scene. count: number of frames added. settled: no scene
+    that is not yet known begins before this frame. (A scene may still end before it: a dissolve is
+    known only when it is over.)
     """
 
     def __init__(self, threshold: float, window: int) -> None:
         """threshold, window: arguments of HistogramCutDetector."""
         self._detector = HistogramCutDetector(threshold, window)
+        self._dissolves = DissolveFinder(CALM_FRAC * threshold)
+        self._start = 0  # of the present piece
         self._converter = VideoReformatter()
         self._size = (0, 0)
         self.window = window
@@ -190,23 +207,42 @@ class CutFinder:
 
     @property
     def settled(self) -> int:
-        return max(0, self.count - self.window + 1)
+        return max(0, self.count - max(self.window, STEADY) + 1)
 
-    def add(self, frame: DecodedFrame) -> list[int]:
-        """Add a frame; return the first frames of scenes whose cuts became certain with it."""
+    def add(self, frame: DecodedFrame) -> list[Cut]:
+        """Add a frame; return the cuts and dissolves that became certain with it."""
         bgr = frame.pixels(self._converter, "bgr24", SCAN_SIDE_PX)
         if self.count == 0:
             self._size = bgr.shape[1], bgr.shape[0]
         elif (bgr.shape[1], bgr.shape[0]) != self._size:
             bgr = np.asarray(cv2.resize(bgr, self._size), np.uint8)
-        cuts = self._detector.process_frame(_timecode(self.count), bgr)
+        hard = self._detector.process_frame(_timecode(self.count), bgr)
+        dissolve = self._dissolves.add(bgr, self._detector.last_histogram)
+        cuts = self._sudden(hard)
+        if dissolve is not None:
+            cuts.append(Cut(dissolve.stop, max(dissolve.start, self.settled)))
         self.count += 1
-        return [cut.frame_num for cut in cuts]
+        return self._new(cuts)
 
-    def finish(self) -> list[int]:
-        """First frames of the scenes that begin among the last frames."""
-        cuts = self._detector.post_process(_timecode(max(0, self.count - 1)))
-        return [cut.frame_num for cut in cuts]
+    def finish(self) -> list[Cut]:
+        """The cuts among the last frames, and the end of the video."""
+        hard = self._detector.post_process(_timecode(max(0, self.count - 1)))
+        return [*self._new(self._sudden(hard)), Cut(self.count, self.count)]
+
+    def _sudden(self, timecodes: list[FrameTimecode]) -> list[Cut]:
+        """Hard cuts, without jumps of the histogram in the middle of a dissolve."""
+        frames = [timecode.frame_num for timecode in timecodes]
+        return [Cut(frame, frame) for frame in frames if self._dissolves.is_sudden(frame)]
+
+    def _new(self, cuts: list[Cut]) -> list[Cut]:
+        """Cuts in order, without those inside a dissolve or before the present piece."""
+        new = []
+        for cut in sorted(cuts, key=lambda cut: cut.stop):
+            if cut.start > self._start:
+                new.append(Cut(max(self._start, cut.stop), cut.start))
+                self._start = cut.start
+                self._dissolves.restart(cut.start)
+        return new
 
 
 def _timecode(index: int) -> FrameTimecode:

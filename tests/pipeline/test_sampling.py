@@ -13,6 +13,7 @@ from pipeline.media.video import decode_frames, read_frames
 from pipeline.media.video_writer import write_video
 from pipeline.runtime.errors import DecodeError
 from tests.support.anamorphic import write_anamorphic
+from tests.support.dissolving import dissolve
 from tests.support.synthetic import draw_clip, draw_scenery, write_clip
 
 SEARCH = (0.35, 0.4)
@@ -55,6 +56,20 @@ def test_one_pass_equals_a_scan_and_a_second_pass(tmp_path: Path, lengths: tuple
     scenes = sum(length >= 10 for length in lengths)
     assert len({scene for scene, *_ in one}) == scenes
     assert len(one) == PER_SCENE * scenes
+
+
+@pytest.mark.parametrize("blends", [(8, 14, 30), (40, 70, 30), (60, 12, 12)])
+def test_one_pass_equals_two_where_shots_dissolve(tmp_path: Path, blends: tuple[int, ...]) -> None:
+    """A dissolve is found when it is over, after its first frames were candidates."""
+    before, length, after = blends
+    one = [draw_scenery(1, 96, 128, (i % 16, i % 9)) for i in range(before + length)]
+    two = [draw_scenery(7, 96, 128, (i % 16, i % 9)) for i in range(after + length)]
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, dissolve(one, two, length), 25)
+    once = found(clip)
+    assert once == plainly(clip) == found(clip, max_kept_bytes=0)
+    assert not {index for _, index, *_ in once} & set(range(before, before + length))
+    assert len({scene for scene, *_ in once}) == (2 if before >= 10 else 1)
 
 
 def test_memory_does_not_increase_with_the_scene(tmp_path: Path) -> None:

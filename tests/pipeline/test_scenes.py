@@ -99,7 +99,7 @@ def test_a_blended_frame_belongs_to_no_scene(tmp_path: Path) -> None:
     first, second = draw_scenery(1, 160, 208), draw_scenery(6, 160, 208)
     blended = cv2.addWeighted(first, 0.5, second, 0.5, 0)
     frames = [first] * 15 + [blended] + [second] * 15
-    assert scenes_of(frames, tmp_path / "blend.mp4") == [Scene(0, 15), Scene(16, 31)]
+    assert scenes_of(frames, tmp_path / "blend.mp4") == [Scene(0, 15, gap=1), Scene(16, 31)]
 
 
 def test_the_minimum_is_in_seconds(tmp_path: Path) -> None:

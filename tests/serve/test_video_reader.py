@@ -17,6 +17,7 @@ from pipeline.runtime.errors import DecodeError, TooLargeError
 from serve.video.files import VideoLimits
 from serve.video.reader import ReadFrame, VideoReader
 from serve.video.sampling import SamplePlan, Sampling, plan_samples
+from tests.support.dissolving import dissolve
 from tests.support.slow_videos import readers, write_360p, write_long
 from tests.support.synthetic import draw_scenery
 
@@ -52,6 +53,19 @@ def test_the_child_reads_what_this_process_reads(clip: Path) -> None:
     assert [(f.index, f.timestamp_s) for f in frames] == [(index, t) for index, t, _ in direct]
     assert all(np.array_equal(f.rgb, rgb) for f, (_, _, rgb) in zip(frames, direct, strict=True))
     assert readers() == []
+
+
+def test_blends_of_two_shots_are_not_scored(tmp_path: Path) -> None:
+    one, two = ([draw_scenery(seed, 96, 128)] * 40 for seed in (1, 7))
+    write_video(tmp_path / "clip.mp4", dissolve(one, two, 20), 25)
+    messages = read(tmp_path / "clip.mp4")
+    (plan,) = (message for message in messages if isinstance(message, SamplePlan))
+    first, second = plan.scenes
+    assert (first.start, second.stop) == (0, 60)
+    assert first.stop <= 20 < 40 <= second.start == first.stop + first.gap
+    frames = [message.index for message in messages if isinstance(message, ReadFrame)]
+    assert len(frames) == 12
+    assert not set(frames) & set(range(20, 40))
 
 
 def test_rows_of_pixels_without_padding(tmp_path: Path) -> None:
