@@ -47,6 +47,11 @@ def main() -> None:
         f"crop_faces: {len(frames)} frames, {result.reused} reused,"
         f" {faces} faces, {len(result.rows)} crops"
     )
+    if result.disagreeing:
+        print(
+            f"crop_faces: {len(result.disagreeing)} frames of fakes are not paired, because their"
+            f" original shows something else outside the face; first: {result.disagreeing[0]}"
+        )
     print(f"crop_faces: skipped {len(result.skipped)} frames: {reasons(result)}")
     require_few_skipped(result, params.crop_faces.max_skip_frac, SKIPPED)
 

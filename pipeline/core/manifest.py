@@ -82,8 +82,9 @@ class CropRow(Origin):
 
     Box and keypoints are in pixels of the frame. The context crop is the frame's region at
     (context_x, context_y), resized by context_scale (<= 1): context = (frame - offset) *
-    context_scale. quality_label is derived from face_px (longer side of the box), sharpness,
-    blockiness and noise_level (pipeline.views.quality).
+    context_scale. paired: 1 if the original's frame of the same moment shows the same outside the
+    faces, 0 if it does not, -1 if there is no such frame. quality_label is derived from face_px
+    (longer side of the box), sharpness, blockiness and noise_level (pipeline.views.quality).
     """
 
     face_id: Name
@@ -96,6 +97,7 @@ class CropRow(Origin):
     context_scale: Annotated[float, Field(gt=0, le=1)]
     boundary_label: UnknownableLabel
     boundary_source: BoundarySource
+    paired: UnknownableLabel
     quality_label: Literal[0, 1, 2]
     face_px: Pixels
     sharpness: Pixels

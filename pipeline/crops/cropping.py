@@ -76,6 +76,12 @@ class CropResult:
     frames: int
     reused: int = field(default=0, compare=False)
 
+    @property
+    def disagreeing(self) -> list[str]:
+        """Frames of fakes whose original shows something else, as `video_id, frame N`."""
+        frames = [(row.video_id, row.frame_index) for row in self.rows if row.paired == 0]
+        return [f"{video}, frame {index}" for video, index in dict.fromkeys(frames)]
+
 
 def stills_as_frames(stills: Iterable[InputRow]) -> list[FrameRow]:
     """Frame rows for still images, each treated as a video of one frame."""

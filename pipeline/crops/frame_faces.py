@@ -5,7 +5,7 @@ name.
 """
 
 import functools
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from pipeline.core.arrays import FloatArray, ImageU8
-from pipeline.core.labels import FAKE, REAL
+from pipeline.core.labels import FAKE, REAL, UNKNOWN
 from pipeline.core.manifest import FrameRow
+from pipeline.crops.agreement import frames_agree
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
 from pipeline.media.images import read_image, read_mask, write_png
@@ -30,8 +31,8 @@ class LabelledFrame:
     """A frame's pixels, labels and known facts about its swap.
 
     rgb: (H, W, 3) uint8. label, is_inswapper: labels of the frame. mask: (H, W) uint8 paste mask.
-    original: (H, W, 3) uint8 frame before the swap. Both are None if unknown. alpha: (H, W) float32
-    mask in [0, 1].
+    original: (H, W, 3) uint8 frame before the swap. Both are None if unknown. paired: as in
+    CropRow. alpha: (H, W) float32 mask in [0, 1].
     """
 
     rgb: ImageU8
@@ -39,6 +40,7 @@ class LabelledFrame:
     is_inswapper: int
     mask: ImageU8 | None = None
     original: ImageU8 | None = None
+    paired: int = UNKNOWN
 
     @property
     def alpha(self) -> FloatArray | None:
@@ -104,6 +106,7 @@ class FaceCutter:
             "context_y": context.y,
             "context_scale": context.scale,
             "detector": detector,
+            "paired": scene.paired,
         }
         scales = self.preprocess.scales
         return FoundFace(shared, [self._crop(scene, face, prefix, number, s) for s in scales])
@@ -215,6 +218,7 @@ def cut_faces(
     faces = find(min_face_px=params.min_face_px, max_faces=wanted)
     if not faces:
         return FrameFaces([], _why_none(params.min_face_px, find(min_face_px=1, max_faces=1)))
+    scene = _without_other_original(scene, faces)
     chosen = _swapped(faces, scene) if scene.label == FAKE else faces
     if not chosen:
         detail = f"faces: {len(faces)}, none under the paste mask"
@@ -229,15 +233,29 @@ def cut_faces(
 
 
 def read_frame(frame: FrameRow, original: FrameRow | None) -> LabelledFrame:
-    """Read a frame, its mask and its original; an original of another size is ignored.
+    """Read a frame, its mask and its original; an original of another size is not its pair.
 
     Raises DecodeError when a file cannot be read.
     """
     rgb = read_image(Path(frame.frame_path))
     mask = read_mask(Path(frame.mask_path), rgb.shape[:2]) if frame.mask_path else None
-    unswapped = read_image(Path(original.frame_path)) if original else None
-    comparable = unswapped if unswapped is not None and unswapped.shape == rgb.shape else None
-    return LabelledFrame(rgb, frame.label, frame.is_inswapper, mask, comparable)
+    labelled = LabelledFrame(rgb, frame.label, frame.is_inswapper, mask)
+    if original is None or frame.label == REAL:
+        return labelled
+    unswapped = read_image(Path(original.frame_path))
+    if unswapped.shape != rgb.shape:
+        return replace(labelled, paired=0)
+    return replace(labelled, original=unswapped, paired=1)
+
+
+def _without_other_original(scene: LabelledFrame, faces: list[Face]) -> LabelledFrame:
+    """The frame without its original if that does not show the same outside the faces."""
+    if scene.original is None:
+        return scene
+    boxes = [face.box_xyxy for face in faces]
+    if frames_agree(scene.rgb, scene.original, boxes, scene.alpha):
+        return scene
+    return replace(scene, original=None, paired=0)
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.arrays import ImageU8
 from pipeline.media.images import read_mask
-from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, swap_face
+from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, write_rgb
 from tests.support.written_frames import (
     FAKE,
     UNIFACE,
@@ -58,6 +58,7 @@ def test_the_best_known_source_of_the_boundary_is_used(
     fake = put_fake(drawn, **(kind | {"original_video_id": original}))
     rows = fakes(crop([put_real(drawn), fake]))
     assert {row.boundary_source for row in rows} == {source}
+    assert {row.paired for row in rows} == {1 if original else -1}
     assert rows[-1].boundary_label == (-1 if source == "none" else 1)
     assert {bool(row.mask_path) for row in rows} == {source == "paired"}
 
@@ -80,6 +81,33 @@ def test_a_retimed_copy_is_not_compared_with_another_moment_of_its_original() ->
     later = fake.model_copy(update={"timestamp_s": fake.timestamp_s + 0.5})
     rows = fakes(crop([put_real(drawn), later]))
     assert {row.boundary_source for row in rows} == {"geometric"}
+    assert {row.paired for row in rows} == {-1}
+
+
+@pytest.mark.parametrize("kind", [FAKE, UNIFACE], ids=["inswapper", "uniface"])
+@pytest.mark.parametrize("change", ["mirrored", "shifted", "graded", "resized", "none"])
+def test_a_fake_that_does_not_fit_its_original_is_not_compared_with_it(
+    kind: dict[str, Any], change: str
+) -> None:
+    drawn = draw_face(0)
+    fake = put_fake(drawn, **kind)
+    rgb = stored(fake.frame_path)
+    height, width = rgb.shape[:2]
+    changed = {
+        "none": rgb,
+        "mirrored": rgb[:, ::-1],
+        "shifted": np.roll(rgb, 4, axis=1),
+        "graded": np.clip(1.2 * rgb.astype(float), 0, 255).astype(np.uint8),
+        "resized": cv2.resize(rgb, (width - 20, height - 20), interpolation=cv2.INTER_AREA),
+    }[change]
+    write_rgb(Path(fake.frame_path), np.ascontiguousarray(changed))
+    result = crop([put_real(drawn), fake])
+    source = "geometric" if kind is FAKE else "none"
+    assert {(row.paired, row.boundary_source) for row in fakes(result)} == {
+        (1, "paired") if change == "none" else (0, source)
+    }
+    assert {row.paired for row in result.rows if not row.label} == {-1}
+    assert result.disagreeing == ([] if change == "none" else [f"{fake.video_id}, frame 4"])
 
 
 def two_people() -> tuple[DrawnFace, ImageU8, ImageU8]:

@@ -120,6 +120,7 @@ def _faces(person: int, frame: int, kinds: tuple[str, ...], common: dict[str, An
             "is_inswapper": int(kind == "inswapper"),
             "source_identity_id": f"donor{person}",
             "original_video_id": f"p{person}",
+            "paired": 1,
         }
         faces.append(_Face(rgb, _row(place, common, **swap)))
     return faces

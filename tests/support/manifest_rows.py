@@ -20,6 +20,7 @@ def crop_row(**changes: Any) -> CropRow:
         "context_scale": 1.0,
         "boundary_label": 0,
         "boundary_source": "none",
+        "paired": -1,
         "quality_label": 0,
         "face_px": 80.0,
         "sharpness": 100.0,
@@ -61,6 +62,7 @@ def _crop_rows(people: int, frames: int, scales: Sequence[float]) -> Iterator[Cr
                 "source_identity_id": f"donor{person:02d}",
                 "boundary_label": 1,
                 "boundary_source": "exact",
+                "paired": 1,
             },
         ]
         for kind in kinds:

@@ -115,6 +115,7 @@ def _origin(person: int, *, fake: bool) -> dict[str, Any]:
         "is_inswapper": 1,
         "source_identity_id": f"p{person + 50}",
         "original_video_id": f"p{person}",
+        "paired": 1,
     }
 
 

@@ -26,6 +26,7 @@ def faces(people: int = 4, frames: int = 3, **columns: float) -> pd.DataFrame:
             "label": int(kind != ""),
             "fake_type": "inswapper" if kind else "real",
             "original_video_id": f"p{person}" if kind else "",
+            "paired": 1 if kind else -1,
             "frame_index": frame,
         }
         for person in range(people)
@@ -196,6 +197,22 @@ def test_a_fake_without_its_original_is_paired_with_a_random_real_face() -> None
     table["original_video_id"] = ""
     items = sampler(table, pseudo_frac=0.0).items(1)
     assert all(table["label"][item.face] == 0 for item in items[::2])
+
+
+@pytest.mark.parametrize("paired", [0, -1])
+def test_a_fake_that_shows_another_moment_is_paired_with_a_random_real_face(paired: int) -> None:
+    """Frame 1 of p0's fake does not fit its original; all others do."""
+    table = faces(people=3)
+    spoilt = (table["video_id"] == "inswapper/p0") & (table["frame_index"] == 1)
+    table.loc[spoilt, "paired"] = paired
+    items = sampler(table, pseudo_frac=0.0, pairs=400).items(1)
+    partners: dict[bool, set[bool]] = {True: set(), False: set()}
+    for real, fake in zip(items[::2], items[1::2], strict=True):
+        same = table.loc[real.face, ["identity_id", "frame_index"]].equals(
+            table.loc[fake.face, ["identity_id", "frame_index"]]
+        )
+        partners[bool(spoilt[fake.face])].add(same)
+    assert partners == {True: {True, False}, False: {True}}
 
 
 def test_splits_that_cannot_be_paired_are_refused() -> None:

@@ -43,9 +43,10 @@ class PairSampler(Sampler[list[Item]]):
 
     faces: the table of a store. With probability `pseudo_frac` the swap is made on the fly;
     otherwise it is a genuine fake from the manifest, paired with the real frame it was made from,
-    or with a random real face if that frame is missing. The manifest's pseudo-swaps are drawn only
-    if no swap can be made. balance: weights of real faces. The generators have equal weights.
-    pseudo_frac: as above, but 1 without genuine fakes and 0 without faces to swap.
+    or with a random real face if that frame is missing or shows something else. The manifest's
+    pseudo-swaps are drawn only if no swap can be made. balance: weights of real faces. The
+    generators have equal weights. pseudo_frac: as above, but 1 without genuine fakes and 0 without
+    faces to swap.
     Raises ManifestError if nothing can be paired.
     """
 
@@ -196,7 +197,8 @@ def kinds_line(kinds: dict[str, int]) -> str:
 def _originals(faces: pd.DataFrame, fakes: Indices) -> dict[int, int | None]:
     """Index of the real face that each fake was made from; None if it is not in the table.
 
-    Of several real faces in a frame it is the one at the place of the fake.
+    Nor is it known if the frames differ outside the face (column `paired`). Of several real faces
+    in a frame it is the one at the place of the fake.
     """
     real = faces[faces["label"] == REAL]
     by_frame: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -206,8 +208,8 @@ def _originals(faces: pd.DataFrame, fakes: Indices) -> dict[int, int | None]:
     wanted = faces.loc[fakes]
     frames = zip(wanted["original_video_id"], wanted["frame_index"], strict=True)
     return {
-        int(fake): _at_its_place(boxes, int(fake), by_frame.get(frame, []))
-        for fake, frame in zip(fakes, frames, strict=True)
+        int(fake): _at_its_place(boxes, int(fake), by_frame.get(frame, [])) if agrees else None
+        for fake, frame, agrees in zip(fakes, frames, wanted["paired"] == 1, strict=True)
     }
 
 
