@@ -84,7 +84,7 @@ class FaceFinder(StrictModel):
 
 
 class FrameSampling(StrictModel):
-    """How training sampled frames from videos; a service should sample them the same way."""
+    """Sampling of frames in training; a service should use the same values."""
 
     frames_per_scene: Annotated[int, Field(ge=1)]
     scene_threshold: OpenFraction
