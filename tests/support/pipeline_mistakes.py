@@ -111,6 +111,15 @@ def empty_root(folder: Path) -> str:
     return stage(folder, "list_inputs", OWN)
 
 
+@mistake("data/own/inswapper: ... fakes have no original in original_videos (...). ...")
+def names_without_originals(folder: Path) -> str:
+    root = own_root(folder)
+    for name in ("original_videos/talk.mp4", "inswapper/a1.mp4"):
+        (root / "inswapper" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "inswapper" / name).touch()
+    return stage(folder, "list_inputs", OWN)
+
+
 @mistake("data/own/images.csv: row 2: label:")
 def wrong_label(folder: Path) -> str:
     root = own_root(folder)
