@@ -314,6 +314,34 @@ def test_the_stage_writes_the_same_bytes_twice(
     )
 
 
+def test_the_stage_counts_the_fakes_that_do_not_fit_their_originals(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when the crops come from the cache."""
+    monkeypatch.setenv("INSWAPPER_WORKERS", "1")
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    frames = [put_real(), put_fake()]
+    for name in ("a", "b"):
+        frames.append(put_fake(video_id=f"inswapper/p0_{name}"))
+        mirrored = np.ascontiguousarray(stored(frames[-1].frame_path)[:, ::-1])
+        write_rgb(Path(frames[-1].frame_path), mirrored)
+    write_rows(Path("data/manifests/raw.csv"), frames, FrameRow)
+    write_rows(Path("data/manifests/images.csv"), [], InputRow)
+    for _ in range(2):
+        crop_faces.main()
+        assert capsys.readouterr().out.splitlines()[1] == (
+            "crop_faces: 2 frames of fakes are not paired, because their original shows something"
+            " else outside the face; first: inswapper/p0_a, frame 4"
+        )
+        rows = read_rows(Path("data/manifests/crops.csv"), CropRow)
+        assert {row.video_id: row.paired for row in rows} == {
+            "p0": -1,
+            "inswapper/p0": 1,
+            "inswapper/p0_a": 0,
+            "inswapper/p0_b": 0,
+        }
+
+
 def test_frames_of_a_video_that_kills_its_workers_are_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
