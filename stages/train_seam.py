@@ -27,8 +27,9 @@ TREES = Path("data/seam/trees.npz")
 def main() -> None:
     params = load_params()
     train, val = open_zarr(Path("data/zarr/train.zarr")), open_zarr(Path("data/zarr/val.zarr"))
-    print(f"train_seam: {seam_pairs(train, params).summary}", flush=True)
-    features, labels = pair_features(train, params, worker_count())
+    pairs = seam_pairs(train, params)
+    print(f"train_seam: {pairs.summary}", flush=True)
+    features, labels = pair_features(pairs, train, params, worker_count())
     print(f"train_seam: {len(labels) // 2} pairs, {features.shape[1]} features each")
     trees = fit_trees(features, labels, params.seam)
     with replacing(TREES) as temporary:

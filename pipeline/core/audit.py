@@ -16,7 +16,7 @@ Number = Annotated[int, Field(ge=0)]
 
 
 class Overlaps(StrictModel):
-    """What two splits have in common: numbers of names, and of pairs of near-duplicate faces."""
+    """Numbers of names, and of pairs of near-duplicate faces, that occur in two splits."""
 
     identity: Number
     source_identity: Number

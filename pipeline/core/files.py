@@ -80,11 +80,16 @@ def write_json(path: Path, data: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def six_digits(value: float) -> float:
+    """The value rounded as files contain it, to six significant digits."""
+    return float(f"{value:.6g}")
+
+
 def _rounded(data: Any) -> Any:
     if isinstance(data, dict):
         return {str(key): _rounded(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_rounded(value) for value in data]
     if isinstance(data, float) and math.isfinite(data):
-        return float(f"{data:.6g}")
+        return six_digits(data)
     return data

@@ -177,17 +177,19 @@ def parse_user_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], lis
     of the header, empty rows and empty columns at the end do not count. Columns tag_<name> with a
     value go to the field `tags`, if the model has it.
     """
-    text = _text_of(path)
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    lines = [[cell.strip() for cell in cells] for cells in _csv_lines(path, text, separator)]
-    header = [name.casefold() for name in lines[0]] if lines else []
-    width = max((at for at, name in enumerate(header, start=1) if name), default=0)
+    header, lines = _user_table(path)
+    width = len(header)
     records = (
         (number, cells[:width] if not any(cells[width:]) else cells)
-        for number, cells in enumerate(lines[1:], start=2)
+        for number, cells in enumerate(lines, start=2)
         if any(cells)
     )
-    return _parsed(path, header[:width], records, model)
+    return _parsed(path, header, records, model)
+
+
+def user_columns(path: Path) -> list[str]:
+    """Columns of a table as `parse_user_rows` reads them, in their order."""
+    return _user_table(path)[0]
 
 
 def _parsed(
@@ -226,6 +228,16 @@ def write_rows(path: Path, rows: Sequence[Row], model: type[Row]) -> None:
         columns = _columns(model)
         writer.writerow(columns)
         writer.writerows([_text(getattr(row, column)) for column in columns] for row in rows)
+
+
+def _user_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Columns, and the cells of every other line."""
+    text = _text_of(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    lines = [[cell.strip() for cell in cells] for cells in _csv_lines(path, text, separator)]
+    header = [name.casefold() for name in lines[0]] if lines else []
+    width = max((at for at, name in enumerate(header, start=1) if name), default=0)
+    return header[:width], lines[1:]
 
 
 def _text_of(path: Path) -> str:

@@ -3,18 +3,18 @@
 from collections.abc import Iterable
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import FloatArray, ImageU8
+from pipeline.views.boundary import smooth_power
+from pipeline.views.preprocess import Preprocess
 
 # A square of this many times the box's longer side contains a swapped face and its hair.
 FACE_SCALE: Final = 1.5
 # With less of the frame outside the faces there is nothing to compare.
 MIN_OUTSIDE_FRAC: Final = 0.05
 SHIFT_PX: Final = 2
-SMOOTHING_PX: Final = 3
 # Grey levels; keeps encoding noise in a frame without structure from counting as a change.
 FLOOR: Final = 1.0
 # 32 frames of eight genuine swaps, encoded at CRF 18 to 35 and compared with their originals at CRF
@@ -48,18 +48,11 @@ def disagreement(fake_rgb: ImageU8, real_rgb: ImageU8, outside: NDArray[np.bool_
     outside: (H, W), where to compare. 0: equal; about 1: shifted by as much; larger: other images.
     Brightness is smoothed first, which reduces encoding noise more than displaced edges.
     """
-    fake, real = _smooth_grey(fake_rgb), _smooth_grey(real_rgb)
-    difference = float(np.square(fake - real)[outside].mean())
-    vertical = np.square(real[SHIFT_PX:] - real[:-SHIFT_PX])[outside[SHIFT_PX:]]
-    across = np.square(real[:, SHIFT_PX:] - real[:, :-SHIFT_PX])[outside[:, SHIFT_PX:]]
-    shifted = float(np.concatenate([vertical, across]).mean()) if vertical.size else 0.0
+    difference = float(smooth_power(fake_rgb, real_rgb)[outside].mean())
+    down = smooth_power(real_rgb[SHIFT_PX:], real_rgb[:-SHIFT_PX])[outside[SHIFT_PX:]]
+    across = smooth_power(real_rgb[:, SHIFT_PX:], real_rgb[:, :-SHIFT_PX])[outside[:, SHIFT_PX:]]
+    shifted = float(np.concatenate([down, across]).mean()) if down.size else 0.0
     return float(np.sqrt(difference / (shifted + FLOOR**2)))
-
-
-def _smooth_grey(rgb: ImageU8) -> FloatArray:
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    width = 4 * SMOOTHING_PX + 1
-    return np.asarray(cv2.GaussianBlur(grey, (width, width), SMOOTHING_PX), np.float32)
 
 
 def _outside(
@@ -67,10 +60,7 @@ def _outside(
 ) -> NDArray[np.bool_]:
     """(H, W): where no face and no paste is."""
     outside = np.ones(rgb.shape[:2], bool) if alpha is None else alpha == 0
-    for x0, y0, x1, y1 in boxes_xyxy:
-        half = FACE_SCALE / 2 * max(x1 - x0, y1 - y0)
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        rows = slice(max(0, round(float(y - half))), max(0, round(float(y + half))))
-        columns = slice(max(0, round(float(x - half))), max(0, round(float(x + half))))
-        outside[rows, columns] = False
+    for box in boxes_xyxy:
+        left, top, side = Preprocess.square(box, FACE_SCALE)
+        outside[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)] = False
     return outside

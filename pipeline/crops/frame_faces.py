@@ -14,14 +14,15 @@ import cv2
 import numpy as np
 
 from pipeline.core.arrays import FloatArray, ImageU8
-from pipeline.core.labels import FAKE, REAL, UNKNOWN
+from pipeline.core.files import six_digits
+from pipeline.core.labels import FAKE, REAL, UNKNOWN, BoundarySource
 from pipeline.core.manifest import FrameRow
 from pipeline.crops.agreement import frames_agree
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
 from pipeline.media.images import read_image, read_mask, write_png
 from pipeline.runtime.sections import CropFacesParams
-from pipeline.views.boundary import best_mask, boundary_label, difference_alpha
+from pipeline.views.boundary import best_mask, difference_alpha, visible_boundary
 from pipeline.views.preprocess import Preprocess
 from pipeline.views.quality import QualityMeasures, measure_quality
 
@@ -92,7 +93,9 @@ class FaceCutter:
     ) -> FoundFace:
         """Write a face's files, named `prefix` + `number` + suffix; return its columns."""
         face = _as_written(face)
-        context = self._context(scene, face, self._mask(scene, face))
+        alpha, source = self._paste(scene, face)
+        measured = source in ("exact", "paired")
+        context = self._context(scene, face, alpha if measured else None)
         names = {"context_path": f"{number}_context.png", "mask_path": ""}
         write_png(f"{prefix}{names['context_path']}", context.rgb)
         if context.mask is not None:
@@ -107,51 +110,53 @@ class FaceCutter:
             "context_scale": context.scale,
             "detector": detector,
             "paired": scene.paired,
+            "boundary_source": source,
         }
-        scales = self.preprocess.scales
-        return FoundFace(shared, [self._crop(scene, face, prefix, number, s) for s in scales])
+        crops = [self._crop(scene, face, alpha, prefix, number, s) for s in self.preprocess.scales]
+        return FoundFace(shared, crops)
+
+    def _paste(self, scene: LabelledFrame, face: Face) -> tuple[FloatArray | None, BoundarySource]:
+        """Paste mask of the frame, the best that is known, and where it comes from."""
+        if scene.label == REAL:
+            return scene.alpha, "exact"
+        keypoints = face.keypoints if scene.is_inswapper else None
+        return best_mask(scene.rgb, scene.alpha, scene.original, keypoints)
 
     def _crop(
-        self, scene: LabelledFrame, face: Face, prefix: str, number: int, scale: float
+        self,
+        scene: LabelledFrame,
+        face: Face,
+        alpha: FloatArray | None,
+        prefix: str,
+        number: int,
+        scale: float,
     ) -> dict[str, Any]:
         name = f"{number}_{round(100 * scale)}.png"
         write_png(f"{prefix}{name}", self.preprocess.crop(scene.rgb, face.box_xyxy, scale))
-        boundary, boundary_source = boundary_label(
-            scene.rgb,
-            self.preprocess.square(face.box_xyxy, scale),
-            label=scene.label,
-            is_inswapper=scene.is_inswapper,
-            alpha=scene.alpha,
-            real_rgb=scene.original,
-            keypoints=face.keypoints,
-            min_seam_frac=self.params.boundary_min_seam_frac,
-            min_sigma=self.params.boundary_min_sigma,
-        )
-        return {
-            "crop_scale": scale,
-            "image_path": name,
-            "boundary_label": boundary,
-            "boundary_source": boundary_source,
-        }
+        boundary = REAL
+        if scene.label == FAKE:
+            boundary = visible_boundary(
+                scene.rgb,
+                self.preprocess.square(face.box_xyxy, scale),
+                alpha,
+                scene.original,
+                min_seam_frac=self.params.boundary_min_seam_frac,
+                min_sigma=self.params.boundary_min_sigma,
+            )
+        return {"crop_scale": scale, "image_path": name, "boundary_label": boundary}
 
-    def _mask(self, scene: LabelledFrame, face: Face) -> ImageU8 | None:
-        """Paste mask of the frame: the known one, or the one measured from the original."""
-        if scene.mask is not None or scene.original is None or scene.label == REAL:
-            return scene.mask
-        keypoints = face.keypoints if scene.is_inswapper else None
-        alpha, _ = best_mask(scene.rgb, None, scene.original, keypoints)
-        return None if alpha is None else np.asarray(255 * alpha + 0.5, np.uint8)
-
-    def _context(self, scene: LabelledFrame, face: Face, mask: ImageU8 | None) -> _Context:
+    def _context(self, scene: LabelledFrame, face: Face, alpha: FloatArray | None) -> _Context:
         """The square around the face within the image, shrunk only if above context_max_px."""
         left, top, side = self.preprocess.square(face.box_xyxy, self.params.context_scale)
         height, width = scene.rgb.shape[:2]
         x, y = max(0, left), max(0, top)
         region = np.s_[y : min(height, top + side), x : min(width, left + side)]
         rgb = scene.rgb[region]
-        scale = _six_digits(min(1.0, self.params.context_max_px / max(rgb.shape[:2])))
-        part = None if mask is None else _shrunk(mask[region], scale)
-        return _Context(_shrunk(rgb, scale), part, x, y, scale)
+        scale = six_digits(min(1.0, self.params.context_max_px / max(rgb.shape[:2])))
+        mask = None
+        if alpha is not None:
+            mask = _shrunk(np.asarray(255 * alpha[region] + 0.5, np.uint8), scale)
+        return _Context(_shrunk(rgb, scale), mask, x, y, scale)
 
 
 def _shrunk(pixels: ImageU8, scale: float) -> ImageU8:
@@ -169,9 +174,9 @@ def _as_written(face: Face) -> Face:
     box = np.round(4 * face.box_xyxy) / np.float32(4)
     points = None
     if face.keypoints is not None:
-        rounded = [[_six_digits(value) for value in point] for point in face.keypoints]
+        rounded = [[six_digits(value) for value in point] for point in face.keypoints]
         points = np.array(rounded, np.float32)
-    return Face(box.astype(np.float32), points, _six_digits(face.score))
+    return Face(box.astype(np.float32), points, six_digits(face.score))
 
 
 def _face_columns(face: Face) -> dict[str, float]:
@@ -179,15 +184,11 @@ def _face_columns(face: Face) -> dict[str, float]:
     for number, (x, y) in enumerate([] if face.keypoints is None else face.keypoints):
         columns |= {f"kp{number}_x": x, f"kp{number}_y": y}
     columns["detector_score"] = face.score
-    return {key: _six_digits(value) for key, value in columns.items()}
+    return {key: six_digits(value) for key, value in columns.items()}
 
 
 def _measure_columns(measures: QualityMeasures) -> dict[str, float]:
-    return {key: _six_digits(value) for key, value in asdict(measures).items()}
-
-
-def _six_digits(value: float) -> float:
-    return float(f"{value:.6g}")
+    return {key: six_digits(value) for key, value in asdict(measures).items()}
 
 
 # A fake may show bystanders: a face counts as swapped if this fraction of its middle is pasted.

@@ -26,8 +26,8 @@ FALLBACK_FPS = 25.0
 # Candidate frames per sampled frame of a scene.
 CHOICE = 8
 # Where nothing moves, and for the ends of a dissolve, this fraction of the threshold is enough.
-# Where something moves,
-# the distance must also be this many times the largest change between neighbours.
+# Where something moves, the distance must also be this many times the largest change between
+# neighbours.
 CALM_FRAC = 1 / 3
 MOTION_FACTOR = 3.0
 

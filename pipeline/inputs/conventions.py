@@ -40,7 +40,7 @@ class Originals:
 
 @dataclass(frozen=True)
 class Match:
-    """What a fake's name tells: its original and, if known, where the inserted face comes from.
+    """Original of a fake and, if its name states it, the origin of the inserted face.
 
     source_video: name of the original that shows the inserted person. source_person: that
     person's name. source_photo: name of the photograph.

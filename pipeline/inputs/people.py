@@ -1,4 +1,4 @@
-"""Who is shown: identities.csv, inheritance from originals, and one spelling per name."""
+"""Identities of the people shown: identities.csv, inheritance, and one spelling per name."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence

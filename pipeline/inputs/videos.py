@@ -36,7 +36,7 @@ MAX_LONE_FRAC: Final = 0.1
 
 
 class VideoEntry(Row):
-    """One line of the user's videos.csv, which overrules what folders and names tell.
+    """One line of the user's videos.csv, which overrules folders and file names.
 
     path: relative to the data root, below its folder inswapper/. An empty cell overrules nothing.
     Columns tag_<name> become slices of the test report.
@@ -240,5 +240,5 @@ def _require_originals(folder: Path, drafts: list[Draft], findings: Findings) ->
             " <source>-<original> (roop, FaceFusion), <target id>_<source id>_<clip> (Celeb-DF) and"
             " <folder>_<original>_<n>-<n>_<gender> (RTFS-10k), by one rule per folder. Rename the"
             f" files, or write {folder / TABLE} with the columns path,original_video_id; where the"
-            " original is not at hand, path,identity_id, so that nobody is in two splits"
+            " original is missing, path,identity_id, which keeps each person in one split"
         )

@@ -43,7 +43,7 @@ SVG_START: Final = re.compile(rb"\s*<(\?xml|!--|!DOCTYPE svg|svg)")
 
 
 def unread_format(source: Path | BinaryIO) -> str:
-    """What to do with an image of a known format that is not read; "" for any other content.
+    """Advice for an image of a known format that is not read; "" for any other content.
 
     For example "HEIC images are not read; convert this one to PNG or JPEG, for example with ...".
     A stream is read from its start. A file that cannot be opened counts as other content.

@@ -1,4 +1,4 @@
-"""What to correct when the audit found leaks."""
+"""Corrections for the leaks that the audit found."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.core.components import connected_groups
-from pipeline.core.manifest import Row, SplitRow, read_rows, write_rows
+from pipeline.core.manifest import Row, SplitRow, parse_user_rows, user_columns, write_rows
 from pipeline.inputs.people import IdentityEntry
 from pipeline.inputs.videos import VIDEOS
 from pipeline.splits.leaks import NEAR_DUPLICATE, Overlap, Splits
@@ -96,11 +96,11 @@ def _renamed(leaks: Sequence[Overlap], videos: Mapping[str, SplitRow]) -> dict[s
 
 def _identity_lines(changed: Sequence[IdentityEntry], path: Path, folder: Path) -> list[str]:
     """Text with the lines to add to identities.csv; writes the whole corrected file."""
-    before = read_rows(path, IdentityEntry) if path.exists() else []
+    before = parse_user_rows(path, IdentityEntry)[0].values() if path.exists() else ()
     entries = {entry.video_id: entry for entry in [*before, *changed]}
     corrected = folder / path.name
     write_rows(corrected, list(entries.values()), IdentityEntry)
-    columns = _header(path) or ["video_id", "identity_id"]
+    columns = user_columns(path) if path.exists() else ["video_id", "identity_id"]
     if SOURCE not in columns and any(entry.source_identity_id for entry in changed):
         columns.append(SOURCE)
     return [
@@ -109,14 +109,6 @@ def _identity_lines(changed: Sequence[IdentityEntry], path: Path, folder: Path) 
         f" replace it by {corrected}, the whole corrected file:",
         *_first([_csv_line([getattr(entry, name) for name in columns]) for entry in changed]),
     ]
-
-
-def _header(path: Path) -> list[str]:
-    """Columns of a CSV file in their order; none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        return next(csv.reader(stream), [])
 
 
 def _csv_line(cells: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ def seam_contrast_sigma(fake_rgb: ImageU8, real_rgb: ImageU8, alpha: FloatArray)
     total = float(weight.sum(dtype=np.float64))
     if total == 0:
         return 0.0
-    power = _smooth_power(fake_rgb[rect.slices], real_rgb[rect.slices])
+    power = smooth_power(fake_rgb[rect.slices], real_rgb[rect.slices])
     reach = np.ones((4 * _SMOOTHING_PX + 1,) * 2, np.uint8)
     outside = power[cv2.erode((near == 0).astype(np.uint8), reach) > 0]
     noise = float(np.sqrt(outside.mean())) if outside.size else 0.0
@@ -60,7 +60,7 @@ def difference_alpha(fake_rgb: ImageU8, real_rgb: ImageU8) -> FloatArray:
     measured in the outermost tenth of the frame, where no face is expected. For pastes encoded at
     CRF 20, half of the estimates have an IoU of 0.79 or more with the true mask.
     """
-    power = _smooth_power(fake_rgb, real_rgb)
+    power = smooth_power(fake_rgb, real_rgb)
     height, width = power.shape
     rim = np.ones(power.shape, dtype=bool)
     rim[height // 10 : height - height // 10, width // 10 : width - width // 10] = False
@@ -103,13 +103,30 @@ def boundary_label(
         return REAL, "exact"
     original = real_rgb if real_rgb is not None and real_rgb.shape == fake_rgb.shape else None
     mask, source = best_mask(fake_rgb, alpha, original, keypoints if is_inswapper else None)
+    limits = {"min_seam_frac": min_seam_frac, "min_sigma": min_sigma}
+    return visible_boundary(fake_rgb, crop_square, mask, original, **limits), source
+
+
+def visible_boundary(
+    fake_rgb: ImageU8,
+    crop_square: tuple[int, int, int],
+    mask: FloatArray | None,
+    original: ImageU8 | None,
+    *,
+    min_seam_frac: float,
+    min_sigma: float,
+) -> int:
+    """`boundary_label` of a fake whose paste mask (H, W) is known; -1 without one.
+
+    original: (H, W, 3) frame before the swap, None if unknown.
+    """
     if mask is None:
-        return UNKNOWN, "none"
+        return UNKNOWN
     if seam_fraction(mask, *crop_square) < min_seam_frac:
-        return REAL, source
+        return REAL
     if original is not None and seam_contrast_sigma(fake_rgb, original, mask) < min_sigma:
-        return REAL, source
-    return FAKE, source
+        return REAL
+    return FAKE
 
 
 def best_mask(
@@ -131,7 +148,7 @@ def best_mask(
     return None, "none"
 
 
-def _smooth_power(first: ImageU8, second: ImageU8) -> FloatArray:
+def smooth_power(first: ImageU8, second: ImageU8) -> FloatArray:
     """Squared smoothed brightness difference, in grey levels squared: (H, W, 3) x 2 -> (H, W).
 
     Smoothing reduces encoding noise more than a difference of constant sign.

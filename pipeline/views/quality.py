@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import FloatArray, ImageU8
+from pipeline.core.files import six_digits
 from pipeline.runtime.errors import ManifestError
 from pipeline.views.paste import Rect
 
@@ -182,7 +183,7 @@ def _fitted(
         limits = [max(float(np.quantile(values, 1 - q)), HARMLESS[name]) for q in quantiles]
     else:
         limits = [min(float(np.quantile(values, q)), HARMLESS[name]) for q in quantiles]
-    moderate, heavy = (float(f"{limit:.6g}") for limit in limits)  # as written to quality.json
+    moderate, heavy = map(six_digits, limits)  # as written to quality.json
     return moderate, heavy
 
 

@@ -128,10 +128,10 @@ def test_near_duplicates_are_allowed_in_either_order(tmp_path: Path, entry: str)
 def test_an_entry_that_allows_one_overlap_allows_no_other(tmp_path: Path) -> None:
     splits = clean(tmp_path)
     splits["test"].append(row(tmp_path, "guest", 7, identity_id="train", group="train"))
-    audit = audit_splits(splits, tmp_path, allowing("identity:train", "identity:nobody"))
+    audit = audit_splits(splits, tmp_path, allowing("identity:train", "identity:unknown"))
     assert [leak.kind for leak in audit.leaks] == ["group"]
     assert [overlap.kind for overlap in audit.allowed] == ["identity"]
-    assert "warning: audit.allow: 'identity:nobody' matches no overlap" in lines(audit)
+    assert "warning: audit.allow: 'identity:unknown' matches no overlap" in lines(audit)
     assert "no leaks between splits" not in lines(audit)
 
 

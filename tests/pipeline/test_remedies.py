@@ -110,6 +110,7 @@ def test_a_face_that_was_inserted_elsewhere_gets_the_new_name_too(tmp_path: Path
     [
         ("video_id,identity_id\nval,v\ncopy,c\n", "train,copy"),
         ("identity_id,video_id\nv,val\nc,copy\n", "copy,train"),
+        ("Video_ID;identity_id\nval; v\ncopy;c\n;\n", "train,copy"),
         ("video_id,identity_id,source_identity_id\nval,v,\ncopy,c,\n", "train,copy,"),
     ],
 )

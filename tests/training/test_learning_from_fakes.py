@@ -9,7 +9,7 @@ from pipeline.runtime.params import Params
 from pipeline.training.scoring.metrics import recall_at_fpr
 from pipeline.training.store.reader import FaceStore, image_of
 from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
-from pipeline.training.trees.fit import features_of, fit_trees, pair_features
+from pipeline.training.trees.fit import features_of, fit_trees, pair_features, seam_pairs
 from tests.support.packed_split import drawn_params, packed_split
 from tests.support.synthetic import DrawnFace
 
@@ -58,7 +58,8 @@ def test_what_finds_them_is_learning_from_the_manifest(
         logits = []
         for seed in SEEDS:
             params = params_of(seed, pseudo_frac)
-            trees = fit_trees(*pair_features(train, params, workers=1), params.seam)
+            pairs = seam_pairs(train, params)
+            trees = fit_trees(*pair_features(pairs, train, params, workers=1), params.seam)
             logits.append(trees.logits(features))
         recalls[pseudo_frac] = [recall_at_fpr(labels, one, 0.0) for one in logits]
     assert np.median(recalls[1.0]) < 0.3

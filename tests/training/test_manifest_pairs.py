@@ -14,7 +14,7 @@ from pipeline.training.store.reader import FaceStore
 from tests.support.packed_split import drawn_params
 from tests.support.synthetic import DrawnFace, draw_face, swap_face
 
-# x0, y0, x1, y1 of the contexts of the real face and of the fake, which a detector boxed anew.
+# x0, y0, x1, y1 of the contexts of the real face and of the fake, which has a box of its own.
 WINDOWS = ((20, 10, 220, 190), (26, 4, 230, 184))
 
 

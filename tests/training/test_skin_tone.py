@@ -120,5 +120,5 @@ def test_else_that_of_its_person_else_unknown(store: FaceStore) -> None:
     angles = face_angles(replace(store, faces=faces))
     assert angles[1] == pytest.approx(np.median(angles[[0, 2]]))
     assert angles[5] == pytest.approx(angles[4])
-    faces.loc[fakes, "identity_id"] = "nobody"
+    faces.loc[fakes, "identity_id"] = "stranger"
     assert skin_tones(replace(store, faces=faces))[1::2].tolist() == ["unknown"] * 4

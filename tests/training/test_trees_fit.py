@@ -9,7 +9,13 @@ from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.params import Params, load_params
 from pipeline.training.scoring.metrics import area_under_roc
 from pipeline.training.store.reader import FaceStore
-from pipeline.training.trees.fit import fit_trees, pair_features, seam_report, seam_summary
+from pipeline.training.trees.fit import (
+    fit_trees,
+    pair_features,
+    seam_pairs,
+    seam_report,
+    seam_summary,
+)
 from tests.support.packed_split import packed_split
 
 
@@ -35,8 +41,8 @@ def params() -> Params:
 
 @pytest.mark.slow
 def test_processes_change_nothing_and_the_trees_learn(store: FaceStore, params: Params) -> None:
-    numbers, labels = pair_features(store, params, workers=1)
-    again, same = pair_features(store, params, workers=2)
+    numbers, labels = pair_features(seam_pairs(store, params), store, params, workers=1)
+    again, same = pair_features(seam_pairs(store, params), store, params, workers=2)
     np.testing.assert_array_equal(numbers, again)
     np.testing.assert_array_equal(labels, same)
     assert labels.tolist() == [0, 1] * 40
@@ -57,9 +63,11 @@ def test_processes_change_nothing_and_the_trees_learn(store: FaceStore, params: 
 def test_the_trees_tell_swaps_of_other_people(
     store: FaceStore, params: Params, tmp_path: Path
 ) -> None:
-    trees = fit_trees(*pair_features(store, params, workers=1), params.seam)
+    trees = fit_trees(
+        *pair_features(seam_pairs(store, params), store, params, workers=1), params.seam
+    )
     others = packed_split(tmp_path, people=3, frames=2, first_person=20, fakes=False)
-    numbers, labels = pair_features(others, params, workers=1)
+    numbers, labels = pair_features(seam_pairs(others, params), others, params, workers=1)
     assert area_under_roc(labels, trees.logits(numbers)) > 0.9
 
 
@@ -68,4 +76,4 @@ def test_a_face_without_keypoints_is_refused(tmp_path: Path, params: Params) -> 
     columns = [f"kp{k}_{axis}" for k in range(5) for axis in "xy"]
     empty.faces.loc[:, columns] = np.nan
     with pytest.raises(ManifestError, match="keypoints"):
-        pair_features(empty, params, workers=1)
+        seam_pairs(empty, params)

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brute, fmin
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.core.files import six_digits
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.fusion import (
     FUSED_HEADS,
@@ -35,7 +36,7 @@ def fit_temperature(pool: Pool, fusion: FusionParams) -> float:
         return log_loss(pool.labels, scores, pool.weights)
 
     lowest = brute(loss, [tuple(np.log(TEMPERATURE_RANGE))], Ns=GRID, finish=fmin, disp=False)
-    return float(f"{np.clip(np.exp(lowest.item()), *TEMPERATURE_RANGE):.6g}")
+    return six_digits(np.clip(np.exp(lowest.item()), *TEMPERATURE_RANGE))
 
 
 def fit_fusion(pool: Pool, tight_below: float) -> LearnedFusion:

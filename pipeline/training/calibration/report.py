@@ -12,7 +12,7 @@ from pipeline.runtime.sections import CalibrateParams
 from pipeline.training.calibration.fit import Calibration, fusion_name
 from pipeline.training.calibration.fusion import TEMPERATURE_RANGE, log_loss
 from pipeline.training.scoring.copies import Pool, ScoredCopies, pool_of
-from pipeline.training.scoring.headline import few_people, headline_measures
+from pipeline.training.scoring.headline import counts_line, few_people, headline_measures
 from pipeline.training.scoring.metrics import (
     binary_metrics,
     class_counts,
@@ -163,8 +163,7 @@ def summary_lines(faces: ScoredCopies, calibration: Calibration) -> list[str]:
     decision, limits = calibration.decision, calibration.decision.thresholds
     found = class_counts(faces.labels, faces.faces["group"])
     return [
-        f"{found['n_real']} real faces of {found['groups_real']} people, {found['n_fake']} fake "
-        f"faces of {found['groups_fake']} (independent groups), {fusion_name(decision)} fusion",
+        f"{counts_line(found)}, {fusion_name(decision)} fusion",
         f"temperature {decision.temperature:.3g}",
         f"fake from {limits.fake_from:.4f}, suspicious from {limits.suspicious_from:.4f}",
     ]

@@ -33,7 +33,7 @@ from pipeline.training.evaluation.slices import (
     six_reports,
 )
 from pipeline.training.scoring.copies import pool_of, score_copies
-from pipeline.training.scoring.headline import few_people, frames, videos
+from pipeline.training.scoring.headline import counts_line, few_people, frames, videos
 from pipeline.training.scoring.scorer import decided, face_scores
 from pipeline.training.store.reader import set_digest
 from pipeline.views.cut import view_names
@@ -156,10 +156,7 @@ def _broken_probes(probes: Report) -> list[str]:
 
 def headline_lines(headline: Headline) -> list[str]:
     """The headline for a terminal: counts, a line per number with its interval, and reasons."""
-    lines = [
-        f"{headline.n_real} real faces of {headline.groups_real} people, {headline.n_fake} fake "
-        f"faces of {headline.groups_fake} (independent groups)"
-    ]
+    lines = [counts_line(headline.model_dump())]
     for name in headline.names:
         value, low, high = (_text(getattr(headline, name + end)) for end in ("", "_low", "_high"))
         lines.append(f"{name:17} {value}  ({low} to {high})")

@@ -9,10 +9,10 @@ from typing import Any, Final
 import pandas as pd
 from dvclive.live import Live
 
-from pipeline.core.files import replacing
+from pipeline.core.files import replacing, six_digits
 from pipeline.core.labels import FAKE_TYPES
 from pipeline.training.pairs.sampler import kinds_line
-from pipeline.training.scoring.plots import log_table, six_digits
+from pipeline.training.scoring.plots import log_table
 
 # Results of an epoch by name: a row of history.csv and, as SWEEP, a list of rates by threshold.
 EpochRow = dict[str, Any]

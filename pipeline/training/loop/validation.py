@@ -54,13 +54,18 @@ class Validator:
         compressed = degraded_evidence(scorer, self._store, self._real.tolist(), jpeg(quality))
         faces = self._store.faces.loc[self._faces]
         labels, scores = faces["label"].to_numpy(), self._scores(evidence)
-        flagged = scores >= choose_thresholds(labels, scores)["balanced"]
+        balanced = choose_thresholds(labels, scores)["balanced"]
+        flagged = scores >= balanced
         kinds = {kind: flagged[faces["fake_type"] == kind] for kind in ("inswapper", "uniface")}
         return {
             "val_loss": self._loss(evidence, model.preprocess),
             "val_auc": area_under_roc(labels, scores),
             "val_product": product_metric(
-                labels, scores, faces["is_inswapper"].to_numpy(), self._scores(compressed)
+                labels,
+                scores,
+                faces["is_inswapper"].to_numpy(),
+                self._scores(compressed),
+                balanced,
             ),
             **{
                 f"val_recall_{kind}": float(found.mean()) if len(found) else None

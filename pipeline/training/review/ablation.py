@@ -36,7 +36,7 @@ from pipeline.training.scoring.copies import AS_IT_IS, ScoredCopies, pool_of, sc
 from pipeline.training.scoring.metrics import area_under_roc
 from pipeline.training.scoring.served import load_scorer
 from pipeline.training.store.reader import FaceStore, image_of
-from pipeline.training.trees.fit import features_of, fit_trees, pair_features
+from pipeline.training.trees.fit import features_of, fit_trees, pair_features, seam_pairs
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
@@ -244,7 +244,8 @@ def ablate(
 
 
 def _fitted_trees(params: Params, store: FaceStore, workers: int) -> TreeEnsemble:
-    return fit_trees(*pair_features(store, params, workers), params.seam)
+    pairs = seam_pairs(store, params)
+    return fit_trees(*pair_features(pairs, store, params, workers), params.seam)
 
 
 def _trained(params: Params, inputs: TrainingInputs) -> FaceScorer:

@@ -87,6 +87,14 @@ def videos(faces: pd.DataFrame, fake_from: float) -> pd.DataFrame:
     return table.sort_values(VIDEO_KEY, ignore_index=True)
 
 
+def counts_line(counts: Mapping[str, int]) -> str:
+    """`class_counts` for a terminal."""
+    return (
+        f"{counts['n_real']} real faces of {counts['groups_real']} people, {counts['n_fake']} fake"
+        f" faces of {counts['groups_fake']} (independent groups)"
+    )
+
+
 def few_people(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
     """At most one line: the splits with fewer than FEWEST_PEOPLE people with fakes or with reals.
 

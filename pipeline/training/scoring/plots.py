@@ -12,7 +12,7 @@ import pandas as pd
 from dvclive.live import Live
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from pipeline.core.files import replacing_folder
+from pipeline.core.files import replacing_folder, six_digits
 from pipeline.decision.thresholds import VERDICTS
 from pipeline.training.scoring.metrics import reliability
 
@@ -55,11 +55,6 @@ def copy_plots(live: Path, folder: Path) -> None:
         shutil.copytree(
             live / "plots", temporary, copy_function=shutil.copyfile, dirs_exist_ok=True
         )
-
-
-def six_digits(value: float) -> float:
-    """The value as in %.6g."""
-    return float(f"{value:.6g}")
 
 
 def _plain(value: Any) -> Any:

@@ -38,14 +38,14 @@ def seam_pairs(store: FaceStore, params: Params) -> PairSampler:
 
 
 def pair_features(
-    store: FaceStore, params: Params, workers: int
+    pairs: PairSampler, store: FaceStore, params: Params, workers: int
 ) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Seam features (2 x pairs, k) and labels of `seam.pairs` degraded pairs.
+    """Seam features (2 x pairs, k) and labels of degraded pairs of the store.
 
-    workers: processes; they affect speed only. Raises ManifestError when no pair can be made,
-    DetectorError for a face without keypoints.
+    pairs: from `seam_pairs`. workers: processes; they affect speed only. Raises DetectorError for a
+    face without keypoints.
     """
-    items = seam_pairs(store, params).items(epoch=0)
+    items = pairs.items(epoch=0)
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     parts = map_in_processes(partial(_statistics, store, params), chunks, workers)
     labels = np.array([int(item.variant != "real") for item in items])
