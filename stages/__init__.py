@@ -1,0 +1,3 @@
+from pipeline.runtime.portable import pin_arithmetic
+
+pin_arithmetic()
