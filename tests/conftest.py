@@ -10,6 +10,11 @@ import pytest
 from hypothesis import settings
 from loky import cpu_count
 
+from pipeline.runtime.portable import pin_arithmetic
+
+# Tests compute as stages do, whichever module is collected first.
+pin_arithmetic()
+
 # A busy machine makes single examples slow; that is no fault of the code.
 settings.register_profile("repository", deadline=None)
 settings.load_profile("repository")

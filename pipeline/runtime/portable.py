@@ -21,6 +21,7 @@ PINS: Final = {
     "OPENCV_IPP": "avx2",
 }
 OPENCV: Final = "OPENCV_CPU_DISABLE"
+PINNED: Final = (VARIABLE, OPENCV, *PINS)
 CPU_INFO: Final = Path("/proc/cpuinfo")
 
 

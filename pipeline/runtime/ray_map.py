@@ -2,9 +2,9 @@
 
 A task is pickled Python that names files and contains no pixels. Workers write the files
 themselves, so all nodes of a cluster need the repository, its data and the stage cache under the
-same path on shared storage, the same Python environment and, for identical bytes, the same kind of
-processor. `local` starts a private Ray on this machine, on loopback only; any other address is that
-of a running cluster, used from one of its machines.
+same path on shared storage, and the same Python environment. `local` starts a private Ray on this
+machine, on loopback only; any other address is that of a running cluster, used from one of its
+machines.
 """
 
 import logging
@@ -24,6 +24,7 @@ import cv2
 from tqdm import tqdm
 
 from pipeline.runtime.errors import InstallationError, PipelineError
+from pipeline.runtime.portable import PINNED
 from pipeline.runtime.workers import Result, Task, WorkerMap
 
 LOCAL = "local"
@@ -32,8 +33,9 @@ OBJECT_STORE_BYTES = 150 * 2**20
 LISTENER_TIMEOUT_S = 10
 # Number of times the row of a killed worker is retried on a new worker.
 RETRIES = 2
-# Read by pipeline.runtime.packages and pipeline.faces; workers of a running cluster lack them.
-PASSED_ON = ("INSWAPPER_CACHE", "INSWAPPER_PACKAGE_DIR", "INSWAPPER_PACKS")
+# Read by pipeline.runtime.packages, pipeline.faces and the libraries that compute; workers of a
+# running cluster lack them.
+PASSED_ON = ("INSWAPPER_CACHE", "INSWAPPER_PACKAGE_DIR", "INSWAPPER_PACKS", *PINNED)
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 # Ray runs its workers at nice 15, at which they get little CPU time next to other processes.
 FULL_PRIORITY = {"RAY_worker_niceness": "0"}
