@@ -17,7 +17,7 @@ from tests.support.clones import clone_working_tree, environment, run, shell
 from tests.support.readmes import commands
 
 STAGES = [
-    "build_sample",
+    "data/dvc.yaml:build_sample",
     "list_inputs",
     "extract_frames",
     "crop_faces",
@@ -177,10 +177,11 @@ def test_the_readmes_commands_for_own_data(repo: Path) -> None:
         command for command in commands("README.md", "Your own data") if command.startswith("dvc")
     )
     assert {audited, whole} <= set(commands("data/README.md", "Your own data"))
-    assert audited.removesuffix(" audit_splits") == whole.removesuffix(" export")
+    assert audited.removesuffix(" audit_splits") == whole
+    planned = shell(repo, f"{whole} --dry")
+    assert set(re.findall(r"[Ss]tage '(\S+)'", planned)) == set(STAGES[1:])
     # Only up to the stage that reads the root; the others already ran on the same data.
-    to_list = f"{whole.removesuffix(' export')} list_inputs"
-    assert "Running stage 'list_inputs'" in shell(repo, to_list)
+    assert "Running stage 'list_inputs'" in shell(repo, f"{whole} list_inputs")
     assert load_params(repo / "params.yaml").data.root == "data"
     for name in ("inswapper", "images"):
         shutil.rmtree(repo / "data" / name)

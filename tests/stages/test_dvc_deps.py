@@ -7,18 +7,11 @@ import pytest
 import yaml
 
 from tests.support.imports import PACKAGES, ROOT, closure, module_file
+from tests.support.pipeline_files import declared_stages
 
-DVC_YAML = ROOT / "dvc.yaml"
+STAGES = declared_stages()
 # Distributes work and reports errors; affects no output (tests/pipeline/test_incremental.py).
 RUNTIME = "pipeline/runtime"
-
-
-def stages() -> dict[str, dict[str, Any]]:
-    """Definition of each stage by name; a matrix stage appears once."""
-    if not DVC_YAML.exists():
-        return {}
-    raw = yaml.safe_load(DVC_YAML.read_text(encoding="utf-8"))["stages"]
-    return dict(raw)
 
 
 def entry_points(stage: dict[str, Any]) -> set[Path]:
@@ -43,18 +36,14 @@ def needed_code(stage: dict[str, Any]) -> set[str]:
     return (folders | {entry.relative_to(ROOT).as_posix() for entry in entries}) - {RUNTIME}
 
 
-def test_there_are_stages() -> None:
-    assert stages(), f"{DVC_YAML.name} is missing or has no stages"
-
-
-@pytest.mark.parametrize("name", stages())
+@pytest.mark.parametrize("name", STAGES)
 def test_stage_runs_its_own_module(name: str) -> None:
-    assert entry_points(stages()[name]) == {ROOT / "stages" / f"{name}.py"}
+    assert entry_points(STAGES[name]) == {ROOT / "stages" / f"{name}.py"}
 
 
-@pytest.mark.parametrize("name", stages())
+@pytest.mark.parametrize("name", STAGES)
 def test_declared_folders_are_those_of_the_imported_code(name: str) -> None:
-    stage = stages()[name]
+    stage = STAGES[name]
     declared, needed = declared_code(stage), needed_code(stage)
     missing, extra = sorted(needed - set(declared)), sorted(set(declared) - needed)
     assert not missing, f"dvc.yaml: {name}: deps: add {missing}"
@@ -64,9 +53,17 @@ def test_declared_folders_are_those_of_the_imported_code(name: str) -> None:
 
 def test_no_declared_folder_contains_another() -> None:
     """A dependency on `pipeline/training` would rerun everything after any change."""
-    for name, stage in stages().items():
+    for name, stage in STAGES.items():
         declared = declared_code(stage)
         assert not [a for a in declared for b in declared if b.startswith(f"{a}/")], name
+
+
+def test_the_sample_is_needed_only_as_a_data_root() -> None:
+    """Own data do not build it: a run takes dvc.yaml and what its stages depend on."""
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert set(STAGES) - set(pipeline) == {"build_sample"}
+    deps = [dep for stage in pipeline.values() for dep in stage["deps"]]
+    assert not [dep for dep in deps if "sample" in dep]
 
 
 def test_all_forms_of_a_stage_are_parsed() -> None:

@@ -299,6 +299,11 @@ def no_commit(folder: Path) -> str:
     return printed(repo, "dvc", "exp", "run", "-S", "train.lr=0.1")
 
 
+@mistake("ERROR: Checkout failed")
+def sample_never_built(folder: Path) -> str:
+    return printed(clone(folder), "dvc", "checkout", "data/sample")
+
+
 @mistake("> **dvc.lock is stale**")
 def stale_lock(folder: Path) -> str:
     repo = clone(folder)

@@ -23,6 +23,7 @@ from pipeline.training.scoring.plots import (
     write_plots,
 )
 from tests.support.imports import ROOT
+from tests.support.pipeline_files import declared_stages
 
 FACES = pd.DataFrame(
     {
@@ -140,10 +141,8 @@ def declared() -> dict[str, dict[str, Any]]:
 
 def uncached_folders() -> set[str]:
     """Outputs of all stages in Git, with `cache: false`."""
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    outs = [
-        out for stage in stages.values() for out in stage.get("outs", []) if isinstance(out, dict)
-    ]
+    stages = declared_stages().values()
+    outs = [out for stage in stages for out in stage.get("outs", []) if isinstance(out, dict)]
     return {name for out in outs for name, options in out.items() if not options["cache"]}
 
 

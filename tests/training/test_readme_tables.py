@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipeline.bundle.load import read_spec
 from pipeline.runtime.errors import PipelineError
@@ -18,6 +17,7 @@ from pipeline.training.review.readme_tables import (
     with_parts,
 )
 from tests.support.imports import ROOT
+from tests.support.pipeline_files import declared_stages
 from tests.support.readmes import readme, section
 
 GENUINE = json.loads((ROOT / "metrics/genuine.json").read_text(encoding="utf-8"))
@@ -70,9 +70,8 @@ def test_the_genuine_numbers_are_of_the_release_and_in_its_card() -> None:
 
 
 def test_the_stage_table_has_every_stage_and_its_outputs() -> None:
-    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     table = section("README.md", "The pipeline")
-    for name, stage in declared.items():
+    for name, stage in declared_stages().items():
         title = f"{name}@{{split}}" if "matrix" in stage else name
         (row,) = [line for line in table.splitlines() if line.startswith(f"| `{title}` |")]
         _, _, _, writes, minutes, _ = row.split("|")

@@ -13,6 +13,7 @@ from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.params import load_params
 from pipeline.training.review.recipes import read_overrides
 from tests.support.imports import ROOT
+from tests.support.pipeline_files import declared_stages
 
 RECIPES = ROOT / "pipeline/training/recipes"
 BASE = load_params(ROOT / "params.yaml")
@@ -110,6 +111,5 @@ def test_a_faulty_recipe_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_no_stage_depends_on_the_recipes() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    deps = {dep for stage in stages.values() for dep in stage["deps"]}
+    deps = {dep for stage in declared_stages().values() for dep in stage["deps"]}
     assert not [dep for dep in deps if RECIPES.is_relative_to(ROOT / dep)]
