@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from pipeline.runtime.errors import InstallationError, PipelineError
 from pipeline.runtime.portable import PINNED
-from pipeline.runtime.workers import Result, Task, WorkerMap
+from pipeline.runtime.progress import tracked
+from pipeline.runtime.workers import INPUTS, Result, Task, WorkerMap
 
 LOCAL = "local"
 # Rows and results take a few kB each; Ray spills what does not fit to disk.
@@ -129,7 +129,7 @@ def _map(
     lost: Callable[[Task], Result], function: Callable[[Task], Result], tasks: Sequence[Task]
 ) -> list[Result]:
     done: dict[int, Result] = {}
-    for row in tqdm(_rows(function, tasks), total=len(tasks), unit="row", disable=None):
+    for row in tracked(_rows(function, tasks), len(tasks), INPUTS):
         result, error = pickle.loads(row["result"])
         if error is not None:
             raise error

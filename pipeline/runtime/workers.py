@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import TypeVar
@@ -16,27 +17,36 @@ import cv2
 from loky import cpu_count
 
 from pipeline.runtime.errors import PipelineError, WorkerDiedError
+from pipeline.runtime.progress import tracked
 
 WORKERS = "INSWAPPER_WORKERS"
 # Start of torch's messages about worker processes of a DataLoader.
 DATA_LOADER = "DataLoader worker"
+# What the tasks of worker_map are, for the progress: videos and images.
+INPUTS = "inputs"
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
 def map_in_processes(
-    function: Callable[[ItemT], ResultT], items: Sequence[ItemT], workers: int, chunksize: int = 1
+    function: Callable[[ItemT], ResultT],
+    items: Sequence[ItemT],
+    workers: int,
+    unit: str = "tasks",
+    chunksize: int = 1,
 ) -> list[ResultT]:
     """Results in the order of the items, computed by at most `workers` processes.
 
-    One worker or one item runs in this process. chunksize: number of items sent together.
+    One worker or one item runs in this process. unit: what the items are, in the plural, for the
+    progress. chunksize: number of items sent together.
     """
     count = min(workers, len(items))
     if count <= 1:
-        return [function(item) for item in items]
+        return list(tracked(map(function, items), len(items), unit))
     with process_pool(count) as pool:
-        return list(pool.map(function, items, chunksize=chunksize))
+        results = pool.map(function, items, chunksize=chunksize)
+        return list(tracked(results, len(items), unit))
 
 
 @contextmanager
@@ -89,7 +99,7 @@ WorkerMap = Callable[[Callable[[Task], Result], Sequence[Task]], Iterable[Result
 def worker_map(
     workers: int, ray_address: str, lost: Callable[[Task], Result]
 ) -> Iterator[WorkerMap[Task, Result]]:
-    """Yield a `map` over picklable tasks that keeps their order.
+    """Yield a `map` over picklable tasks, of one input each, that keeps their order.
 
     workers: number of processes (1 or less: this process). ray_address: `local`, `auto` or an
     address to use Ray instead (pipeline.runtime.ray_map), empty for no Ray. lost: gives the result
@@ -101,10 +111,16 @@ def worker_map(
         with ray_map(ray_address, workers, lost) as run:
             yield run
     elif workers <= 1:
-        yield map
+        yield partial(_tracked, map)
     else:
         with process_pool(workers) as pool:
-            yield pool.map
+            yield partial(_tracked, pool.map)
+
+
+def _tracked(
+    run: WorkerMap[Task, Result], function: Callable[[Task], Result], tasks: Sequence[Task]
+) -> Iterator[Result]:
+    return tracked(run(function, tasks), len(tasks), INPUTS)
 
 
 def worker_count() -> int:

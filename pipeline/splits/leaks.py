@@ -211,7 +211,7 @@ def near_duplicates(
         return dict.fromkeys(splits, 0), []
     crops = [(root / face.row.context_path, str(face)) for face in faces]
     workers = min(workers, len(faces) // FACES_PER_WORKER)
-    hashes = np.array(map_in_processes(_hash_of, crops, workers, chunksize=100), np.uint64)
+    hashes = np.array(map_in_processes(_hash_of, crops, workers, "faces", 100), np.uint64)
     names = list(splits)
     split = np.array([names.index(face.split) for face in faces])
     _, person = np.unique([face.row.identity_id for face in faces], return_inverse=True)

@@ -24,7 +24,7 @@ def squared_where(number: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("chunksize", [1, 3])
 def test_results_keep_the_order_of_the_items(chunksize: int) -> None:
-    found = map_in_processes(squared_where, range(7), 2, chunksize)
+    found = map_in_processes(squared_where, range(7), 2, chunksize=chunksize)
     assert [square for square, _ in found] == [0, 1, 4, 9, 16, 25, 36]
     assert os.getpid() not in {process for _, process in found}
 

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.core.labels import FAKE, REAL
 from pipeline.decision.decide import DecisionSpec
 from pipeline.decision.scorer import FaceScorer
+from pipeline.runtime.progress import tracked
 from pipeline.training.evaluation.slices import Report
 from pipeline.training.pairs.degradations import (
     Degradation,
@@ -120,11 +121,10 @@ def ladders(split: MeasuredSplit, faces_per_class: int) -> Report:
     chosen = np.concatenate(
         [evenly(np.flatnonzero(labels == label), faces_per_class) for label in (REAL, FAKE)]
     )
-    report: Report = {}
-    for name, levels in LADDERS.items():
-        report[name] = {}
-        for level, degrade in levels.items():
-            report[name][f"{level:g}"] = _level(split.decided(chosen, degrade))
+    steps = [(name, level) for name, levels in LADDERS.items() for level in levels]
+    report: Report = {name: {} for name in LADDERS}
+    for name, level in tracked(steps, len(steps), "levels of the ladders"):
+        report[name][f"{level:g}"] = _level(split.decided(chosen, LADDERS[name][level]))
     return report | {"faces_per_class": faces_per_class}
 
 

@@ -13,10 +13,10 @@ from dvclive.live import Live
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from pipeline.runtime.errors import TrainingError
 from pipeline.runtime.params import Params
+from pipeline.runtime.progress import tracked
 from pipeline.runtime.workers import clear_worker_errors, worker_count
 from pipeline.training.loop.dataset import TrainDataset, init_worker
 from pipeline.training.loop.history import (
@@ -224,9 +224,9 @@ class Run:
         accumulate, batches = self._params.train.accumulate, len(self._sampler)
         step = (epoch - 1) * self._steps_per_epoch()
         sums: dict[str, Tensor] = {}
-        for index, batch in enumerate(
-            tqdm(self._loader, f"epoch {epoch}", leave=False, disable=None if is_first() else True)
-        ):
+        unit = f"batches of epoch {epoch}"
+        loader = tracked(self._loader, batches, unit) if is_first() else self._loader
+        for index, batch in enumerate(loader):
             in_step = min(accumulate, batches - index // accumulate * accumulate)
             is_last = (index + 1) % accumulate == 0 or index + 1 == batches
             parts = self.learner.backward(batch, in_step, is_last=is_last)

@@ -56,7 +56,7 @@ def excluded_faces(params: PhotoImportParams, workers: int) -> list[FloatArray]:
     ]
     faces = [
         face
-        for many in map_in_processes(partial(_embed_all, params), images, workers, 4)
+        for many in map_in_processes(partial(_embed_all, params), images, workers, "photographs", 4)
         for face in many
     ]
     if params.exclude and not faces:

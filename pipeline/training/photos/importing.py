@@ -58,7 +58,7 @@ def import_photos(
     photos, others = list_photos(folder, params.sources)
     swapper_params(params)
     open_models(params)
-    results = map_in_processes(partial(find_largest, params), photos, workers, 4)
+    results = map_in_processes(partial(find_largest, params), photos, workers, "photographs", 4)
     found = [result for result in results if isinstance(result, Found)]
     left_out = others + [result for result in results if isinstance(result, LeftOutRow)]
     unwanted = excluded_faces(params, workers)
@@ -72,7 +72,7 @@ def import_photos(
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     tasks = tasks_of(found, group_people(found, params.same_person), params)
-    pairs = map_in_processes(partial(write_pair, part, params), tasks, workers, 4)
+    pairs = map_in_processes(partial(write_pair, part, params), tasks, workers, "photographs", 4)
     entries = [entry for pair in pairs for entry in pair]
     left_out.sort(key=lambda row: row.path)
     (part / VIDEOS / ORIGINALS).mkdir(parents=True)

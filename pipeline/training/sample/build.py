@@ -34,7 +34,8 @@ def build_sample(root: Path, cast: Cast, params: BuildSampleParams, workers: int
     fetch_archives(cast)
     shutil.rmtree(root, ignore_errors=True)
     roles = assign_roles(cast, params)
-    made = sum(map_in_processes(partial(make_person, root, cast, params), roles, workers), Made())
+    people = map_in_processes(partial(make_person, root, cast, params), roles, workers, "people")
+    made = sum(people, Made())
     write_rows(root / "images.csv", made.images, ImageEntry)
     write_rows(root / VIDEOS / "identities.csv", made.identities, IdentityEntry)
     return made

@@ -14,6 +14,7 @@ from pipeline.decision.evidence import FaceEvidence
 from pipeline.decision.fusion import fuse_face
 from pipeline.decision.scorer import FaceScorer, FaceViews, Network
 from pipeline.runtime.errors import ManifestError
+from pipeline.runtime.progress import tracked
 from pipeline.training.pairs.degradations import Degradation
 from pipeline.training.store.reader import FaceStore, image_of
 from pipeline.views.aligned import aligned_view
@@ -36,7 +37,7 @@ def torch_network(model: nn.Module) -> Network:
 def stored_evidence(
     scorer: FaceScorer,
     store: FaceStore,
-    faces: Iterable[int] | None = None,
+    faces: Sequence[int] | None = None,
     *,
     visuals: bool = False,
 ) -> FaceEvidence:
@@ -46,14 +47,16 @@ def stored_evidence(
     visuals: as in `FaceScorer.of_views`.
     """
     chosen = range(len(store.faces)) if faces is None else faces
-    return scorer.of_views(_stored_views(scorer, store, chosen), visuals=visuals)
+    counted = tracked(chosen, len(chosen), "faces")
+    return scorer.of_views(_stored_views(scorer, store, counted), visuals=visuals)
 
 
 def degraded_evidence(
-    scorer: FaceScorer, store: FaceStore, faces: Iterable[int], degrade: Degradation
+    scorer: FaceScorer, store: FaceStore, faces: Sequence[int], degrade: Degradation
 ) -> FaceEvidence:
     """Evidence about faces after a degradation of their contexts, from which the crops are cut."""
-    return scorer.of_images(degrade(image_of(store, face)) for face in faces)
+    counted = tracked(faces, len(faces), "faces")
+    return scorer.of_images(degrade(image_of(store, face)) for face in counted)
 
 
 def _stored_views(

@@ -12,6 +12,7 @@ from zarr.codecs import ZstdCodec
 from pipeline.core.arrays import ImageU8
 from pipeline.core.files import replacing_folder
 from pipeline.runtime.errors import ManifestError
+from pipeline.runtime.progress import tracked
 from pipeline.training.store.checksums import checksums
 from pipeline.training.store.reader import CHECKSUMS, FaceStore, open_manifest
 
@@ -80,7 +81,7 @@ def _put_each(
     group: zarr.Group, name: str, items: Iterable[ImageU8], count: int, per_shard: int
 ) -> None:
     """Write one chunk per item and `per_shard` items per file; each shard is written at once."""
-    stream = iter(items)
+    stream = tracked(items, count, "images")
     first = next(stream)
     array = group.create_array(
         name,

@@ -47,7 +47,9 @@ def pair_features(
     """
     items = pairs.items(epoch=0)
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    parts = map_in_processes(partial(_statistics, store, params), chunks, workers)
+    parts = map_in_processes(
+        partial(_statistics, store, params), chunks, workers, "chunks of pairs"
+    )
     labels = np.array([int(item.variant != "real") for item in items])
     return seam_features(np.concatenate(parts)), labels
 
