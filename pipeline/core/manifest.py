@@ -1,15 +1,15 @@
 """CSV manifests: one row model per file, validated when read and reproducible when written.
 
+The files with a row per crop are read as tables (pipeline.core.tables), from the same models.
+
 Paths in a manifest are relative to the repository's root, with forward slashes. An empty cell means
 "unknown" or "not applicable".
 """
 
 import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,7 @@ Label = Literal[0, 1]
 UnknownableLabel = Literal[-1, 0, 1]
 Name = Annotated[str, Field(min_length=1)]
 Pixels = Annotated[float, Field(allow_inf_nan=False)]
+Index = Annotated[int, Field(ge=0, lt=2**63)]
 TAG = "tag_"
 
 
@@ -72,8 +73,8 @@ class FrameRow(Origin):
 
     frame_path: Name
     mask_path: str = ""
-    scene: Annotated[int, Field(ge=0)]
-    frame_index: Annotated[int, Field(ge=0)]
+    scene: Index
+    frame_index: Index
     timestamp_s: Annotated[float, Field(ge=0)]
 
 
@@ -103,8 +104,8 @@ class CropRow(Origin):
     sharpness: Pixels
     blockiness: Pixels
     noise_level: Pixels
-    scene: Annotated[int, Field(ge=0)]
-    frame_index: Annotated[int, Field(ge=0)]
+    scene: Index
+    frame_index: Index
     timestamp_s: Annotated[float, Field(ge=0)]
     detector: Name
     detector_score: Annotated[float, Field(ge=0, le=1)]
@@ -165,9 +166,9 @@ def parse_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], list[str
 
     Raises ManifestError when the file is missing, is not CSV text, or has the wrong columns.
     """
-    lines = _csv_lines(path, _text_of(path), ",")
-    header, records = (lines[0], lines[1:]) if lines else ([], [])
-    return _parsed(path, header, enumerate(records, start=2), model)
+    lines = csv_lines(path)
+    header = next(lines, [])
+    return parse_records(path, header, enumerate(lines, start=2), model)
 
 
 def parse_user_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], list[str]]:
@@ -184,7 +185,7 @@ def parse_user_rows(path: Path, model: type[RowT]) -> tuple[dict[int, RowT], lis
         for number, cells in enumerate(lines, start=2)
         if any(cells)
     )
-    return _parsed(path, header, records, model)
+    return parse_records(path, header, records, model)
 
 
 def user_columns(path: Path) -> list[str]:
@@ -192,11 +193,16 @@ def user_columns(path: Path) -> list[str]:
     return _user_table(path)[0]
 
 
-def _parsed(
+def parse_records(
     path: Path, header: list[str], records: Iterable[tuple[int, list[str]]], model: type[RowT]
 ) -> tuple[dict[int, RowT], list[str]]:
-    _check_header(path, header, model)
-    numeric = _numeric_columns(model)
+    """Valid rows by row number, and the faults of all other rows, from numbered lists of cells.
+
+    path: file to name in faults. A record without cells is a blank line. Raises ManifestError for
+    a wrong header.
+    """
+    check_header(path, header, model)
+    numeric = {name for name in header if column_type(model, name) is not str}
     tags = _tag_columns(header, model)
     rows: dict[int, RowT] = {}
     faults: list[str] = []
@@ -221,28 +227,38 @@ def _parsed(
     return rows, faults
 
 
-def write_rows(path: Path, rows: Sequence[Row], model: type[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[Row], model: type[Row]) -> None:
     """Write rows in the given order: columns as declared, floats as %.6g, "\\n" line ends."""
+    columns = column_names(model)
+    write_records(path, columns, ([cell_text(getattr(row, n)) for n in columns] for row in rows))
+
+
+def write_records(path: Path, header: list[str], records: Iterable[Iterable[Any]]) -> None:
+    """Write a header and records of cells as CSV; None becomes an empty cell."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        columns = _columns(model)
-        writer.writerow(columns)
-        writer.writerows([_text(getattr(row, column)) for column in columns] for row in rows)
+        writer.writerow(header)
+        writer.writerows(records)
 
 
-def _user_table(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Columns, and the cells of every other line."""
-    text = _text_of(path)
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    lines = [[cell.strip() for cell in cells] for cells in _csv_lines(path, text, separator)]
-    header = [name.casefold() for name in lines[0]] if lines else []
-    width = max((at for at, name in enumerate(header, start=1) if name), default=0)
-    return header[:width], lines[1:]
+def cell_text(value: Any) -> Any:
+    """Float as %.6g, an empty cell for NaN; any other value as it is."""
+    if isinstance(value, float):
+        return f"{value:.6g}" if value == value else ""
+    return value
 
 
-def _text_of(path: Path) -> str:
+def csv_lines(path: Path, separators: str = ",") -> Iterator[list[str]]:
+    """Cells of every line, the header first.
+
+    separators: characters that may separate cells; the most frequent one of the first line does.
+    Raises ManifestError when the file is missing or is not CSV text.
+    """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            separator = max(separators, key=stream.readline().count)
+            stream.seek(0)
+            yield from csv.reader(stream, strict=True, delimiter=separator)
     except FileNotFoundError:
         raise ManifestError(
             f"{path}: not found; `dvc repro` creates the files that stages read"
@@ -251,37 +267,28 @@ def _text_of(path: Path) -> str:
         raise ManifestError(
             f"{path}: expected UTF-8 text ({error.reason}); a spreadsheet saves it as `CSV UTF-8`"
         ) from None
-    except OSError as error:
+    except (OSError, csv.Error) as error:
         raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
 
 
-def _csv_lines(path: Path, text: str, separator: str) -> list[list[str]]:
-    """Cells of every line, the header first."""
-    try:
-        stream = io.StringIO(text, newline="")
-        return list(csv.reader(stream, strict=True, delimiter=separator))
-    except csv.Error as error:
-        raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
-
-
-def _columns(model: type[Row]) -> list[str]:
+def column_names(model: type[Row]) -> list[str]:
     """The columns of a model's fields, in their order; tags have columns of their own."""
     return [name for name in model.model_fields if name != "tags"]
 
 
-def _tag_columns(header: list[str], model: type[Row]) -> dict[str, str]:
-    """Name of each tag by its column, for models with a field `tags`."""
-    if "tags" not in model.model_fields:
-        return {}
-    return {name: name.removeprefix(TAG) for name in header if name.startswith(TAG) and name != TAG}
+def column_type(model: type[Row], name: str) -> type:
+    """int, float or str: what the cells of a column stand for; str for a column without a field."""
+    field = model.model_fields.get(name)
+    return _value_type(field.annotation) if field else str
 
 
-def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
+def check_header(path: Path, header: list[str], model: type[Row]) -> None:
+    """Raise ManifestError that lists duplicate, missing and unknown columns."""
     if not header:
         raise ManifestError(f"{path}: empty file; expected a header line")
     required = {name for name, field in model.model_fields.items() if field.is_required()}
     missing = sorted(required - set(header))
-    known = {*_columns(model), *_tag_columns(header, model)}
+    known = {*column_names(model), *_tag_columns(header, model)}
     unknown = sorted(set(header) - known)
     repeated = sorted({name for name in header if header.count(name) > 1})
     faults = [f"{path}: duplicate column {name!r}" for name in repeated]
@@ -291,20 +298,31 @@ def _check_header(path: Path, header: list[str], model: type[Row]) -> None:
         raise ManifestError("\n".join(faults))
 
 
-def _numeric_columns(model: type[Row]) -> set[str]:
-    """Names of numeric columns, in which "1" is converted to 1 before validation."""
-    return {name for name, field in model.model_fields.items() if _is_numeric(field.annotation)}
+def _user_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Columns, and the cells of every other line."""
+    lines = [[cell.strip() for cell in cells] for cells in csv_lines(path, ",;\t")]
+    header = [name.casefold() for name in lines[0]] if lines else []
+    width = max((at for at, name in enumerate(header, start=1) if name), default=0)
+    return header[:width], lines[1:]
 
 
-def _is_numeric(annotation: Any) -> bool:
-    if annotation in (int, float):
-        return True
-    if isinstance(annotation, UnionType) or get_args(annotation):
-        return any(_is_numeric(part) or isinstance(part, int) for part in get_args(annotation))
-    return False
+def _tag_columns(header: list[str], model: type[Row]) -> dict[str, str]:
+    """Name of each tag by its column, for models with a field `tags`."""
+    if "tags" not in model.model_fields:
+        return {}
+    return {name: name.removeprefix(TAG) for name in header if name.startswith(TAG) and name != TAG}
+
+
+def _value_type(annotation: Any) -> type:
+    """int, float or str, of an annotation such as Literal[0, 1] or Annotated[float, ...] | None."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return type(parts[0])
+    return _value_type(parts[0]) if parts else annotation
 
 
 def _cell(text: str, numeric: bool) -> Any:
+    """A number for validation, None for an empty cell; any other text as it is."""
     if not numeric:
         return text
     if text == "":
@@ -316,9 +334,3 @@ def _cell(text: str, numeric: bool) -> Any:
             return float(text)
         except ValueError:
             return text
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
