@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pipeline.core.files import write_json
 from pipeline.core.labels import SPLITS
-from pipeline.core.manifest import SplitRow, read_rows
+from pipeline.core.manifest import SplitRow
+from pipeline.core.tables import read_table
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.errors import LeakError
 from pipeline.runtime.params import load_params
@@ -27,7 +28,7 @@ def main() -> None:
     # The report exists only after a passed audit, because all later stages depend on it.
     REPORT.unlink(missing_ok=True)
     shutil.rmtree(DETAILS, ignore_errors=True)
-    splits = {name: read_rows(Path(f"data/splits/{name}.csv"), SplitRow) for name in SPLITS}
+    splits = {name: read_table(Path(f"data/splits/{name}.csv"), SplitRow) for name in SPLITS}
     link_sources = params.split_groups.link_sources
     audit = audit_splits(splits, Path(), params.audit, worker_count(), link_sources=link_sources)
     report = audit.report(params.audit.near_bits)

@@ -6,7 +6,8 @@ deps: data/manifests/crops.csv   params: split_groups   outs: data/splits/{train
 from pathlib import Path
 
 from pipeline.core.labels import FAKE
-from pipeline.core.manifest import CropRow, SplitRow, read_rows, write_rows
+from pipeline.core.manifest import CropRow, SplitRow
+from pipeline.core.tables import read_table, write_table
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.params import load_params
 from pipeline.splits.groups import assign_groups
@@ -17,11 +18,11 @@ SPLITS = Path("data/splits")
 
 def main() -> None:
     params = load_params().split_groups
-    for name, rows in assign_groups(read_rows(CROPS, CropRow), params).items():
-        write_rows(SPLITS / f"{name}.csv", rows, SplitRow)
-        fakes = sum(row.label == FAKE for row in rows)
-        groups = len({row.group for row in rows})
-        print(f"split_groups: {name:5} {len(rows):6d} crops, {fakes} fake, {groups} groups")
+    for name, crops in assign_groups(read_table(CROPS, CropRow), params).items():
+        write_table(SPLITS / f"{name}.csv", crops, SplitRow)
+        count, fakes = len(crops["label"]), (crops["label"] == FAKE).sum()
+        groups = len(set(crops["group"]))
+        print(f"split_groups: {name:5} {count:6d} crops, {fakes} fake, {groups} groups")
 
 
 if __name__ == "__main__":

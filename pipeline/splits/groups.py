@@ -7,14 +7,14 @@ split_groups.test_sources go to test as a whole.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.components import connected_groups
 from pipeline.core.labels import SPLITS
-from pipeline.core.manifest import CropRow, SplitRow
+from pipeline.core.tables import Table, select
 from pipeline.runtime.errors import SplitError
 from pipeline.runtime.sections import SplitGroupsParams
 
@@ -30,48 +30,42 @@ NEEDED = ("real", "fake", "inswapper")
 # Crops of a group by class: "real", "fake", and the fake_type of fakes.
 Counts = Mapping[str, int]
 CountTable = NDArray[np.int64]
+Names = NDArray[np.object_]
 
 
-def assign_groups(rows: Sequence[CropRow], params: SplitGroupsParams) -> dict[str, list[SplitRow]]:
-    """Divide crops by group into {"train": rows, "val": rows, "test": rows}, in the given order.
+def assign_groups(crops: Table, params: SplitGroupsParams) -> dict[str, Table]:
+    """Divide a table of CropRow by group into {"train": ..., "val": ..., "test": ...} of SplitRow.
 
-    Groups with a crop of one of params.test_sources go to test. The fractions refer to all other
-    groups and are met for each class as closely as whole groups allow. The division depends on the
-    set of rows and on the seed, not on the rows' order.
+    Rows stay in the given order. Groups with a crop of one of params.test_sources go to test. The
+    fractions refer to all other groups and are met for each class as closely as whole groups allow.
+    The division depends on the set of rows and on the seed, not on the rows' order.
     Raises SplitError for a test source that does not occur, and when a split would have no real,
     no fake or (if there are any) no INSwapper crops.
     """
-    if not rows:
+    if not len(crops["identity_id"]):
         raise SplitError("split_groups: there are no crops to split")
-    groups = find_groups(rows, link_sources=params.link_sources)
+    groups = find_groups(crops, link_sources=params.link_sources)
+    group = np.array([groups[name] for name in crops["identity_id"]], object)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        counts[groups[row.identity_id]].update(_classes(row))
-    test_only = _test_only(rows, groups, params.test_sources)
-    split_of = _divide(counts, test_only, params)
-    divided: dict[str, list[SplitRow]] = {name: [] for name in SPLITS}
-    for row in rows:
-        group = groups[row.identity_id]
-        divided[split_of[group]].append(SplitRow(**row.model_dump(), group=group))
-    return divided
+    kinds = Counter(zip(group, crops["label"], crops["fake_type"], strict=True))
+    for (name, label, kind), number in kinds.items():
+        counts[name].update(dict.fromkeys(["fake", kind] if label else ["real"], number))
+    split_of = _divide(counts, _test_only(crops["source"], group, params.test_sources), params)
+    split = np.array([split_of[name] for name in group])
+    return {name: select(crops | {"group": group}, split == name) for name in SPLITS}
 
 
-def find_groups(rows: Iterable[CropRow], *, link_sources: bool = True) -> dict[str, str]:
+def find_groups(crops: Table, *, link_sources: bool = True) -> dict[str, str]:
     """Group of every identity_id: the smallest identity_id of its connected component.
 
     link_sources: whether a swap links the two people.
     """
-    identities: set[str] = set()
+    columns = ("identity_id", "source_identity_id", "video_id", "original_video_id")
     links: list[tuple[tuple[str, str], tuple[str, str]]] = []
-    for row in rows:
-        identities.add(row.identity_id)
-        person = ("person", row.identity_id)
-        linked = [
-            ("person", row.source_identity_id if link_sources else ""),
-            ("video", row.video_id),
-            ("video", row.original_video_id),
-        ]
-        links += [(person, node) for node in linked if node[1]]
+    for identity, donor, *videos in set(zip(*(crops[name] for name in columns), strict=True)):
+        linked = [("person", donor if link_sources else ""), *(("video", name) for name in videos)]
+        links += [(("person", identity), node) for node in linked if node[1]]
+    identities = set(crops["identity_id"])
     groups: dict[str, str] = {}
     for nodes in connected_groups(links):
         # A person who only lends a face names no group.
@@ -80,21 +74,17 @@ def find_groups(rows: Iterable[CropRow], *, link_sources: bool = True) -> dict[s
     return groups
 
 
-def _classes(row: CropRow) -> list[str]:
-    return ["fake", row.fake_type] if row.label else ["real"]
-
-
-def _test_only(rows: Iterable[CropRow], groups: Mapping[str, str], sources: list[str]) -> set[str]:
-    """Groups with a crop of one of the sources."""
+def _test_only(source: Names, group: Names, test_sources: list[str]) -> set[str]:
+    """Groups with a crop of one of the test sources; source, group: (n,) of each crop."""
     members: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        members[row.source].add(groups[row.identity_id])
-    if unknown := sorted(set(sources) - set(members)):
+    for name, owner in set(zip(source, group, strict=True)):
+        members[name].add(owner)
+    if unknown := sorted(set(test_sources) - set(members)):
         raise SplitError(
             f"split_groups.test_sources: no crop is of source {', '.join(unknown)}; available"
             f" sources: {', '.join(sorted(members))}"
         )
-    return {group for source in sources for group in members[source]}
+    return {owner for name in test_sources for owner in members[name]}
 
 
 def _divide(

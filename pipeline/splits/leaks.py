@@ -5,7 +5,7 @@ no name in common with it, but nearly the same perceptual hash.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.audit import AuditReport, Overlaps, PerSplit, SourcePhotos
-from pipeline.core.manifest import SplitRow
+from pipeline.core.tables import Table
 from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.sections import AuditParams
 from pipeline.runtime.workers import map_in_processes
 from pipeline.splits.near_duplicates import HASH_BITS, near_pairs, perceptual_hash
 
-Splits = Mapping[str, Sequence[SplitRow]]
-Names = Callable[[SplitRow], Iterable[str]]
+# Tables of SplitRow by the name of the split.
+Splits = Mapping[str, Table]
 
 # The header of a manifest is row 1.
 FIRST_ROW: Final = 2
@@ -33,39 +33,35 @@ ALLOWED_SHOWN: Final = 5
 
 SOURCE_IDENTITY: Final = "source-identity"
 NEAR_DUPLICATE: Final = "near-duplicate"
-# Per kind: the names of a row, and the names of another split that they must not equal. A source
+# Per kind: columns with its names, and columns of another split that these must not equal. A source
 # identity must not equal an identity either, because both are faces.
-NAMES: Final[dict[str, tuple[Names, Names]]] = {
-    "identity": (lambda row: [row.identity_id], lambda row: [row.identity_id]),
-    SOURCE_IDENTITY: (
-        lambda row: [row.source_identity_id],
-        lambda row: [row.source_identity_id, row.identity_id],
-    ),
-    "video": (
-        lambda row: [row.video_id, row.original_video_id],
-        lambda row: [row.video_id, row.original_video_id],
-    ),
-    "group": (lambda row: [row.group], lambda row: [row.group]),
+NAMES: Final = {
+    "identity": (["identity_id"], ["identity_id"]),
+    SOURCE_IDENTITY: (["source_identity_id"], ["source_identity_id", "identity_id"]),
+    "video": (["video_id", "original_video_id"], ["video_id", "original_video_id"]),
+    "group": (["group"], ["group"]),
 }
 KINDS: Final = (*NAMES, NEAR_DUPLICATE)
 # Counted, but never a leak: one photo serves many swaps, and so cannot be kept in one split.
 SOURCE_PHOTO: Final = "source-photo"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowRef:
     """A row of a split's manifest, numbered as in a spreadsheet."""
 
     split: str
     number: int
-    row: SplitRow
+    face_id: str
+    video_id: str
+    identity_id: str
 
     @property
     def video(self) -> tuple[str, str]:
-        return self.split, self.row.video_id
+        return self.split, self.video_id
 
     def __str__(self) -> str:
-        return f"{self.split}.csv row {self.number} ({self.row.face_id})"
+        return f"{self.split}.csv row {self.number} ({self.face_id})"
 
 
 @dataclass(frozen=True)
@@ -150,13 +146,14 @@ def audit_splits(
     """
     within: dict[str, dict[str, int]] = {}
     across: list[Overlap] = []
-    for kind, (own_names, other_names) in NAMES.items():
-        named, against = _first_rows(splits, own_names), _first_rows(splits, other_names)
+    for kind, (own, other) in NAMES.items():
+        named = {split: _first_rows(table, own) for split, table in splits.items()}
+        against = {split: _first_rows(table, other) for split, table in splits.items()}
         within[kind] = {split: len(first) for split, first in named.items()}
-        across += _overlaps(kind, named, against)
+        across += _overlaps(kind, splits, named, against)
     within[NEAR_DUPLICATE], near = near_duplicates(splits, root, params.near_bits, workers)
     across += near
-    photos = {split: {row.source_photo for row in splits[split]} - {""} for split in splits}
+    photos = {split: set(table["source_photo"]) - {""} for split, table in splits.items()}
     within[SOURCE_PHOTO] = {split: len(found) for split, found in photos.items()}
     allow, entries = set(params.allow), {entry for overlap in across for entry in overlap.entries}
     if not link_sources:
@@ -206,15 +203,21 @@ def near_duplicates(
     nature. The context crop is hashed, because portraits resemble each other in the face but not in
     its surroundings.
     """
-    faces = [face for split, rows in splits.items() for face in _faces(split, rows)]
+    faces: list[RowRef] = []
+    crops: list[tuple[str, str]] = []
+    for name, table in splits.items():
+        # A face has one context crop, and one row per scale.
+        first_rows = sorted(_first_rows(table, ["face_id"]).values())
+        rows, paths = _rows(name, table, first_rows), table["context_path"][first_rows]
+        faces += rows
+        crops += [(str(root / path), str(row)) for path, row in zip(paths, rows, strict=True)]
     if not faces:
         return dict.fromkeys(splits, 0), []
-    crops = [(root / face.row.context_path, str(face)) for face in faces]
     workers = min(workers, len(faces) // FACES_PER_WORKER)
     hashes = np.array(map_in_processes(_hash_of, crops, workers, "faces", 100), np.uint64)
     names = list(splits)
     split = np.array([names.index(face.split) for face in faces])
-    _, person = np.unique([face.row.identity_id for face in faces], return_inverse=True)
+    _, person = np.unique([face.identity_id for face in faces], return_inverse=True)
     inside = np.zeros(len(names), np.int64)
     # Per pair of videos in two splits: their nearest faces, as (bits, first, second), and a count.
     nearest: dict[tuple[str, ...], tuple[int, int, int]] = {}
@@ -236,7 +239,7 @@ def near_duplicates(
 
 
 def _near_overlap(bits: int, first: RowRef, second: RowRef, pairs: int) -> Overlap:
-    videos = (first.row.video_id, second.row.video_id)
+    videos = (first.video_id, second.video_id)
     both_orders = (":".join((NEAR_DUPLICATE, *order)) for order in (videos, videos[::-1]))
     entries = (*both_orders, NEAR_DUPLICATE)
     what = f"({bits} of {HASH_BITS} bits differ)"
@@ -250,41 +253,51 @@ def _totals(overlaps: Iterable[Overlap]) -> Overlaps:
     return Overlaps(**totals)
 
 
-def _first_rows(splits: Splits, names: Names) -> dict[str, dict[str, RowRef]]:
-    """For every split, the first row of each name that is not empty."""
-    first: dict[str, dict[str, RowRef]] = {split: {} for split in splits}
-    for split, rows in splits.items():
-        for number, row in enumerate(rows, start=FIRST_ROW):
-            for name in filter(None, names(row)):
-                first[split].setdefault(name, RowRef(split, number, row))
+def _first_rows(table: Table, columns: Sequence[str]) -> dict[str, int]:
+    """Index of the first row with each name in one of the columns, empty names excepted."""
+    first: dict[str, int] = {}
+    for column in columns:
+        names = table[column]
+        rows = dict(zip(names[::-1], range(len(names) - 1, -1, -1), strict=True))
+        first |= {name: min(row, first.get(name, row)) for name, row in rows.items() if name}
     return first
 
 
 def _overlaps(
-    kind: str, named: Mapping[str, dict[str, RowRef]], against: Mapping[str, dict[str, RowRef]]
+    kind: str,
+    splits: Splits,
+    named: Mapping[str, dict[str, int]],
+    against: Mapping[str, dict[str, int]],
 ) -> list[Overlap]:
     """Names in `named` of one split and in `against` of another; `against` includes `named`."""
-    return [
-        Overlap(
-            kind, repr(name), against[first][name], against[second][name], (f"{kind}:{name}", kind)
-        )
-        for first, second in combinations(named, 2)
-        for name in sorted(
+    overlaps = []
+    for first, second in combinations(named, 2):
+        names = sorted(
             named[first].keys() & against[second].keys()
             | against[first].keys() & named[second].keys()
         )
+        rows = [
+            _rows(split, splits[split], [against[split][name] for name in names])
+            for split in (first, second)
+        ]
+        overlaps += [
+            Overlap(kind, repr(name), one, other, (f"{kind}:{name}", kind))
+            for name, one, other in zip(names, *rows, strict=True)
+        ]
+    return overlaps
+
+
+def _rows(split: str, table: Table, indices: Sequence[int]) -> list[RowRef]:
+    """Rows of a split by their indices in its table."""
+    columns = (table[name] for name in ("face_id", "video_id", "identity_id"))
+    cells = [column[list(indices)] for column in columns]
+    return [
+        RowRef(split, index + FIRST_ROW, *names)
+        for index, *names in zip(indices, *cells, strict=True)
     ]
 
 
-def _faces(split: str, rows: Sequence[SplitRow]) -> list[RowRef]:
-    """First row of every face, which has one context crop and one row per scale."""
-    first: dict[str, RowRef] = {}
-    for number, row in enumerate(rows, start=FIRST_ROW):
-        first.setdefault(row.face_id, RowRef(split, number, row))
-    return list(first.values())
-
-
-def _hash_of(crop: tuple[Path, str]) -> int:
+def _hash_of(crop: tuple[str, str]) -> int:
     """Hash of a context crop, given as its path and the row that names it."""
     path, where = crop
     try:

@@ -5,10 +5,10 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.core.components import connected_groups
-from pipeline.core.manifest import Row, SplitRow, parse_user_rows, user_columns, write_rows
+from pipeline.core.manifest import Row, parse_user_rows, user_columns, write_rows
 from pipeline.inputs.people import IdentityEntry
 from pipeline.inputs.videos import VIDEOS
 from pipeline.splits.leaks import NEAR_DUPLICATE, Overlap, Splits
@@ -26,6 +26,14 @@ class LeakRow(Row):
     first: str
     second: str
     allow: str
+
+
+class _People(NamedTuple):
+    """The people of a video, and its original."""
+
+    identity_id: str
+    source_identity_id: str
+    original_video_id: str
 
 
 def explain(leaks: Sequence[Overlap], splits: Splits, root: Path, folder: Path) -> str:
@@ -59,10 +67,12 @@ def one_identity_each(leaks: Sequence[Overlap], splits: Splits) -> list[Identity
     All videos of such people get one identity_id, that of the person with the most videos. A fake
     needs no line of its own where it takes its identity from an original that has one.
     """
-    videos: dict[str, SplitRow] = {}
-    for rows in splits.values():
-        for row in rows:
-            videos.setdefault(row.video_id, row)
+    videos: dict[str, _People] = {}
+    for table in splits.values():
+        for video_id, *names in zip(
+            *(table[c] for c in ("video_id", *_People._fields)), strict=True
+        ):
+            videos.setdefault(video_id, _People(*names))
     renamed = _renamed(leaks, videos)
     entries = []
     for video_id, row in sorted(videos.items()):
@@ -79,11 +89,11 @@ def one_identity_each(leaks: Sequence[Overlap], splits: Splits) -> list[Identity
     return entries
 
 
-def _renamed(leaks: Sequence[Overlap], videos: Mapping[str, SplitRow]) -> dict[str, str]:
+def _renamed(leaks: Sequence[Overlap], videos: Mapping[str, _People]) -> dict[str, str]:
     """New identity_id of every near-duplicate person who loses the own one."""
     sizes = Counter(row.identity_id for row in videos.values())
     same = [
-        (leak.first.row.identity_id, leak.second.row.identity_id)
+        (leak.first.identity_id, leak.second.identity_id)
         for leak in leaks
         if leak.kind == NEAR_DUPLICATE
     ]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.labels import FAKE
-from pipeline.core.manifest import InputRow
+from pipeline.core.manifest import CropRow, InputRow
+from pipeline.core.tables import table_of
 from pipeline.inputs.conventions import Match, Originals, match_fakes, people_of
 from pipeline.inputs.listing import list_inputs
 from pipeline.splits.groups import find_groups
@@ -17,7 +18,7 @@ def groups_of(rows: list[InputRow]) -> dict[str, str]:
     """Group of each video_id."""
     names = ("video_id", "identity_id", "source_identity_id", "original_video_id")
     crops = [crop_row(**{name: getattr(row, name) for name in names}) for row in rows]
-    groups = find_groups(crops)
+    groups = find_groups(table_of(crops, CropRow))
     return {crop.video_id: groups[crop.identity_id] for crop in crops}
 
 

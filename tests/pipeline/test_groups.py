@@ -9,10 +9,9 @@ import pytest
 from pipeline.core.labels import SPLITS
 from pipeline.core.manifest import CropRow, SplitRow, read_rows, write_rows
 from pipeline.runtime.errors import SplitError
-from pipeline.splits.groups import assign_groups, find_groups
 from tests.support.imports import ROOT
 from tests.support.manifest_rows import crop_rows
-from tests.support.split_rows import PARAMS, holding_out, row, split_of
+from tests.support.split_rows import PARAMS, divided_rows, groups_of, holding_out, row, split_of
 from tests.support.stage_runs import run_stage
 
 
@@ -28,7 +27,7 @@ def test_fractions_are_near(people: int, fractions: tuple[float, float]) -> None
     ]
     changes = {"seed": 1, "val_frac": fractions[0], "test_frac": fractions[1]}
     params = PARAMS.model_copy(update=changes)
-    divided = assign_groups(rows, params)
+    divided = divided_rows(rows, params)
     for kind in ("real", "inswapper", "uniface"):
         total = sum(r.fake_type == kind for r in rows)
         for name, fraction in zip(("val", "test"), fractions, strict=True):
@@ -39,7 +38,7 @@ def test_fractions_are_near(people: int, fractions: tuple[float, float]) -> None
 def test_the_seed_chooses_between_equal_divisions() -> None:
     rows = crop_rows(12, frames=1, scales=(1.5,))
     divisions = {
-        tuple(sorted(split_of(assign_groups(rows, PARAMS.model_copy(update={"seed": s}))).items()))
+        tuple(sorted(split_of(divided_rows(rows, PARAMS.model_copy(update={"seed": s}))).items()))
         for s in (1, 1, 2, 3)
     }
     assert 2 <= len(divisions) <= 3
@@ -59,11 +58,11 @@ def test_swaps_between_all_people_can_be_divided_without_their_links() -> None:
         )
         for name, donor in zip(names, names[1:] + names[:1], strict=True)
     ]
-    assert len(set(find_groups(rows).values())) == 1
+    assert len(set(groups_of(rows).values())) == 1
     with pytest.raises(SplitError, match=r"split_groups\.link_sources to false"):
-        assign_groups(rows, PARAMS)
+        divided_rows(rows, PARAMS)
     loose = PARAMS.model_copy(update={"link_sources": False})
-    divided = assign_groups(rows, loose)
+    divided = divided_rows(rows, loose)
     assert all(len(part) == 2 * len({r.group for r in part}) for part in divided.values())
     assert len(split_of(divided)) == 9
 
@@ -76,7 +75,7 @@ def pairs(source: str, people: int, fake: str = "pseudo") -> list[CropRow]:
 
 def test_held_out_sources_go_to_test_and_do_not_count_for_the_fractions() -> None:
     rows = [*pairs("a", 50), *pairs("b", 50), *pairs("c", 7)]
-    divided = assign_groups(rows, holding_out("c"))
+    divided = divided_rows(rows, holding_out("c"))
     assert {r.source for r in divided["train"] + divided["val"]} == {"a", "b"}
     others = [r for r in divided["test"] if r.source != "c"]
     assert len(divided["test"]) - len(others) == 14
@@ -85,19 +84,19 @@ def test_held_out_sources_go_to_test_and_do_not_count_for_the_fractions() -> Non
 
 def test_a_group_of_held_out_and_other_sources_goes_to_test_as_a_whole() -> None:
     mixed = row("c00", video="shared", source="a"), row("a99", video="shared", source="a")
-    divided = assign_groups([*pairs("a", 20), *pairs("c", 1), *mixed], holding_out("c"))
+    divided = divided_rows([*pairs("a", 20), *pairs("c", 1), *mixed], holding_out("c"))
     assert {r.identity_id for r in divided["test"] if r.group == "a99"} == {"a99", "c00"}
     assert all(r.group != "a99" for r in divided["train"] + divided["val"])
 
 
 def test_a_class_of_held_out_sources_only_is_required_in_test_only() -> None:
-    divided = assign_groups([*pairs("a", 20), *pairs("c", 3, "inswapper")], holding_out("c"))
+    divided = divided_rows([*pairs("a", 20), *pairs("c", 3, "inswapper")], holding_out("c"))
     assert sum(r.is_inswapper for r in divided["test"]) == 3
 
 
 def test_held_out_sources_can_supply_the_test_split() -> None:
     """Two other people are enough if the held-out sources supply test."""
-    divided = assign_groups([*pairs("a", 2), *pairs("c", 3)], holding_out("c"))
+    divided = divided_rows([*pairs("a", 2), *pairs("c", 3)], holding_out("c"))
     assert {name: len({r.group for r in rows}) for name, rows in divided.items()} == {
         "train": 1,
         "val": 1,
@@ -107,7 +106,7 @@ def test_held_out_sources_can_supply_the_test_split() -> None:
 
 def test_an_unknown_source_is_named() -> None:
     with pytest.raises(SplitError) as raised:
-        assign_groups([*pairs("b", 9), *pairs("a", 9)], holding_out("a", "ffhq", "d"))
+        divided_rows([*pairs("b", 9), *pairs("a", 9)], holding_out("a", "ffhq", "d"))
     assert str(raised.value) == (
         "split_groups.test_sources: no crop is of source d, ffhq; available sources: a, b"
     )
@@ -115,7 +114,7 @@ def test_an_unknown_source_is_named() -> None:
 
 def test_no_groups_remain_for_training() -> None:
     with pytest.raises(SplitError, match="no groups remain for training"):
-        assign_groups(pairs("a", 9), holding_out("a"))
+        divided_rows(pairs("a", 9), holding_out("a"))
 
 
 def test_a_chain_of_swaps_is_one_group() -> None:
@@ -126,18 +125,18 @@ def test_a_chain_of_swaps_is_one_group() -> None:
         row("e", video="v"),
         row("a"),
     ]
-    assert find_groups(rows) == {"a": "a", "b": "b", "c": "b", "d": "b", "e": "b"}
+    assert groups_of(rows) == {"a": "a", "b": "b", "c": "b", "d": "b", "e": "b"}
 
 
 def test_a_person_and_a_video_may_have_the_same_name() -> None:
     rows = [row("x", video="y"), row("y", video="x")]
-    assert find_groups(rows) == {"x": "x", "y": "y"}
+    assert groups_of(rows) == {"x": "x", "y": "y"}
 
 
 def test_missing_classes_are_reported() -> None:
     rows = [row("a"), row("b"), row("c"), row("a", fake="inswapper"), row("b", fake="uniface")]
     with pytest.raises(SplitError) as raised:
-        assign_groups(rows, PARAMS)
+        divided_rows(rows, PARAMS)
     first, second, third = str(raised.value).splitlines()
     assert "would have no fake crops" in first
     assert "would have no inswapper crops" in first
@@ -151,17 +150,17 @@ def test_missing_classes_are_reported() -> None:
 def test_one_label_only(fake: str) -> None:
     missing = "real" if fake else "fake"
     with pytest.raises(SplitError, match=f"train would have no {missing} crops; val would have no"):
-        assign_groups([row(f"p{i}", fake=fake) for i in range(9)], PARAMS)
+        divided_rows([row(f"p{i}", fake=fake) for i in range(9)], PARAMS)
 
 
 def test_no_crops() -> None:
     with pytest.raises(SplitError, match="there are no crops to split"):
-        assign_groups([], PARAMS)
+        divided_rows([], PARAMS)
 
 
 def test_many_groups_are_not_all_listed() -> None:
     with pytest.raises(SplitError) as raised:
-        assign_groups([row(f"p{i:02d}") for i in range(30)], PARAMS)
+        divided_rows([row(f"p{i:02d}") for i in range(30)], PARAMS)
     assert str(raised.value).endswith("p11: 1 real; and 18 more")
 
 
@@ -191,7 +190,7 @@ def test_the_best_of_several_divisions_is_kept(seed: int) -> None:
         for fake, crops in (("", 4), ("inswapper", count), ("uniface", 8 - count))
         for _ in range(crops)
     ]
-    divided = assign_groups(rows, PARAMS.model_copy(update={"seed": seed}))
+    divided = divided_rows(rows, PARAMS.model_copy(update={"seed": seed}))
     for name in ("val", "test"):
         kinds = [r.fake_type for r in divided[name]]
         assert [kinds.count(kind) for kind in ("real", "inswapper", "uniface")] == [8, 8, 8]

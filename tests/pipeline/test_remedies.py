@@ -7,9 +7,8 @@ import pytest
 
 from pipeline.core.manifest import SplitRow, read_rows
 from pipeline.inputs.people import IdentityEntry
-from pipeline.splits.leaks import audit_splits
 from pipeline.splits.remedies import SHOWN, LeakRow, explain, one_identity_each
-from tests.support.audited_splits import PARAMS, clean, copy_of, row
+from tests.support.audited_splits import audited, clean, copy_of, row, tables_of
 
 FAKE: dict[str, Any] = {"label": 1, "fake_type": "inswapper", "is_inswapper": 1}
 PATH = "own/inswapper/identities.csv"
@@ -17,8 +16,8 @@ PATH = "own/inswapper/identities.csv"
 
 def explained(root: Path, splits: dict[str, list[SplitRow]]) -> str:
     """The text, with the data root `own` and the details in `audit`."""
-    leaks = audit_splits(splits, root, PARAMS).leaks
-    return explain(leaks, splits, root / "own", root / "audit").replace(f"{root}/", "")
+    leaks = audited(splits, root).leaks
+    return explain(leaks, tables_of(splits), root / "own", root / "audit").replace(f"{root}/", "")
 
 
 def lines_to_add(text: str) -> list[str]:
@@ -28,7 +27,7 @@ def lines_to_add(text: str) -> list[str]:
 
 
 def entries(root: Path, splits: dict[str, list[SplitRow]]) -> list[tuple[str, str, str]]:
-    found = one_identity_each(audit_splits(splits, root, PARAMS).leaks, splits)
+    found = one_identity_each(audited(splits, root).leaks, tables_of(splits))
     return [(e.video_id, e.identity_id, e.source_identity_id) for e in found]
 
 

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.core.manifest import CropRow
 from pipeline.runtime.errors import SplitError
-from pipeline.splits.groups import assign_groups, find_groups
 from tests.support.manifest_rows import crop_rows
-from tests.support.split_rows import PARAMS, holding_out, row, split_of
+from tests.support.split_rows import PARAMS, divided_rows, groups_of, holding_out, row, split_of
 
 
 @st.composite
@@ -54,7 +53,7 @@ def linked_sets(rows: list[CropRow]) -> list[set[str]]:
 
 def can_be_divided(rows: list[CropRow]) -> bool:
     """Whether a valid division exists, by trying every division of the groups."""
-    groups = find_groups(rows)
+    groups = groups_of(rows)
     classes: dict[str, set[str]] = defaultdict(set)
     for r in rows:
         classes[groups[r.identity_id]] |= {"fake", r.fake_type} if r.label else {"real"}
@@ -73,7 +72,7 @@ def can_be_divided(rows: list[CropRow]) -> bool:
 
 @given(manifests())
 def test_groups_are_the_connected_components(rows: list[CropRow]) -> None:
-    groups = find_groups(rows)
+    groups = groups_of(rows)
     for keys in linked_sets(rows):
         people = {key.removeprefix("person ") for key in keys if key.startswith("person ")}
         members = people & set(groups)
@@ -86,7 +85,7 @@ def test_groups_are_the_connected_components(rows: list[CropRow]) -> None:
 def test_no_person_and_no_video_in_two_splits(rows: list[CropRow], seed: int) -> None:
     params = PARAMS.model_copy(update={"seed": seed, "val_frac": 0.3, "test_frac": 0.2})
     try:
-        divided = assign_groups(rows, params)
+        divided = divided_rows(rows, params)
     except SplitError:
         return
     owner: dict[str, str] = {}
@@ -112,7 +111,7 @@ def test_split_error_exactly_when_impossible(kinds: list[set[str]]) -> None:
         for _ in range(1 + 3 * i)
     ]
     try:
-        divided = assign_groups(rows, PARAMS)
+        divided = divided_rows(rows, PARAMS)
     except SplitError:
         assert not can_be_divided(rows)
         return
@@ -125,9 +124,9 @@ def test_split_error_exactly_when_impossible(kinds: list[set[str]]) -> None:
 @given(st.randoms(use_true_random=False))
 def test_order_of_rows_does_not_matter(shuffler: random.Random) -> None:
     rows = crop_rows(9, frames=2, scales=(1.5,))
-    expected = split_of(assign_groups(rows, PARAMS))
+    expected = split_of(divided_rows(rows, PARAMS))
     shuffler.shuffle(rows)
-    divided = assign_groups(rows, PARAMS)
+    divided = divided_rows(rows, PARAMS)
     assert split_of(divided) == expected
     for members in divided.values():
         expected = [r for r in rows if any(r.face_id == m.face_id for m in members)]
@@ -143,7 +142,7 @@ def test_no_held_out_crop_is_used_for_training(rows: list[CropRow], held: list[i
         for place, r in enumerate(rows)
     ]
     try:
-        divided = assign_groups(rows, holding_out("held") if places else PARAMS)
+        divided = divided_rows(rows, holding_out("held") if places else PARAMS)
     except SplitError:
         return
     owner: dict[str, str] = {}

@@ -8,7 +8,9 @@ import yaml
 
 from pipeline.core.labels import SPLITS
 from pipeline.core.manifest import SplitRow, write_rows
+from pipeline.core.tables import Table, table_of
 from pipeline.runtime.sections import AuditParams
+from pipeline.splits.leaks import Audit, audit_splits
 from tests.support.imports import ROOT
 from tests.support.manifest_rows import crop_row
 from tests.support.synthetic import draw_face, write_rgb
@@ -73,3 +75,14 @@ def write_splits(
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["audit"]["allow"] = allow or []
     (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def tables_of(splits: dict[str, list[SplitRow]]) -> dict[str, Table]:
+    return {name: table_of(rows, SplitRow) for name, rows in splits.items()}
+
+
+def audited(
+    splits: dict[str, list[SplitRow]], root: Path, params: AuditParams = PARAMS, **options: Any
+) -> Audit:
+    """`audit_splits` of rows."""
+    return audit_splits(tables_of(splits), root, params, **options)

@@ -1,11 +1,21 @@
 """Rows of crops.csv without files."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline.core.manifest import CropRow
+from pipeline.core.manifest import CropRow, Row
+from pipeline.core.tables import Table
 from tests.support.drawn_heads import TEMPLATE_112
 from tests.support.synthetic import REAL_ORIGIN
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+def rows_of(table: Table, model: type[RowT]) -> list[RowT]:
+    """The rows of a table."""
+    records = zip(*(column.tolist() for column in table.values()), strict=True)
+    cells = [[None if value != value else value for value in record] for record in records]
+    return [model.model_validate(dict(zip(table, record, strict=True))) for record in cells]
 
 
 def crop_row(**changes: Any) -> CropRow:

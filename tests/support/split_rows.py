@@ -1,8 +1,12 @@
 """Crops to assign to splits, and parameters for it."""
 
+from collections.abc import Sequence
+
 from pipeline.core.manifest import CropRow, SplitRow
+from pipeline.core.tables import table_of
 from pipeline.runtime.sections import SplitGroupsParams
-from tests.support.manifest_rows import crop_row
+from pipeline.splits.groups import assign_groups, find_groups
+from tests.support.manifest_rows import crop_row, rows_of
 
 PARAMS = SplitGroupsParams(
     seed=7, val_frac=0.22, test_frac=0.22, test_sources=[], link_sources=True
@@ -37,3 +41,14 @@ def split_of(divided: dict[str, list[SplitRow]]) -> dict[str, str]:
 
 def holding_out(*sources: str) -> SplitGroupsParams:
     return PARAMS.model_copy(update={"test_sources": list(sources)})
+
+
+def divided_rows(rows: Sequence[CropRow], params: SplitGroupsParams) -> dict[str, list[SplitRow]]:
+    """`assign_groups` of rows."""
+    divided = assign_groups(table_of(rows, CropRow), params)
+    return {name: rows_of(table, SplitRow) for name, table in divided.items()}
+
+
+def groups_of(rows: Sequence[CropRow]) -> dict[str, str]:
+    """`find_groups` of rows."""
+    return find_groups(table_of(rows, CropRow))
