@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipeline.core.files import replacing
 from pipeline.core.labels import SPLITS
-from pipeline.core.manifest import SplitRow, read_rows
+from pipeline.core.manifest import SplitRow
+from pipeline.core.tables import read_table
 from pipeline.runtime.cli import run_stage
 from pipeline.training.review.crop_page import render_crop_page
 
@@ -22,13 +23,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.most < 1:
         parser.error(f"--most: expected at least 1, got {args.most}")
-    splits = {name: read_rows(Path(f"data/splits/{name}.csv"), SplitRow) for name in SPLITS}
+    splits = {name: read_table(Path(f"data/splits/{name}.csv"), SplitRow) for name in SPLITS}
     html = render_crop_page(splits, Path(), args.most)
     with replacing(PAGE) as temporary:
         temporary.write_text(html, encoding="utf-8")
-    print(
-        f"inspect_crops: {PAGE} shows {sum(map(len, splits.values()))} crops; open it in a browser"
-    )
+    crops = sum(len(table["face_id"]) for table in splits.values())
+    print(f"inspect_crops: {PAGE} shows {crops} crops; open it in a browser")
 
 
 if __name__ == "__main__":

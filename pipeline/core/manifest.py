@@ -7,6 +7,7 @@ Paths in a manifest are relative to the repository's root, with forward slashes.
 """
 
 import csv
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -248,14 +249,18 @@ def cell_text(value: Any) -> Any:
     return value
 
 
-def csv_lines(path: Path, separators: str = ",") -> Iterator[list[str]]:
+def csv_lines(
+    path: Path, separators: str = ",", content: bytes | None = None
+) -> Iterator[list[str]]:
     """Cells of every line, the header first.
 
     separators: characters that may separate cells; the most frequent one of the first line does.
+    content: bytes to read instead of the file; faults still name `path`.
     Raises ManifestError when the file is missing or is not CSV text.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        binary = path.open("rb") if content is None else io.BytesIO(content)
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream:
             separator = max(separators, key=stream.readline().count)
             stream.seek(0)
             yield from csv.reader(stream, strict=True, delimiter=separator)

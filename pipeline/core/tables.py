@@ -32,12 +32,13 @@ Table = dict[str, NDArray[Any]]
 LINES: Final = 128
 
 
-def read_table(path: Path, model: type[Row]) -> Table:
+def read_table(path: Path, model: type[Row], content: bytes | None = None) -> Table:
     """Read and validate a CSV manifest; the same values and faults as `read_rows`.
 
-    model: a row model without tags and without validators of its own. Raises ManifestError.
+    model: a row model without tags and without validators of its own. content: bytes to read
+    instead of the file; faults still name `path`. Raises ManifestError.
     """
-    lines = csv_lines(path)
+    lines = csv_lines(path, content=content)
     header = next(lines, [])
     check_header(path, header, model)
     columns_of = _column_parser(header, model)

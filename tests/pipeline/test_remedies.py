@@ -8,7 +8,8 @@ import pytest
 from pipeline.core.manifest import SplitRow, read_rows
 from pipeline.inputs.people import IdentityEntry
 from pipeline.splits.remedies import SHOWN, LeakRow, explain, one_identity_each
-from tests.support.audited_splits import audited, clean, copy_of, row, tables_of
+from tests.support.audited_splits import audited, clean, copy_of, row
+from tests.support.split_rows import tables_of
 
 FAKE: dict[str, Any] = {"label": 1, "fake_type": "inswapper", "is_inswapper": 1}
 PATH = "own/inswapper/identities.csv"

@@ -8,11 +8,11 @@ import yaml
 
 from pipeline.core.labels import SPLITS
 from pipeline.core.manifest import SplitRow, write_rows
-from pipeline.core.tables import Table, table_of
 from pipeline.runtime.sections import AuditParams
 from pipeline.splits.leaks import Audit, audit_splits
 from tests.support.imports import ROOT
 from tests.support.manifest_rows import crop_row
+from tests.support.split_rows import tables_of
 from tests.support.synthetic import draw_face, write_rgb
 
 PARAMS = AuditParams(allow=[], near_bits=4)
@@ -75,10 +75,6 @@ def write_splits(
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["audit"]["allow"] = allow or []
     (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-
-
-def tables_of(splits: dict[str, list[SplitRow]]) -> dict[str, Table]:
-    return {name: table_of(rows, SplitRow) for name, rows in splits.items()}
 
 
 def audited(

@@ -1,9 +1,9 @@
 """Crops to assign to splits, and parameters for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.core.manifest import CropRow, SplitRow
-from pipeline.core.tables import table_of
+from pipeline.core.tables import Table, table_of
 from pipeline.runtime.sections import SplitGroupsParams
 from pipeline.splits.groups import assign_groups, find_groups
 from tests.support.manifest_rows import crop_row, rows_of
@@ -52,3 +52,8 @@ def divided_rows(rows: Sequence[CropRow], params: SplitGroupsParams) -> dict[str
 def groups_of(rows: Sequence[CropRow]) -> dict[str, str]:
     """`find_groups` of rows."""
     return find_groups(table_of(rows, CropRow))
+
+
+def tables_of(splits: Mapping[str, Sequence[SplitRow]]) -> dict[str, Table]:
+    """Rows of splits as tables."""
+    return {name: table_of(rows, SplitRow) for name, rows in splits.items()}

@@ -12,6 +12,7 @@ from pipeline.core.manifest import SplitRow
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.review.crop_page import FACETS, render_crop_page
 from tests.support.manifest_rows import crop_rows
+from tests.support.split_rows import tables_of
 from tests.support.synthetic import draw_face, write_rgb
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -35,7 +36,7 @@ def crops_of(html: str) -> list[dict[str, Any]]:
 
 def test_every_crop_is_listed_with_the_values_of_its_row(tmp_path: Path) -> None:
     given = splits(tmp_path)
-    crops = crops_of(render_crop_page(given, tmp_path, most=1000))
+    crops = crops_of(render_crop_page(tables_of(given), tmp_path, most=1000))
     assert len(crops) == sum(map(len, given.values()))
     first, row = crops[0], given["train"][0]
     assert dict(zip(FACETS, first["facets"], strict=True)) == {
@@ -52,7 +53,7 @@ def test_every_crop_is_listed_with_the_values_of_its_row(tmp_path: Path) -> None
 
 
 def test_images_show_all_scales_of_the_chosen_faces(tmp_path: Path) -> None:
-    crops = crops_of(render_crop_page(splits(tmp_path), tmp_path, most=12))
+    crops = crops_of(render_crop_page(tables_of(splits(tmp_path)), tmp_path, most=12))
     with_image = [crop for crop in crops if crop["image"]]
     assert 9 <= len(with_image) <= 15
     assert {crop["facets"][FACETS.index("scale")] for crop in with_image} == {"1.1", "1.5", "2"}
@@ -62,7 +63,7 @@ def test_the_page_loads_nothing_and_escapes_names(tmp_path: Path) -> None:
     given = splits(tmp_path)
     markup = "</script><script>alert(1)</script>"
     given["train"][0] = given["train"][0].model_copy(update={"group": markup})
-    html = render_crop_page(given, tmp_path, most=10)
+    html = render_crop_page(tables_of(given), tmp_path, most=10)
     assert markup not in html
     assert crops_of(html)[0]["facets"][-1] == markup
     assert "http" not in re.sub(r'"[^"]*"', "", html)
@@ -74,9 +75,9 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     missing = given["train"][0]
     (tmp_path / missing.image_path).unlink()
     with pytest.raises(ManifestError, match=rf"{missing.face_id}: image_path .*not a readable"):
-        render_crop_page(given, tmp_path, most=1000)
+        render_crop_page(tables_of(given), tmp_path, most=1000)
     with pytest.raises(ManifestError, match="contain no crops; run `dvc repro split_groups`"):
-        render_crop_page({"train": []}, tmp_path, most=1)
+        render_crop_page(tables_of({"train": []}), tmp_path, most=1)
 
 
 @pytest.mark.slow
@@ -85,7 +86,7 @@ def test_filters_count_and_show(tmp_path: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
     given = splits(tmp_path)
     path = tmp_path / "crops.html"
-    path.write_text(render_crop_page(given, tmp_path, most=1000), encoding="utf-8")
+    path.write_text(render_crop_page(tables_of(given), tmp_path, most=1000), encoding="utf-8")
     errors: list[str] = []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -1,13 +1,13 @@
 """The whole test report: every slice, probe and ladder of one detector on one split."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline.core.manifest import Row, SkipRow, SplitRow, TagRow, read_rows
+from pipeline.core.manifest import SkipRow, SplitRow, TagRow
+from pipeline.core.tables import read_table
 from pipeline.decision.evidence import FaceEvidence
 from pipeline.runtime.sections import EvaluateParams
 from pipeline.training.calibration.fit import Calibration, fusion_name
@@ -75,18 +75,15 @@ class Surroundings:
 
 def read_surroundings(data: Path, data_root: str) -> Surroundings:
     """Read splits, tags and lists of skipped samples below `data`. Raises ManifestError."""
-    train = _table(read_rows(data / "splits/train.csv", SplitRow), SplitRow)
-    val = _table(read_rows(data / "splits/val.csv", SplitRow), SplitRow)
     skipped = [
-        row
+        pd.DataFrame(read_table(data / "manifests" / name, SkipRow))
         for name in ("skipped_videos.csv", "skipped_faces.csv")
-        for row in read_rows(data / "manifests" / name, SkipRow)
     ]
     return Surroundings(
-        train=train,
-        val=val,
-        skipped=_table(skipped, SkipRow),
-        tags=_table(read_rows(data / "manifests/tags.csv", TagRow), TagRow),
+        train=pd.DataFrame(read_table(data / "splits/train.csv", SplitRow)),
+        val=pd.DataFrame(read_table(data / "splits/val.csv", SplitRow)),
+        skipped=pd.concat(skipped, ignore_index=True),
+        tags=pd.DataFrame(read_table(data / "manifests/tags.csv", TagRow)),
         data_root=data_root,
     )
 
@@ -175,7 +172,3 @@ def _both_fusions(
         slicer = Slicer(spec.thresholds, params.bootstrap, params.seed)
         report[fusion_name(spec)] = slicer.brief(faces.assign(score=face_scores(evidence, spec)))
     return report
-
-
-def _table(rows: Sequence[Row], model: type[Row]) -> pd.DataFrame:
-    return pd.DataFrame([row.model_dump() for row in rows], columns=list(model.model_fields))

@@ -2,15 +2,16 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
+import pandas as pd
 from PIL import Image
 
 from pipeline.core.labels import QUALITY_NAMES
-from pipeline.core.manifest import SplitRow
+from pipeline.core.tables import Table
 from pipeline.runtime.errors import ManifestError
 
 TEMPLATE: Final = Path(__file__).with_name("crop_page.html.j2")
@@ -19,16 +20,25 @@ JPEG_QUALITY: Final = 88
 BOUNDARY_NAMES: Final = {-1: "unknown", 0: "no seam", 1: "seam"}
 # The page's filters, in order.
 FACETS: Final = ("split", "type", "scale", "quality", "boundary", "source", "group")
+# The columns of a row that the page shows or counts.
+COLUMNS: Final = [
+    *("face_id", "fake_type", "crop_scale", "quality_label", "boundary_label", "boundary_source"),
+    *("source", "group", "face_px", "sharpness", "blockiness", "noise_level", "image_path"),
+]
 
 
-def render_crop_page(splits: Mapping[str, Sequence[SplitRow]], root: Path, most: int) -> str:
+def render_crop_page(splits: Mapping[str, Table], root: Path, most: int) -> str:
     """Render the page as HTML. It counts every crop and shows images of about `most` (>= 1).
 
-    The images are of faces chosen evenly over the manifests, at all their scales. root: folder that
-    the rows' paths are relative to. Raises ManifestError if there are no rows or a crop cannot be
-    read.
+    splits: tables of SplitRow. The images are of faces chosen evenly over the manifests, at all
+    their scales. root: folder that the rows' paths are relative to. Raises ManifestError if there
+    are no rows or a crop cannot be read.
     """
-    rows = [(split, number, row) for split in splits for number, row in enumerate(splits[split], 2)]
+    rows = [
+        (split, number, row)
+        for split, table in splits.items()
+        for number, row in enumerate(pd.DataFrame(table)[COLUMNS].itertuples(index=False), 2)
+    ]
     if not rows:
         raise ManifestError("the splits contain no crops; run `dvc repro split_groups`")
     faces = list(dict.fromkeys(row.face_id for _, _, row in rows))
@@ -42,7 +52,7 @@ def render_crop_page(splits: Mapping[str, Sequence[SplitRow]], root: Path, most:
     return template.render(crops=crops, facets=FACETS, size_px=THUMBNAIL_PX)
 
 
-def _crop(split: str, number: int, row: SplitRow, image: str | None) -> dict[str, Any]:
+def _crop(split: str, number: int, row: Any, image: str | None) -> dict[str, Any]:
     """The page's data of one crop: facets as text, a caption, and the image as base64."""
     facets = (
         split,
@@ -66,7 +76,7 @@ def _crop(split: str, number: int, row: SplitRow, image: str | None) -> dict[str
     }
 
 
-def _thumbnail(root: Path, row: SplitRow) -> str:
+def _thumbnail(root: Path, row: Any) -> str:
     try:
         with Image.open(root / row.image_path) as crop:
             small = crop.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX))

@@ -5,12 +5,11 @@ read gets any crop. Both sources give the same values.
 """
 
 import hashlib
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,19 +19,14 @@ from PIL import Image
 
 from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import UNKNOWN
-from pipeline.core.manifest import SplitRow, read_rows
+from pipeline.core.manifest import SplitRow
+from pipeline.core.tables import read_table
 from pipeline.runtime.errors import DecodeError, ManifestError
 from pipeline.training.store.checksums import ROOT, file_faults
 from pipeline.views.cut import surroundings_of
 from pipeline.views.face_image import FaceImage
 from pipeline.views.preprocess import Preprocess
 
-TEXT_COLUMNS = [
-    name
-    for name, field in SplitRow.model_fields.items()
-    if field.annotation is str or any(isinstance(part, str) for part in get_args(field.annotation))
-]
-NUMBER_COLUMNS = [name for name in SplitRow.model_fields if name not in TEXT_COLUMNS]
 KEYPOINT_COLUMNS = [f"kp{i}_{axis}" for i in range(5) for axis in "xy"]
 # Attribute of the Zarr group (pipeline.training.store.checksums).
 CHECKSUMS = "checksums"
@@ -71,6 +65,11 @@ class FaceStore:
         """Stored crop of one row of `table`: (size, size, 3) uint8."""
         return self.images.crop(row)
 
+    def crops_of(self, face: int) -> NDArray[np.int64]:
+        """Rows of `table` with the crops of a face: (n,)."""
+        start, end = self._ends_of_crops[face : face + 2]
+        return self._crops_by_face[start:end]
+
     def context(self, face: int) -> ImageU8:
         """The face with its surroundings at native resolution: (H, W, 3) uint8."""
         return self.images.context(face)
@@ -108,6 +107,16 @@ class FaceStore:
         context = face if context_of is None else context_of
         points = (self._points[face] - self._offsets[context]) * self._scales[context]
         return np.asarray(points, np.float32)
+
+    @cached_property
+    def _crops_by_face(self) -> NDArray[np.int64]:
+        """All rows of `table`, (n,), sorted by face."""
+        return np.argsort(self.face_of_crop, kind="stable")
+
+    @cached_property
+    def _ends_of_crops(self) -> NDArray[np.int64]:
+        """Where the rows of each face end in `_crops_by_face`, after a zero: (faces + 1,)."""
+        return np.append(0, np.cumsum(np.bincount(self.face_of_crop)))
 
     @cached_property
     def _points(self) -> NDArray[np.float64]:
@@ -176,10 +185,13 @@ class ZarrImages:
 
 def view_labels(store: FaceStore, face: int, preprocess: Preprocess) -> list[int]:
     """Boundary label of each view of a face; the aligned view gets that of the widest crop."""
-    rows = store.table[store.face_of_crop == face].sort_values("crop_scale")
-    known = dict(zip(rows["crop_scale"], rows["boundary_label"], strict=True))
-    labels = [int(known.get(scale, UNKNOWN)) for scale in preprocess.scales]
-    return [*labels, int(rows["boundary_label"].iloc[-1])] if preprocess.aligned else labels
+    rows = store.crops_of(face)
+    scales, labels = (
+        store.table[name].to_numpy()[rows].tolist() for name in ("crop_scale", "boundary_label")
+    )
+    known = dict(zip(scales, labels, strict=True))
+    views = [known.get(scale, UNKNOWN) for scale in preprocess.scales]
+    return [*views, known[max(known)]] if preprocess.aligned else views
 
 
 def open_manifest(path: Path) -> FaceStore:
@@ -187,8 +199,7 @@ def open_manifest(path: Path) -> FaceStore:
 
     Raises ManifestError for a malformed CSV or missing files; it lists all faults.
     """
-    read_rows(path, SplitRow)
-    table = _read_table(path.read_bytes())
+    table = pd.DataFrame(read_table(path, SplitRow))
     _require_files(path, table)
     faces, face_of_crop = _faces_of(table)
     images = FileImages(
@@ -203,7 +214,7 @@ def open_zarr(path: Path) -> FaceStore:
     Raises ManifestError if the split is missing, or names its missing and damaged files.
     """
     manifest, crops, contexts, sizes, masks, has_mask = _open_arrays(path)
-    table = _read_table(manifest[:].tobytes())
+    table = pd.DataFrame(read_table(path, SplitRow, manifest[:].tobytes()))
     faces, face_of_crop = _faces_of(table)
     images = ZarrImages(crops, contexts, sizes[:], masks, has_mask[:])
     return FaceStore(table, faces, face_of_crop, images)
@@ -225,20 +236,9 @@ def _open_arrays(path: Path) -> list[Any]:
     raise ManifestError("\n".join([*faults, f"{path}: rebuild it with `{rebuild}`"]))
 
 
-def _read_table(csv_bytes: bytes) -> pd.DataFrame:
-    """Parse a split's CSV. Text stays text: an empty cell is "", and "007" keeps its zeros."""
-    table = pd.read_csv(
-        io.BytesIO(csv_bytes),
-        dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
-        keep_default_na=False,
-        na_values={name: [""] for name in NUMBER_COLUMNS},
-    )
+def _faces_of(table: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     if table.empty:
         raise ManifestError("a split without rows; see split_groups")
-    return table
-
-
-def _faces_of(table: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     face_of_crop, _ = pd.factorize(table["face_id"])
     faces = table.drop_duplicates("face_id").reset_index(drop=True)
     return faces, np.asarray(face_of_crop, np.int64)
