@@ -40,12 +40,12 @@ def main() -> None:
     # Written before a failure, which it explains.
     write_rows(SKIPPED, result.skipped, SkipRow)
     thresholds = require_real_face(result, SKIPPED)
-    write_rows(MANIFESTS / "crops.csv", result.rows, CropRow)
+    write_rows(MANIFESTS / "crops.csv", result.each_row(), CropRow)
     write_json(MANIFESTS / "quality.json", thresholds.to_dict())
-    faces = len({row.face_id for row in result.rows})
+    crops = sum(len(face.crops) for face in result.faces)
     print(
         f"crop_faces: {len(frames)} frames, {result.reused} reused,"
-        f" {faces} faces, {len(result.rows)} crops"
+        f" {len(result.faces)} faces, {crops} crops"
     )
     if result.disagreeing:
         print(

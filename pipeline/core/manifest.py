@@ -231,7 +231,7 @@ def parse_records(
 def write_rows(path: Path, rows: Iterable[Row], model: type[Row]) -> None:
     """Write rows in the given order: columns as declared, floats as %.6g, "\\n" line ends."""
     columns = column_names(model)
-    write_records(path, columns, ([cell_text(getattr(row, n)) for n in columns] for row in rows))
+    write_records(path, columns, (cell_texts(getattr(row, n) for n in columns) for row in rows))
 
 
 def write_records(path: Path, header: list[str], records: Iterable[Iterable[Any]]) -> None:
@@ -242,11 +242,12 @@ def write_records(path: Path, header: list[str], records: Iterable[Iterable[Any]
         writer.writerows(records)
 
 
-def cell_text(value: Any) -> Any:
-    """Float as %.6g, an empty cell for NaN; any other value as it is."""
-    if isinstance(value, float):
-        return f"{value:.6g}" if value == value else ""
-    return value
+def cell_texts(values: Iterable[Any]) -> list[Any]:
+    """Cells of a row or a column: floats as %.6g, NaN as an empty cell, any other as it is."""
+    return [
+        (f"{value:.6g}" if value == value else "") if isinstance(value, float) else value
+        for value in values
+    ]
 
 
 def csv_lines(

@@ -6,7 +6,7 @@ time; the few lines with an unusual cell are validated as rows, which words the 
 """
 
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.core.manifest import (
     Row,
+    cell_texts,
     check_header,
     column_names,
     column_type,
@@ -59,11 +60,11 @@ def read_table(path: Path, model: type[Row], content: bytes | None = None) -> Ta
 def write_table(path: Path, table: Table, model: type[Row]) -> None:
     """Write a table as `write_rows` writes its rows."""
     columns = [table[name] for name in column_names(model)]
-    records = (
-        record
+    parts = (
+        [cell_texts(column[start : start + LINES].tolist()) for column in columns]
         for start in range(0, len(columns[0]), LINES)
-        for record in zip(*(_texts(part[start : start + LINES]) for part in columns), strict=True)
     )
+    records = chain.from_iterable(zip(*part, strict=True) for part in parts)
     write_records(path, column_names(model), records)
 
 
@@ -113,10 +114,3 @@ def _array(values: list[Any], kind: type) -> NDArray[Any]:
         return np.array(values, np.int64 if kind is int else np.float64)
     texts: dict[str, str] = {}
     return np.array([texts.setdefault(text, text) for text in values], object)
-
-
-def _texts(column: NDArray[Any]) -> list[Any]:
-    """The cells of a part of a column."""
-    if column.dtype != np.float64:
-        return list(column.tolist())
-    return ["" if number != number else f"{number:.6g}" for number in column.tolist()]
