@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro audit inspect report test test-fast fuzz lint format readme bench \
-	bench-serve production production-mobile release serve
+	bench-serve production production-mobile rehearsal release serve
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -76,6 +76,9 @@ bench: $(READY)  ## measure speed against alternatives (ten minutes, quiet machi
 
 bench-serve: $(READY)  ## load-test the service (quiet machine): metrics/bench_serve.json
 	$(BIN)/python -m tests.loadtest
+
+rehearsal: $(READY)  ## run the data stages at scale on clips made from CLIPS (hours, VIDEOS=300): metrics/rehearsal.json
+	$(BIN)/python -m tests.rehearsal $(CLIPS) --videos $(or $(VIDEOS),300) $(ARGS)
 
 RECIPES := pipeline/training/recipes
 

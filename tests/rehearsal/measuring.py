@@ -1,0 +1,126 @@
+"""What a stage costs: its whole process tree in time and memory, and the bytes that it leaves."""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.runtime.cache import VARIABLE as STAGE_CACHE
+from pipeline.runtime.errors import PipelineError
+from tests.bench.growth import processor_seconds
+from tests.support.clones import environment
+
+DATA_FOLDERS = ("data/frames", "data/crops", "data/zarr", "data/manifests", "data/splits")
+DVC_CACHE, STAGES_CACHE = ".dvc/cache", ".dvc/tmp/stages"
+# A file with several links counts for the first of these folders that holds it.
+FOLDERS = (*DATA_FOLDERS, DVC_CACHE, STAGES_CACHE)
+SAMPLING_S = 0.1
+LOG = "rehearsal.tmp"
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One `dvc repro` of a stage: DVC, the stage and its workers. core_s: user and system time.
+
+    peak_mib: largest sum over the processes; a page that n of them share counts as 1/n in each.
+    """
+
+    wall_s: float
+    core_s: float
+    peak_mib: float
+    log: str
+
+
+def reproduce(clone: Path, stage: str) -> StageRun:
+    """Run a stage with `dvc repro` in a clone. Raises PipelineError with its output if it fails."""
+    earlier_s, started = processor_seconds(), time.perf_counter()
+    process = _start(clone, stage)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, memory_bytes(process.pid))
+        time.sleep(SAMPLING_S)
+    wall_s, core_s = time.perf_counter() - started, processor_seconds() - earlier_s
+    log = (clone / LOG).read_text(encoding="utf-8")
+    if process.returncode:
+        raise PipelineError(f"rehearsal: {stage} failed:\n{log}")
+    return StageRun(wall_s, core_s, peak / 2**20, log)
+
+
+def kill_midway(clone: Path, stage: str, folder: str, files: int) -> None:
+    """Start a stage; kill DVC, the stage and its workers together once `folder` has `files` files.
+
+    Raises PipelineError if the stage ends before that.
+    """
+    process = _start(clone, stage)
+    while process.poll() is None:
+        if file_count(clone / folder) >= files:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return
+        time.sleep(SAMPLING_S)
+    raise PipelineError(f"rehearsal: {stage} ended too early to be killed")
+
+
+def _start(clone: Path, stage: str) -> subprocess.Popen[bytes]:
+    variables = {name: text for name, text in environment().items() if name != STAGE_CACHE}
+    with (clone / LOG).open("wb") as log:
+        return subprocess.Popen(
+            ["dvc", "repro", "--single-item", stage],
+            cwd=clone,
+            env=variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def memory_bytes(pid: int) -> int:
+    """Proportional memory of a process and its descendants."""
+    with suppress(psutil.NoSuchProcess):
+        top = psutil.Process(pid)
+        return sum(_own_bytes(process) for process in (top, *top.children(recursive=True)))
+    return 0
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        memory = process.memory_full_info()
+        return int(getattr(memory, "pss", memory.rss))  # only Linux has pss
+    return 0
+
+
+def folder_bytes(root: Path, folders: Iterable[str] = FOLDERS) -> dict[str, int]:
+    """Size of the files in each folder; hard links of a file count once, in the first folder."""
+    seen: set[tuple[int, int]] = set()
+    sizes = dict.fromkeys(folders, 0)
+    for folder in sizes:
+        for path in sorted((root / folder).rglob("*")):
+            found = path.lstat()
+            inode = (found.st_dev, found.st_ino)
+            if stat.S_ISREG(found.st_mode) and inode not in seen:
+                seen.add(inode)
+                sizes[folder] += found.st_size
+    return sizes
+
+
+def file_count(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def counts(log: str, stage: str) -> dict[str, int]:
+    """Numbers of a stage's closing line, e.g. {"videos": 3, "reused": 1, "frames": 18}.
+
+    Raises PipelineError without a line `STAGE: N things, M reused ...`.
+    """
+    lines = re.findall(rf"^{stage}: (.*\breused\b.*)$", log.replace("\r", "\n"), re.MULTILINE)
+    if not lines:
+        raise PipelineError(f"rehearsal: {stage} did not say what it reused:\n{log}")
+    return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", lines[-1])}
