@@ -31,6 +31,7 @@ from tests.rehearsal.measuring import (
     file_count,
     folder_bytes,
     kill_midway,
+    made_folders,
     reproduce,
 )
 from tests.rehearsal.plan import VIDEOS_PER_CLIP, Clip, Format, planned_clip
@@ -128,7 +129,7 @@ def run_on(clone: Path, clips: Sequence[Clip], stages: Sequence[str]) -> Run:
         clips,
         videos,
         runs,
-        folder_bytes(clone),
+        folder_bytes(clone, made_folders(clone)),
         extracted["frames"],
         faces,
         extracted["videos"],

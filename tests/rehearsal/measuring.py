@@ -18,10 +18,9 @@ from pipeline.runtime.errors import PipelineError
 from tests.bench.growth import processor_seconds
 from tests.support.clones import environment
 
-DATA_FOLDERS = ("data/frames", "data/crops", "data/zarr", "data/manifests", "data/splits")
-DVC_CACHE, STAGES_CACHE = ".dvc/cache", ".dvc/tmp/stages"
-# A file with several links counts for the first of these folders that holds it.
-FOLDERS = (*DATA_FOLDERS, DVC_CACHE, STAGES_CACHE)
+DATA, DVC_CACHE, STAGES_CACHE = "data", ".dvc/cache", ".dvc/tmp/stages"
+# Folders of data/ that no stage writes: the data root of the clones, and what Git keeps.
+GIVEN = ("own", "release")
 SAMPLING_S = 0.1
 LOG = "rehearsal.tmp"
 
@@ -97,7 +96,14 @@ def _own_bytes(process: psutil.Process) -> int:
     return 0
 
 
-def folder_bytes(root: Path, folders: Iterable[str] = FOLDERS) -> dict[str, int]:
+def made_folders(clone: Path) -> list[str]:
+    """Folders that the stages and DVC wrote, DVC's and the stages' cache last."""
+    folders = sorted(path.name for path in (clone / DATA).iterdir() if path.is_dir())
+    made = [f"{DATA}/{name}" for name in folders if name not in GIVEN]
+    return [*made, DVC_CACHE, STAGES_CACHE]
+
+
+def folder_bytes(root: Path, folders: Iterable[str]) -> dict[str, int]:
     """Size of the files in each folder; hard links of a file count once, in the first folder."""
     seen: set[tuple[int, int]] = set()
     sizes = dict.fromkeys(folders, 0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.rehearsal.measuring import DATA_FOLDERS, DVC_CACHE, StageRun
+from tests.rehearsal.measuring import STAGES_CACHE, StageRun
 from tests.rehearsal.plan import Clip, seconds_of
 
 RTFS_VIDEOS, RTFS_BYTES = 11_408, 17.6e9
@@ -37,7 +37,7 @@ class Run:
     @property
     def multiple(self) -> float:
         """Bytes under data/, but for the videos, and in DVC's cache, relative to the videos."""
-        made = sum(self.bytes[folder] for folder in (*DATA_FOLDERS, DVC_CACHE))
+        made = sum(self.bytes.values()) - self.bytes[STAGES_CACHE]
         return made / self.video_bytes
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime.errors import PipelineError
-from tests.rehearsal.measuring import counts, file_count, folder_bytes, memory_bytes
+from tests.rehearsal.measuring import counts, file_count, folder_bytes, made_folders, memory_bytes
 
 LOG = """Running stage 'crop_faces':
 > python -m stages.crop_faces
@@ -29,6 +29,13 @@ def test_links_of_a_file_count_once_in_the_first_folder(tmp_path: Path) -> None:
     assert folder_bytes(tmp_path, ["cache", "out"]) == {"cache": 107, "out": 60}
     assert file_count(tmp_path / "out") == 3
     assert file_count(tmp_path / "none") == 0
+
+
+def test_folders_that_stages_made(tmp_path: Path) -> None:
+    for name in ("frames", "own", "release", "audit"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data/README.md").touch()
+    assert made_folders(tmp_path) == ["data/audit", "data/frames", ".dvc/cache", ".dvc/tmp/stages"]
 
 
 def test_numbers_of_a_closing_line() -> None:

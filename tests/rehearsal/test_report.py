@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.rehearsal.__main__ import STAGES, VISUAL, planned
-from tests.rehearsal.measuring import FOLDERS, StageRun
+from tests.rehearsal.measuring import DVC_CACHE, STAGES_CACHE, StageRun
 from tests.rehearsal.plan import Clip, Format, seconds_of, videos_of
 from tests.rehearsal.report import (
     ASSUMPTION,
@@ -19,7 +19,7 @@ from tests.rehearsal.report import (
     table,
 )
 
-# Formats so that 10 originals have seconds by height that differ from those of 100.
+FOLDERS = ("data/frames", "data/zarr", DVC_CACHE, STAGES_CACHE)
 CLIPS = planned(300, Format())[:-1]
 FEW, LOW = CLIPS[:10], [clip for clip in CLIPS if clip.height_px == 720][:10]
 START_S, CORE_S = 4.0, {720: 0.3, 1080: 0.7}
@@ -75,8 +75,8 @@ def test_targets_and_the_full_size(mib_per_video: float, verdict: str) -> None:
     full, targets = report["rtfs_10k"], report["targets"]
     assert full["bytes_in_all"] == pytest.approx(len(FOLDERS) * 1000 * RTFS_VIDEOS)
     assert full["peak_mib"]["crop_faces"] == pytest.approx(300 + mib_per_video * RTFS_VIDEOS)
-    # Five folders of data/ and DVC's cache, 1,000 bytes each, for videos of 4,000.
-    assert targets["multiple"] == {"limit": 6, "measured": 1.5, "met": True}
+    # Two folders of data/ and DVC's cache, 1,000 bytes each, for videos of 4,000.
+    assert targets["multiple"] == {"limit": 6, "measured": 0.75, "met": True}
     assert targets["memory_growth"]["met"] == (verdict == "met")
     assert targets["one_more_frames_searched"]["met"]
     lines = table(report).splitlines()
