@@ -21,7 +21,7 @@ from tests.support.clones import environment
 DATA, DVC_CACHE, STAGES_CACHE = "data", ".dvc/cache", ".dvc/tmp/stages"
 # Folders of data/ that no stage writes: the data root of the clones, and what Git keeps.
 GIVEN = ("own", "release")
-SAMPLING_S = 0.1
+SAMPLING_S = 0.25
 LOG = "rehearsal.tmp"
 
 
