@@ -1,32 +1,32 @@
 """Cache of a stage's results from earlier runs, so that a stage processes only new inputs.
 
-An entry holds the result of one task (the frames of a video, the crops of a frame): a sha256, then
-a zip of its files and of a JSON value. Its name is the digest of everything that decides the
-result, so an entry is never out of date and restores the bytes that the stage would write. Entries
-are stored next to DVC's temporary files and are not outputs; files are copied to and from them, so
-changing an output does not change an entry. Deleting the folder is always safe.
+An entry holds the result of one task (the frames of a video, the crops of a frame): hard links to
+its files, and a JSON file with their sha256 and a value. Its name is the digest of everything that
+decides the result, so an entry is never out of date and restores the bytes that the stage would
+write. Entries are stored next to DVC's temporary files and are not outputs, but share the disk
+space of the outputs. An output that was changed in place no longer has the digest of its entry,
+which is then ignored. Deleting the folder is always safe.
 """
 
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
+from pipeline.core.files import replacing
 from pipeline.runtime.errors import PipelineError
 
 VARIABLE = "INSWAPPER_STAGE_CACHE"
 OFF = "off"
-VALUE = "value.json"
-SEAL_BYTES = 64
+ENTRY = ".entry"
 
 
 def stage_cache_root() -> Path | None:
@@ -60,53 +60,57 @@ class StageCache:
         return _json_digest([self.recipe, inputs])
 
     def restore(self, key: str, prefix: str) -> Any | None:
-        """Write an entry's files to `prefix` + their names and return its value.
+        """Link an entry's files to `prefix` + their names and return its value.
 
-        Returns None and writes nothing when the entry does not exist or is incomplete.
+        Returns None and writes nothing when the entry does not exist or is damaged.
         """
-        if (path := self._path(key)) is None:
+        if self.folder is None:
             return None
+        entry = self.folder / f"{key}{ENTRY}"
         try:
-            with path.open("rb") as stream:
-                seal = stream.read(SEAL_BYTES)
-                if hashlib.file_digest(stream, "sha256").hexdigest().encode() != seal:
-                    return None
-                with ZipFile(stream) as entry:
-                    value = _unpack(entry, prefix)
-            _mark_used(path)
-        except OSError:  # no such entry, or it belongs to another user
+            seal, content = entry.read_bytes().split(b"\n", 1)
+            if hashlib.sha256(content).hexdigest().encode() != seal:
+                return None
+            stored = json.loads(content)
+            files = {name: self.folder / f"{key}.{name}" for name in stored["files"]}
+            if any(_sha256(path) != stored["files"][name] for name, path in files.items()):
+                return None
+            for name, path in files.items():
+                _link(path, Path(f"{prefix}{name}"))
+            _mark_used(entry)
+        except (OSError, ValueError):  # no such entry, or it belongs to another user
             return None
-        return value
+        return stored["value"]
 
     def store(self, key: str, prefix: str, names: Iterable[str], value: Any) -> None:
-        """Store copies of the files `prefix` + name, and a JSON-serialisable value."""
-        if (path := self._path(key)) is None:
+        """Store links to the files `prefix` + name, and a JSON-serialisable value."""
+        if self.folder is None:
             return
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".tmp", delete=False) as stream:
-            stream.write(bytes(SEAL_BYTES))
-            with ZipFile(stream, "w") as entry:
-                for name in names:
-                    entry.write(f"{prefix}{name}", name)
-                entry.writestr(VALUE, json.dumps(value))
-            stream.seek(SEAL_BYTES)
-            seal = hashlib.file_digest(stream, "sha256").hexdigest()
-            stream.seek(0)
-            stream.write(seal.encode())
-        _mark_used(Path(stream.name))
-        Path(stream.name).replace(path)
+        digests = {}
+        for name in names:
+            path = Path(f"{prefix}{name}")
+            digests[name] = _sha256(path)
+            _link(path, self.folder / f"{key}.{name}")
+        content = json.dumps({"files": digests, "value": value}).encode()
+        seal = hashlib.sha256(content).hexdigest().encode()
+        with replacing(self.folder / f"{key}{ENTRY}", unique=True) as temporary:
+            temporary.write_bytes(seal + b"\n" + content)
+            _mark_used(temporary)
 
     def prune(self) -> None:
         """Delete entries not used since this cache was opened, and leftovers of killed runs.
 
         This keeps the cache no larger than the outputs of the latest runs.
         """
-        for path in self.folder.iterdir() if self.folder else ():
-            with suppress(FileNotFoundError):  # another run may prune at the same time
-                if path.stat().st_mtime_ns < self.opened_ns:
-                    path.unlink()
-
-    def _path(self, key: str) -> Path | None:
-        return None if self.folder is None else self.folder / f"{key}.entry"
+        if self.folder is None:
+            return
+        used = {key for key, used_ns in _entries(self.folder) if used_ns >= self.opened_ns}
+        for path in list(self.folder.iterdir()):
+            if path.suffix == ".tmp" or path.name.partition(".")[0] not in used:
+                with suppress(FileNotFoundError):  # another run may prune at the same time
+                    # A file that was linked since belongs to another run.
+                    if path.stat().st_ctime_ns < self.opened_ns:
+                        path.unlink()
 
 
 def open_cache(root: Path | None, stage: str, recipe: Mapping[str, Any]) -> StageCache:
@@ -136,8 +140,7 @@ def content_digest(path: str) -> str:
     if not path:
         return ""
     try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() + Path(path).suffix
+        return _sha256(Path(path)) + Path(path).suffix
     except OSError:
         return "unreadable"
 
@@ -152,14 +155,28 @@ def versions(distributions: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _unpack(entry: ZipFile, prefix: str) -> Any:
-    for name in entry.namelist():
-        if name != VALUE:
-            target = Path(f"{prefix}{name}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with entry.open(name) as source, target.open("wb") as copy:
-                shutil.copyfileobj(source, copy)
-    return json.loads(entry.read(VALUE))
+def _entries(folder: Path) -> Iterator[tuple[str, int]]:
+    """Keys of the entries in a folder, and when they were used last, in ns."""
+    for path in folder.glob(f"*{ENTRY}"):
+        with suppress(FileNotFoundError):
+            yield path.name.removesuffix(ENTRY), path.stat().st_mtime_ns
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, or a copy where there can be no link."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        os.link(source, temporary)
+    except OSError:  # another file system or owner, or too many links
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # replacing a link by one to the same file does nothing
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _mark_used(path: Path) -> None:
