@@ -70,7 +70,7 @@ class TagRow(Row):
 
 
 class FrameRow(Origin):
-    """Row of data/manifests/raw.csv: an extracted frame. mask_path: PNG paste mask, if known."""
+    """Row of data/manifests/raw.csv: an extracted frame. mask_path: paste mask, if known."""
 
     frame_path: Name
     mask_path: str = ""

@@ -1,8 +1,8 @@
 """Cropping and labelling the faces of frames and stills.
 
 Each face gives square crops at several scales, as the network sees them, and one context crop at
-the frame's resolution, from which training makes its own swaps and crops. All files are PNG: a
-lossy format would add a compression trace. Results of earlier runs come from
+the frame's resolution, from which training makes its own swaps and crops. All files are lossless
+WebP: a lossy format would add a compression trace. Results of earlier runs come from
 pipeline.runtime.cache.
 """
 
@@ -113,7 +113,7 @@ def stills_as_frames(stills: Iterable[InputRow]) -> list[FrameRow]:
 def crop_frames(
     frames: Sequence[FrameRow], job: CropJob, workers: int, ray_address: str = ""
 ) -> CropResult:
-    """Find, crop and label the faces of all frames; write PNG files below job.folder.
+    """Find, crop and label the faces of all frames; write their files below job.folder.
 
     The result and the files do not depend on `workers` (number of processes, >= 1). ray_address:
     address of a Ray to use instead (pipeline.runtime.workers), on which the frames of a video that
@@ -236,7 +236,7 @@ def _worker_died(job: CropJob, video: VideoFrames) -> list[_Outcome]:
     """Results for a video whose worker kept dying; removes the files it may have written."""
     for frame, _ in video:
         prefix = Path(_prefix(job, frame))
-        for path in prefix.parent.glob(f"{prefix.name}*.png"):
+        for path in prefix.parent.glob(f"{prefix.name}*.webp"):
             path.unlink()
     detail = "every worker process on its video died"
     return [_Outcome([], _skip(frame, "worker_died", detail)) for frame, _ in video]

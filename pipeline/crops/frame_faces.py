@@ -20,7 +20,8 @@ from pipeline.core.manifest import FrameRow
 from pipeline.crops.agreement import frames_agree
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
-from pipeline.media.images import read_image, read_mask, write_png
+from pipeline.media import frame_files
+from pipeline.media.images import read_image, read_mask, write_webp
 from pipeline.runtime.sections import CropFacesParams
 from pipeline.views.boundary import best_mask, difference_alpha, visible_boundary
 from pipeline.views.preprocess import Preprocess
@@ -96,11 +97,11 @@ class FaceCutter:
         alpha, source = self._paste(scene, face)
         measured = source in ("exact", "paired")
         context = self._context(scene, face, alpha if measured else None)
-        names = {"context_path": f"{number}_context.png", "mask_path": ""}
-        write_png(f"{prefix}{names['context_path']}", context.rgb)
+        names = {"context_path": f"{number}_context.webp", "mask_path": ""}
+        write_webp(f"{prefix}{names['context_path']}", context.rgb)
         if context.mask is not None:
-            names["mask_path"] = f"{number}_mask.png"
-            write_png(f"{prefix}{names['mask_path']}", context.mask)
+            names["mask_path"] = f"{number}_mask.webp"
+            write_webp(f"{prefix}{names['mask_path']}", context.mask)
         shared = {
             **_measure_columns(measure_quality(scene.rgb, face.box_xyxy)),
             **_face_columns(face),
@@ -131,8 +132,8 @@ class FaceCutter:
         number: int,
         scale: float,
     ) -> dict[str, Any]:
-        name = f"{number}_{round(100 * scale)}.png"
-        write_png(f"{prefix}{name}", self.preprocess.crop(scene.rgb, face.box_xyxy, scale))
+        name = f"{number}_{round(100 * scale)}.webp"
+        write_webp(f"{prefix}{name}", self.preprocess.crop(scene.rgb, face.box_xyxy, scale))
         boundary = REAL
         if scene.label == FAKE:
             boundary = visible_boundary(
@@ -238,15 +239,21 @@ def read_frame(frame: FrameRow, original: FrameRow | None) -> LabelledFrame:
 
     Raises DecodeError when a file cannot be read.
     """
-    rgb = read_image(Path(frame.frame_path))
+    rgb = _pixels(frame)
     mask = read_mask(Path(frame.mask_path), rgb.shape[:2]) if frame.mask_path else None
     labelled = LabelledFrame(rgb, frame.label, frame.is_inswapper, mask)
     if original is None or frame.label == REAL:
         return labelled
-    unswapped = read_image(Path(original.frame_path))
+    unswapped = _pixels(original)
     if unswapped.shape != rgb.shape:
         return replace(labelled, paired=0)
     return replace(labelled, original=unswapped, paired=1)
+
+
+def _pixels(frame: FrameRow) -> ImageU8:
+    """(H, W, 3) uint8 RGB of an extracted frame or of a still."""
+    path = Path(frame.frame_path)
+    return frame_files.read_frame(path) if path.suffix == frame_files.SUFFIX else read_image(path)
 
 
 def _without_other_original(scene: LabelledFrame, faces: list[Face]) -> LabelledFrame:

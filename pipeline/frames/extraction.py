@@ -1,8 +1,7 @@
-"""Extracting a few frames of every scene of the videos, as PNG.
+"""Extracting a few frames of every scene of the videos, losslessly (pipeline.media.frame_files).
 
-The frames are PNG because the detector looks for traces of resampling and compression: JPEG would
-add its own trace to reals and fakes and hide theirs. Frames of videos from earlier runs come from
-pipeline.runtime.cache.
+A lossy format would add its own trace of compression to reals and fakes and hide theirs. Frames of
+videos from earlier runs come from pipeline.runtime.cache.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,8 @@ import cv2
 from pipeline.core.files import fitting_path
 from pipeline.core.manifest import FrameRow, InputRow, Origin, SkipRow
 from pipeline.frames.sampling import SceneFrame, frames_at, scene_frames
-from pipeline.media.images import write_png
+from pipeline.media.frame_files import SUFFIX, write_frame
+from pipeline.media.images import write_webp
 from pipeline.media.video import probe, read_frames
 from pipeline.runtime.cache import StageCache, content_digest, open_cache, versions
 from pipeline.runtime.code import code_digest
@@ -86,11 +86,11 @@ def extract_frames(
     cache_root: Path | None = None,
     ray_address: str = "",
 ) -> Extraction:
-    """Write frames_per_scene frames of each scene to `folder`/<video_id>/<scene>_<frame>.png.
+    """Write frames_per_scene frames of each scene to `folder`/<video_id>/<scene>_<frame>.mkv.
 
     A video_id that is too long for a path is shortened (pipeline.core.files.fitting_path). A fake
     whose original is among the videos is sampled at the same frames as the original; a paste mask
-    is written next to its frame as .mask.png. The result does not depend on `workers` (number of
+    is written next to its frame as .mask.webp. The result does not depend on `workers` (number of
     processes). A video that cannot be decoded or has no scene of sufficient length is skipped
     with a reason. cache_root: folder of the stage caches; None to decode every video again.
     ray_address: address of a Ray to use instead (pipeline.runtime.workers), on which a video that
@@ -195,9 +195,11 @@ def _write_frames(job: _Job, given: Picks) -> list[dict[str, Any]]:
     frames: list[dict[str, Any]] = []
     shapes: list[tuple[int, ...]] = []
     try:
-        for frame in _frames(job, given):
-            frames.append(_write_frame(job.prefix, frame))
-            shapes.append(frame.rgb.shape[:2])
+        for sampled in _frames(job, given):
+            columns = _columns(sampled)
+            rgb = write_frame(Path(f"{job.prefix}{columns['frame_path']}"), sampled.frame)
+            frames.append(columns)
+            shapes.append(rgb.shape[:2])
         if job.video.mask_path and frames:
             _write_masks(job, frames, shapes)
     except DecodeError:
@@ -207,13 +209,13 @@ def _write_frames(job: _Job, given: Picks) -> list[dict[str, Any]]:
     return frames
 
 
-def _write_frame(prefix: str, frame: SceneFrame) -> dict[str, Any]:
-    name = f"{frame.scene:03d}_{frame.index:06d}.png"
-    write_png(f"{prefix}{name}", frame.rgb)
+def _columns(sampled: SceneFrame) -> dict[str, Any]:
+    """Columns of raw.csv for a frame without a mask."""
+    frame = sampled.frame
     return {
-        "frame_path": name,
+        "frame_path": f"{sampled.scene:03d}_{frame.index:06d}{SUFFIX}",
         "mask_path": "",
-        "scene": frame.scene,
+        "scene": sampled.scene,
         "frame_index": frame.index,
         "timestamp_s": frame.timestamp_s,
     }
@@ -236,8 +238,8 @@ def _write_masks(
                 f"{path}: frame {index} of {mask.shape} does not fit the video's frame {index} of"
                 f" {shape}"
             )
-        name = frame["frame_path"].replace(".png", ".mask.png")
-        write_png(f"{job.prefix}{name}", mask)
+        name = frame["frame_path"].removesuffix(SUFFIX) + ".mask.webp"
+        write_webp(f"{job.prefix}{name}", mask)
         frame["mask_path"] = name
 
 
@@ -267,7 +269,7 @@ def _rows(job: _Job, frames: Sequence[dict[str, Any]]) -> list[FrameRow]:
 
 
 def _worker_died(job: _Job) -> _Outcome:
-    for path in Path(job.prefix).glob("*.png"):
+    for path in Path(job.prefix).glob("*.*"):
         path.unlink()
     return _skip(job.video, "worker_died", "every worker process on it died")
 

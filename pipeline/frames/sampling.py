@@ -6,9 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from av.video.reformatter import VideoReformatter
-
-from pipeline.core.arrays import ImageU8
 from pipeline.frames.dissolves import Cut
 from pipeline.frames.scenes import (
     CHOICE,
@@ -19,7 +16,7 @@ from pipeline.frames.scenes import (
     sample_stride,
     window_of,
 )
-from pipeline.media.video import DecodedFrame, decode_frames, probe, read_frames
+from pipeline.media.video import DecodedFrame, decode_frames, probe
 
 # Decoded frames are nearly always yuv420p.
 BYTES_PER_PX = 1.5
@@ -29,12 +26,10 @@ MAX_KEPT_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class SceneFrame:
-    """A sampled frame: scene number, frame index, time and (H, W, 3) uint8 pixels."""
+    """A frame sampled from a scene, which is given by its number."""
 
     scene: int
-    index: int
-    timestamp_s: float
-    rgb: ImageU8
+    frame: DecodedFrame
 
 
 def scene_frames(
@@ -74,14 +69,20 @@ def frames_at(path: Path, scene_of: Mapping[int, int], threads: int = 1) -> Iter
 
     Indices past the end of the video are left out. Raises DecodeError.
     """
-    for index, timestamp_s, rgb in read_frames(path, scene_of, threads=threads):
-        yield SceneFrame(scene_of[index], index, timestamp_s, rgb)
+    last = max(scene_of, default=-1)
+    if last < 0:
+        return
+    with closing(decode_frames(path, threads)) as frames:
+        for frame in frames:
+            if frame.index in scene_of:
+                yield SceneFrame(scene_of[frame.index], frame)
+            if frame.index == last:
+                return
 
 
 def _one_pass(
     frames: Iterator[DecodedFrame], finder: CutFinder, frames_per_scene: int
 ) -> Iterator[SceneFrame]:
-    converter = VideoReformatter()
     waiting: deque[DecodedFrame] = deque()  # a cut may still be found among these
     piece, number = _Piece(0, frames_per_scene), 0
 
@@ -96,8 +97,7 @@ def _one_pass(
         scene = Scene(piece.start, cut.stop, cut.start - cut.stop)
         if scene.length >= finder.window:
             for frame in piece.samples(scene):
-                rgb = frame.pixels(converter, "rgb24")
-                yield SceneFrame(number, frame.index, frame.timestamp_s, rgb)
+                yield SceneFrame(number, frame)
             number += 1
         piece = _Piece(cut.start, frames_per_scene)
 

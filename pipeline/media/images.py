@@ -1,5 +1,6 @@
-"""Reading image files upright with 8 bits per channel, and writing lossless PNG."""
+"""Reading image files upright with 8 bits per channel, and writing them losslessly."""
 
+import io
 from pathlib import Path
 
 import cv2
@@ -7,11 +8,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pipeline.core.arrays import ImageU8
+from pipeline.core.files import replacing
 from pipeline.media.unread_formats import unread_format
 from pipeline.runtime.errors import DecodeError
 
 # By far the fastest compression level.
 PNG_LEVEL = 1
+# Level 0 gives files that are a fifth larger, and levels above 1 take two to four times as long for
+# 2 to 5 % (256-px crops: PNG 80 kB in 5 ms, level 1 50 kB in 11 ms).
+WEBP_METHOD = 1
 # Other modes are rejected: 16-bit and floating-point images would be clipped silently.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
@@ -62,5 +67,19 @@ def encode_png(pixels: ImageU8) -> bytes:
 
 def write_png(path: str | Path, pixels: ImageU8) -> None:
     """Write (H, W) grey or (H, W, 3) RGB pixels, creating the parent folder."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(encode_png(pixels))
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(encode_png(pixels))
+
+
+def encode_webp(pixels: ImageU8) -> bytes:
+    """Encode (H, W) grey or (H, W, 3) RGB pixels as lossless WebP."""
+    stream = io.BytesIO()
+    # The quality of a lossless file is the effort of the encoder.
+    Image.fromarray(pixels).save(stream, "WEBP", lossless=True, method=WEBP_METHOD, quality=0)
+    return stream.getvalue()
+
+
+def write_webp(path: str | Path, pixels: ImageU8) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB pixels, creating the parent folder."""
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(encode_webp(pixels))

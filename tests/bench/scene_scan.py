@@ -85,7 +85,7 @@ def picks(clip: Path) -> list[int]:
         params.frames_per_scene,
         threads=cpu_count(),
     )
-    return [frame.index for frame in frames]
+    return [sampled.frame.index for sampled in frames]
 
 
 def cuts(clip: Path) -> list[int]:

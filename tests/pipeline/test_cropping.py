@@ -38,7 +38,7 @@ def test_a_real_face_gives_one_row_and_one_file_per_scale() -> None:
     result = crop([put_real(drawn)])
     assert [row.crop_scale for row in result.rows] == [1.1, 1.5, 2.0]
     assert [row.image_path for row in result.rows] == [
-        f"data/crops/p0/000_000004_0_{scale}.png" for scale in (110, 150, 200)
+        f"data/crops/p0/000_000004_0_{scale}.webp" for scale in (110, 150, 200)
     ]
     for row in result.rows:
         expected = PREPROCESS.crop(drawn.rgb, box_of(row), row.crop_scale)
@@ -228,7 +228,7 @@ def test_long_names_give_files_of_their_own() -> None:
     assert len(paths) == 3 * len(LONG_NAMES)
     assert all(Path(path).is_file() for path in paths)
     assert result.rows[0].image_path.startswith(f"data/crops/v_{244 * 'x'}-")
-    assert result.rows[12].image_path == f"data/crops/{LONG_NAMES[4]}/000_000004_0_110.png"
+    assert result.rows[12].image_path == f"data/crops/{LONG_NAMES[4]}/000_000004_0_110.webp"
 
 
 @pytest.mark.slow
@@ -305,7 +305,7 @@ def test_the_stage_writes_the_same_bytes_twice(
         "crop_faces: skipped 0 frames: none",
     ]
     first = bytes_below(Path("data"))
-    Path("data/crops/left_over.png").touch()
+    Path("data/crops/left_over.webp").touch()
     crop_faces.main()
     assert "3 frames, 3 reused" in capsys.readouterr().out
     assert bytes_below(Path("data")) == first

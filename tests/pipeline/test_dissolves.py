@@ -66,7 +66,7 @@ def test_no_blend_is_sampled(tmp_path: Path, length: int) -> None:
     assert first.stop <= 40
     assert second.start >= 40 + length
     assert (first.gap, second.gap) == (second.start - first.stop, 0)
-    picked = [(f.scene, f.index) for f in scene_frames(tmp_path / "clip.mp4", *SEARCH, 6)]
+    picked = [(f.scene, f.frame.index) for f in scene_frames(tmp_path / "clip.mp4", *SEARCH, 6)]
     assert [scene for scene, _ in picked] == [0] * 6 + [1] * 6
     assert not {index for _, index in picked} & set(range(40, 40 + length))
 

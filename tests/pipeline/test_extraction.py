@@ -6,12 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.core.manifest import FrameRow, InputRow, SkipRow, read_rows
 from pipeline.frames.extraction import Extraction, extract_frames, require_few_skipped
+from pipeline.media.frame_files import read_frame
 from pipeline.media.video import read_frames
 from pipeline.media.video_writer import write_mask_video
 from pipeline.runtime.errors import SkipLimitError
@@ -71,9 +72,12 @@ def indices(result: Extraction, video_id: str) -> list[tuple[int, int]]:
     return [(row.scene, row.frame_index) for row in result.rows if row.video_id == video_id]
 
 
-def read_png(path: str) -> np.ndarray:
-    pixels = cv2.imread(path, cv2.IMREAD_UNCHANGED)
-    return pixels if pixels.ndim == 2 else pixels[..., ::-1]
+def stored_frame(row: FrameRow) -> np.ndarray:
+    return read_frame(Path(row.frame_path))
+
+
+def stored_mask(row: FrameRow) -> np.ndarray:
+    return np.asarray(Image.open(row.mask_path).convert("L"))
 
 
 def written() -> list[str]:
@@ -94,7 +98,7 @@ def test_frames_of_every_scene() -> None:
         "source_identity_id": "",
         "original_video_id": "",
         "source_photo": "",
-        "frame_path": "frames/a/000_000006.png",
+        "frame_path": "frames/a/000_000006.mkv",
         "mask_path": "",
         "scene": 0,
         "frame_index": 6,
@@ -116,7 +120,7 @@ def test_long_names_give_frames_of_their_own() -> None:
 def test_frames_are_stored_losslessly() -> None:
     video = real("a")
     result = extract(video)
-    stored = {row.frame_index: read_png(row.frame_path) for row in result.rows}
+    stored = {row.frame_index: stored_frame(row) for row in result.rows}
     for index, _, rgb in read_frames(Path(video.path), stored):
         assert np.array_equal(stored[index], rgb)
 
@@ -139,8 +143,8 @@ def test_masks_are_written_next_to_the_frames() -> None:
         index: mask for index, _, mask in read_frames(Path(video.mask_path), pixel_format="gray")
     }
     for row in rows:
-        assert row.mask_path == row.frame_path.replace(".png", ".mask.png")
-        assert np.array_equal(read_png(row.mask_path), masks[row.frame_index])
+        assert row.mask_path == row.frame_path.replace(".mkv", ".mask.webp")
+        assert np.array_equal(stored_mask(row), masks[row.frame_index])
     assert all(row.mask_path == "" for row in result.rows if not row.label)
 
 
@@ -207,8 +211,8 @@ def test_masks_fit_frames_of_pixels_that_are_not_square(mask_width: int) -> None
     result = extract(video)
     assert result.skipped == []
     for row in result.rows:
-        assert read_png(row.frame_path).shape == (160, 208, 3)
-        columns = read_png(row.mask_path).mean(axis=0)
+        assert stored_frame(row).shape == (160, 208, 3)
+        columns = stored_mask(row).mean(axis=0)
         assert (columns.shape, columns[100], columns[108]) == ((208,), 255, 0)
 
 

@@ -223,7 +223,7 @@ def test_a_killed_worker_does_not_change_the_result() -> None:
 def kill_a_worker(killed: list[int], all_frames: int) -> None:
     """Kill a worker after the first frame was written and before the last."""
     deadline = time.monotonic() + START_S
-    while not (written := list(Path("frames").rglob("*.png"))):
+    while not (written := list(Path("frames").rglob("*.mkv"))):
         assert time.monotonic() < deadline, "no frame was written"
         time.sleep(0.005)
     for process in psutil.Process().children(recursive=True):
@@ -237,7 +237,7 @@ def extract_or_die(job: frames._Job) -> frames._Outcome:
     """Die on one video after writing one of its frames; other videos are extracted as usual."""
     if job.video.video_id == "b":
         Path(job.prefix).mkdir(parents=True, exist_ok=True)
-        Path(f"{job.prefix}000_000001.png").write_bytes(b"half a fra")
+        Path(f"{job.prefix}000_000001.mkv").write_bytes(b"half a fra")
         os.kill(os.getpid(), signal.SIGKILL)
     return frames._extract_video(job)
 

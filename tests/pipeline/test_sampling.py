@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 
 from pipeline.frames.sampling import scene_frames
 from pipeline.frames.scenes import detect_scenes, sample_indices
-from pipeline.media.video import decode_frames, read_frames
+from pipeline.media.video import read_frames
 from pipeline.media.video_writer import write_video
 from pipeline.runtime.errors import DecodeError
 from tests.support.anamorphic import write_anamorphic
@@ -40,7 +41,11 @@ def plainly(path: Path) -> list[tuple[int, int, float, bytes]]:
 
 def found(path: Path, **options: int) -> list[tuple[int, int, float, bytes]]:
     frames = scene_frames(path, *SEARCH, PER_SCENE, **options)
-    return [(frame.scene, frame.index, frame.timestamp_s, frame.rgb.tobytes()) for frame in frames]
+    converter = VideoReformatter()
+    return [
+        (scene, frame.index, frame.timestamp_s, frame.pixels(converter, "rgb24").tobytes())
+        for scene, frame in ((sampled.scene, sampled.frame) for sampled in frames)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,18 +95,18 @@ def test_waiting_frames_are_counted_as_they_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Displayed narrower, a frame needs as much memory as one of square pixels."""
-    decodings = []
+    scans = []
 
-    def counted(*arguments: Any) -> Any:
-        decodings.append(arguments)
-        return decode_frames(*arguments)
+    def counted(*arguments: Any, **options: Any) -> Any:
+        scans.append(arguments)
+        return detect_scenes(*arguments, **options)
 
-    monkeypatch.setattr("pipeline.frames.sampling.decode_frames", counted)
+    monkeypatch.setattr("pipeline.frames.sampling.detect_scenes", counted)
     needed = int((10 + 8 * PER_SCENE) * 1.5 * 96 * 128)
     for aspect in (None, Fraction(1, 2)):
         write_anamorphic(tmp_path / "clip.mp4", shots(12), aspect)
-        found(tmp_path / "clip.mp4", max_kept_bytes=needed - 1)
-        assert decodings == []
         found(tmp_path / "clip.mp4", max_kept_bytes=needed)
-        assert len(decodings) == 1
-        decodings.clear()
+        assert scans == []
+        found(tmp_path / "clip.mp4", max_kept_bytes=needed - 1)
+        assert len(scans) == 1
+        scans.clear()
