@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
 from pipeline.core.arrays import ImageU8
 from pipeline.core.files import replacing_folder
@@ -15,16 +14,18 @@ from pipeline.runtime.errors import ManifestError
 from pipeline.runtime.progress import tracked
 from pipeline.training.store.checksums import checksums
 from pipeline.training.store.reader import CHECKSUMS, FaceStore, open_manifest
+from pipeline.training.store.webp_codec import WebpCodec
 
 
 def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
     """Write a split's CSV and images as a Zarr 3 group, with equal bytes on every run.
 
     Arrays: manifest (bytes of the CSV), crops (n, size, size, 3), and per face context (m, S, S, 3)
-    padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). The attribute `checksums`
-    has the size and CRC-32 of every file. The finished group replaces an older one in one step.
-    Returns the packed split, as read from the CSV. Raises ManifestError
-    as `open_manifest` does, and for masks of a wrong size.
+    padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). Images are stored as
+    lossless WebP. The attribute `checksums` has the size and CRC-32 of every file. The finished
+    group replaces an older one in one step.
+    Returns the packed split, as read from the CSV. Raises ManifestError as `open_manifest` does,
+    and for masks of a wrong size.
     """
     source = open_manifest(manifest)
     n_crops, n_faces = len(source.table), len(source.faces)
@@ -89,7 +90,8 @@ def _put_each(
         dtype=first.dtype,
         chunks=(1, *first.shape),
         shards=(per_shard, *first.shape),
-        compressors=[ZstdCodec(level=3)],
+        serializer=WebpCodec(),
+        compressors=None,
     )
     for start in range(0, count, per_shard):
         size = min(per_shard, count - start)

@@ -22,6 +22,7 @@ from pipeline.core.labels import UNKNOWN
 from pipeline.core.manifest import SplitRow
 from pipeline.core.tables import read_table
 from pipeline.runtime.errors import DecodeError, ManifestError
+from pipeline.training.store import webp_codec  # noqa: F401  # zarr needs it to read the images
 from pipeline.training.store.checksums import ROOT, file_faults
 from pipeline.views.cut import surroundings_of
 from pipeline.views.face_image import FaceImage
