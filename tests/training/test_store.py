@@ -12,7 +12,13 @@ import pytest
 
 from pipeline.runtime.errors import ManifestError
 from pipeline.training.store.packing import pack
-from pipeline.training.store.reader import FaceStore, open_manifest, open_zarr, set_digest
+from pipeline.training.store.reader import (
+    FaceStore,
+    open_manifest,
+    open_zarr,
+    set_digest,
+    view_labels,
+)
 from tests.support.packed_split import PREPROCESS, packed_split, write_split
 from tests.support.synthetic import draw_face
 
@@ -40,6 +46,26 @@ def test_faces_are_numbered_by_first_appearance(tmp_path: Path) -> None:
         "inswapper/p0/000001",
     ]
     np.testing.assert_array_equal(store.face_of_crop, np.repeat(np.arange(4), 3))
+    np.testing.assert_array_equal(store.crops_of(2), [6, 7, 8])
+
+
+def test_the_crops_of_a_face_may_be_anywhere(tmp_path: Path) -> None:
+    path = write_split(tmp_path, people=1, frames=1)
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([header, *rows[::2], *rows[1::2]]) + "\n", encoding="utf-8")
+    store = open_manifest(path)
+    for face in range(2):
+        assert set(store.table["face_id"][store.crops_of(face)]) == {store.faces["face_id"][face]}
+        assert len(store.crops_of(face)) == 3
+    assert view_labels(store, 1, PREPROCESS) == view_labels(packed_split(tmp_path), 1, PREPROCESS)
+
+
+def test_a_column_has_the_type_of_its_field(tmp_path: Path) -> None:
+    """Whole numbers in a column of measures stay measures."""
+    table = open_manifest(write_split(tmp_path, people=1, frames=1)).table
+    assert table["context_x"].dtype == table["kp0_x"].dtype == np.float64
+    assert table["label"].dtype == table["frame_index"].dtype == np.int64
+    assert table["video_id"].dtype == "str"
 
 
 def test_box_and_keypoints_are_in_pixels_of_the_context(tmp_path: Path) -> None:
