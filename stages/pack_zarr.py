@@ -1,6 +1,7 @@
-"""Pack one split's crops, contexts and masks; `python -m stages.pack_zarr train`.
+"""Cut one split's crops and pack them with contexts and masks; `python -m stages.pack_zarr train`.
 
-deps: data/splits/{split}.csv, data/crops   params: pack_zarr   outs: data/zarr/{split}.zarr
+deps: data/splits/{split}.csv, data/crops, data/frames, ${data.root}/images
+params: pack_zarr, preprocess   outs: data/zarr/{split}.zarr
 """
 
 import sys
@@ -11,6 +12,7 @@ from pipeline.runtime.cli import run_stage
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.params import load_params
 from pipeline.training.store.packing import pack
+from pipeline.views.preprocess import Preprocess
 
 DATA = Path("data")
 
@@ -19,9 +21,11 @@ def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in SPLITS:
         raise PipelineError(f"pack_zarr: expected one of {', '.join(SPLITS)}, got {sys.argv[1:]}")
     split = sys.argv[1]
-    params = load_params().pack_zarr
+    params = load_params()
     source = DATA / "splits" / f"{split}.csv"
-    store = pack(source, DATA / "zarr" / f"{split}.zarr", params.crops_per_shard)
+    target = DATA / "zarr" / f"{split}.zarr"
+    preprocess = Preprocess.from_params(params.preprocess)
+    store = pack(source, target, preprocess, params.pack_zarr.crops_per_shard)
     print(f"pack_zarr: {split:5} {len(store.table):6d} crops  {len(store.faces):5d} faces")
 
 

@@ -82,6 +82,7 @@ class FrameRow(Origin):
 class CropRow(Origin):
     """Row of data/manifests/crops.csv: one crop of one face at one scale.
 
+    image_path: the frame or still that the crop is cut from, at the box and crop_scale.
     Box and keypoints are in pixels of the frame. The context crop is the frame's region at
     (context_x, context_y), resized by context_scale (<= 1): context = (frame - offset) *
     context_scale. paired: 1 if the original's frame of the same moment shows the same outside the

@@ -1,9 +1,10 @@
 """Cropping and labelling the faces of frames and stills.
 
 Each face gives square crops at several scales, as the network sees them, and one context crop at
-the frame's resolution, from which training makes its own swaps and crops. All files are lossless
-WebP: a lossy format would add a compression trace. Results of earlier runs come from
-pipeline.runtime.cache.
+the frame's resolution, from which training makes its own swaps and crops. The box and the scale of
+a row say where its crop is in the frame; `pack_zarr` cuts it there. Only contexts and masks become
+files, lossless WebP: a lossy format would add a compression trace. Results of earlier runs come
+from pipeline.runtime.cache.
 """
 
 import hashlib
@@ -251,7 +252,7 @@ def _named(found: FrameFaces, frame: FrameRow, prefix: str, *, reused: bool) -> 
     faces = []
     for number, face in enumerate(found.faces):
         shared = columns | face.shared | {"face_id": f"{_folder(frame)}_{number}"}
-        crops = [crop | {"image_path": prefix + crop["image_path"]} for crop in face.crops]
+        crops = [crop | {"image_path": frame.frame_path} for crop in face.crops]
         paths = ("context_path", "mask_path")
         shared |= {path: prefix + shared[path] for path in paths if shared[path]}
         faces.append(FoundFace(shared, crops))

@@ -20,7 +20,6 @@ from pipeline.core.manifest import FrameRow
 from pipeline.crops.agreement import frames_agree
 from pipeline.faces.detector import Face, FaceDetector, find_faces
 from pipeline.faces.load import load_detector
-from pipeline.media import frame_files
 from pipeline.media.images import read_image, read_mask, write_webp
 from pipeline.runtime.sections import CropFacesParams
 from pipeline.views.boundary import best_mask, difference_alpha, visible_boundary
@@ -53,8 +52,8 @@ class LabelledFrame:
 class FoundFace:
     """One face without its quality label.
 
-    shared: columns common to all its crops. crops: the other columns, one dict per crop. Paths are
-    relative to the prefix of the frame's files.
+    shared: columns common to all its crops; paths are relative to the prefix of the frame's files.
+    crops: the other columns except image_path, one dict per crop.
     """
 
     shared: dict[str, Any]
@@ -67,8 +66,7 @@ class FoundFace:
     @property
     def names(self) -> list[str]:
         """File names of this face."""
-        own = [self.shared["context_path"], self.shared["mask_path"]]
-        return [name for name in own if name] + [crop["image_path"] for crop in self.crops]
+        return [name for name in (self.shared["context_path"], self.shared["mask_path"]) if name]
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ class FaceCutter:
             "paired": scene.paired,
             "boundary_source": source,
         }
-        crops = [self._crop(scene, face, alpha, prefix, number, s) for s in self.preprocess.scales]
+        crops = [self._crop(scene, face, alpha, scale) for scale in self.preprocess.scales]
         return FoundFace(shared, crops)
 
     def _paste(self, scene: LabelledFrame, face: Face) -> tuple[FloatArray | None, BoundarySource]:
@@ -124,16 +122,8 @@ class FaceCutter:
         return best_mask(scene.rgb, scene.alpha, scene.original, keypoints)
 
     def _crop(
-        self,
-        scene: LabelledFrame,
-        face: Face,
-        alpha: FloatArray | None,
-        prefix: str,
-        number: int,
-        scale: float,
+        self, scene: LabelledFrame, face: Face, alpha: FloatArray | None, scale: float
     ) -> dict[str, Any]:
-        name = f"{number}_{round(100 * scale)}.webp"
-        write_webp(f"{prefix}{name}", self.preprocess.crop(scene.rgb, face.box_xyxy, scale))
         boundary = REAL
         if scene.label == FAKE:
             boundary = visible_boundary(
@@ -144,7 +134,7 @@ class FaceCutter:
                 min_seam_frac=self.params.boundary_min_seam_frac,
                 min_sigma=self.params.boundary_min_sigma,
             )
-        return {"crop_scale": scale, "image_path": name, "boundary_label": boundary}
+        return {"crop_scale": scale, "boundary_label": boundary}
 
     def _context(self, scene: LabelledFrame, face: Face, alpha: FloatArray | None) -> _Context:
         """The square around the face within the image, shrunk only if above context_max_px."""
@@ -239,21 +229,15 @@ def read_frame(frame: FrameRow, original: FrameRow | None) -> LabelledFrame:
 
     Raises DecodeError when a file cannot be read.
     """
-    rgb = _pixels(frame)
+    rgb = read_image(Path(frame.frame_path))
     mask = read_mask(Path(frame.mask_path), rgb.shape[:2]) if frame.mask_path else None
     labelled = LabelledFrame(rgb, frame.label, frame.is_inswapper, mask)
     if original is None or frame.label == REAL:
         return labelled
-    unswapped = _pixels(original)
+    unswapped = read_image(Path(original.frame_path))
     if unswapped.shape != rgb.shape:
         return replace(labelled, paired=0)
     return replace(labelled, original=unswapped, paired=1)
-
-
-def _pixels(frame: FrameRow) -> ImageU8:
-    """(H, W, 3) uint8 RGB of an extracted frame or of a still."""
-    path = Path(frame.frame_path)
-    return frame_files.read_frame(path) if path.suffix == frame_files.SUFFIX else read_image(path)
 
 
 def _without_other_original(scene: LabelledFrame, faces: list[Face]) -> LabelledFrame:

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from pipeline.core.arrays import ImageU8
 from pipeline.core.files import replacing
+from pipeline.media import frame_files
 from pipeline.media.unread_formats import unread_format
 from pipeline.runtime.errors import DecodeError
 
@@ -22,11 +23,13 @@ EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 def read_image(path: Path) -> ImageU8:
-    """Read an image file as (H, W, 3) uint8 RGB, rotated by its EXIF orientation.
+    """Read an image or a frame's file as (H, W, 3) uint8 RGB, rotated by its EXIF orientation.
 
     Raises DecodeError unless it is a readable image with 8 bits per channel; for a format that is
     known but not read, such as HEIC, it names the format and how to convert it.
     """
+    if path.suffix == frame_files.SUFFIX:
+        return frame_files.read_frame(path)
     try:
         with Image.open(path) as image:
             if image.mode not in EIGHT_BIT_MODES:

@@ -5,6 +5,7 @@
  * libraries select for the other processor. Needs Linux on x86-64 and the flag `cpuid_fault`.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -87,10 +88,20 @@ static void answer(int signal_number, siginfo_t *info, void *context)
     registers[REG_RIP] += 2;
 }
 
+typedef int (*Sigaction)(int, const struct sigaction *, struct sigaction *);
+
+static Sigaction real_sigaction(void) { return (Sigaction)dlsym(RTLD_NEXT, "sigaction"); }
+
+/* torch's loader processes would replace the handler. */
+int sigaction(int number, const struct sigaction *new, struct sigaction *old)
+{
+    return real_sigaction()(number, number == SIGSEGV ? NULL : new, old);
+}
+
 __attribute__((constructor)) static void start(void)
 {
     struct sigaction action = {.sa_sigaction = answer, .sa_flags = SA_SIGINFO | SA_NODEFER};
-    if (sigaction(SIGSEGV, &action, NULL) || set_cpuid(0)) {
+    if (real_sigaction()(SIGSEGV, &action, NULL) || set_cpuid(0)) {
         fputs("other_processor: this machine cannot make CPUID fault\n", stderr);
         _exit(2);
     }

@@ -33,22 +33,18 @@ from tests.support.written_frames import (
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
-def test_a_real_face_gives_one_row_and_one_file_per_scale() -> None:
+def test_a_real_face_gives_one_row_per_scale_and_one_context() -> None:
     drawn = draw_face(0)
     result = crop([put_real(drawn)])
     assert [row.crop_scale for row in result.rows] == [1.1, 1.5, 2.0]
-    assert [row.image_path for row in result.rows] == [
-        f"data/crops/p0/000_000004_0_{scale}.webp" for scale in (110, 150, 200)
-    ]
+    assert {row.image_path for row in result.rows} == {"data/frames/p0/4.png"}
     for row in result.rows:
-        expected = PREPROCESS.crop(drawn.rgb, box_of(row), row.crop_scale)
-        np.testing.assert_array_equal(stored(row.image_path), expected)
         assert (row.label, row.boundary_label, row.mask_path) == (0, 0, "")
         assert (row.detector, row.face_id) == ("insightface", "p0/000_000004_0")
         assert row.face_px == max(row.box_x1 - row.box_x0, row.box_y1 - row.box_y0)
         assert (row.kp0_x, row.kp0_y) == pytest.approx(tuple(drawn.keypoints[0]), abs=9)
     assert result.skipped == []
-    assert len(bytes_below(Path("data/crops"))) == 4
+    assert list(bytes_below(Path("data/crops"))) == ["p0/000_000004_0_context.webp"]
 
 
 def test_the_context_contains_every_crop_at_the_frames_resolution() -> None:
@@ -61,7 +57,8 @@ def test_the_context_contains_every_crop_at_the_frames_resolution() -> None:
         np.testing.assert_array_equal(context, region)
         moved = box_of(row) - np.tile(np.float32([x, y]), 2)
         recut = PREPROCESS.crop(context, moved, row.crop_scale)
-        np.testing.assert_array_equal(recut, stored(row.image_path))
+        expected = PREPROCESS.crop(stored(row.image_path), box_of(row), row.crop_scale)
+        np.testing.assert_array_equal(recut, expected)
 
 
 def test_a_large_context_is_shrunk_together_with_its_mask() -> None:
@@ -87,10 +84,10 @@ def test_rows_read_back_give_the_same_rows_and_squares(tmp_path: Path) -> None:
     write_rows(tmp_path / "crops.csv", result.rows, CropRow)
     again = read_rows(tmp_path / "crops.csv", CropRow)
     assert again == result.rows
-    for row in again:
-        expected = PREPROCESS.crop(stored(f"data/frames/{row.video_id}/4.png"), box_of(row), 1.5)
-        if row.crop_scale == 1.5:
-            np.testing.assert_array_equal(stored(row.image_path), expected)
+    squares = [
+        [PREPROCESS.square(box_of(row), 1.5) for row in rows] for rows in (again, result.rows)
+    ]
+    assert squares[0] == squares[1]
 
 
 def test_every_skipped_frame_has_a_row_with_its_reason() -> None:
@@ -204,8 +201,8 @@ def test_a_video_id_cannot_escape_the_folder() -> None:
     names = ["../../p 0", "..", "p_0", "p 0"]
     frames = [frame_row(video_id=name, frame_path="frame.png") for name in names]
     rows = crop(frames).rows
-    paths = {row.image_path for row in rows}
-    assert len(paths) == 4 * 3
+    paths = {row.context_path for row in rows}
+    assert len(paths) == 4
     assert all(".." not in path and path.startswith("data/crops/") for path in paths)
     assert [row.video_id for row in rows[::3]] == names
 
@@ -224,11 +221,11 @@ def test_long_names_give_files_of_their_own() -> None:
     frames = [frame_row(video_id=name, frame_path="frame.png") for name in LONG_NAMES]
     result = crop(frames)
     assert [row.video_id for row in result.rows[::3]] == LONG_NAMES
-    paths = {row.image_path for row in result.rows}
-    assert len(paths) == 3 * len(LONG_NAMES)
+    paths = {row.context_path for row in result.rows}
+    assert len(paths) == len(LONG_NAMES)
     assert all(Path(path).is_file() for path in paths)
-    assert result.rows[0].image_path.startswith(f"data/crops/v_{244 * 'x'}-")
-    assert result.rows[12].image_path == f"data/crops/{LONG_NAMES[4]}/000_000004_0_110.webp"
+    assert result.rows[0].context_path.startswith(f"data/crops/v_{244 * 'x'}-")
+    assert result.rows[12].context_path == f"data/crops/{LONG_NAMES[4]}/000_000004_0_context.webp"
 
 
 @pytest.mark.slow

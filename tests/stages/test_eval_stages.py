@@ -43,19 +43,15 @@ def write_split(name: str, people: int) -> None:
         known = {key: value for key, value in values.items() if value == value}  # not NaN
         person = f"{name}_{known['identity_id']}"
         stem = f"data/crops/{name}/{known['face_id'].replace('/', '_')}"
-        paths = {
-            "image_path": f"{stem}_{known['crop_scale']}.png",
-            "context_path": f"{stem}.png",
-        }
+        paths = dict.fromkeys(("image_path", "context_path"), f"{stem}.png")
         face = int(store.face_of_crop[number])
         Path(stem).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(paths["image_path"], store.crops(number)[..., ::-1])
         cv2.imwrite(paths["context_path"], store.context(face)[..., ::-1])
         own = {"identity_id": person, "group": person, "source_identity_id": ""}
         rows.append(SplitRow.model_validate({**known, **paths, **own}))
     manifest = Path(f"data/splits/{name}.csv")
     write_rows(manifest, rows, SplitRow)
-    pack(manifest, Path(f"data/zarr/{name}.zarr"), 16)
+    pack(manifest, Path(f"data/zarr/{name}.zarr"), PREPROCESS, 16)
 
 
 def write_checkpoint(params: dict) -> None:

@@ -20,6 +20,8 @@ from tests.support.synthetic import DrawnFace, alpha_u8, draw_face, swap_face, w
 # Makes a fake and its opacity from a face and the number of another person.
 Swap = Callable[[DrawnFace, int], tuple[ImageU8, FloatArray]]
 
+# Of a context in its frame: x, y.
+OFFSET = (10, 20)
 PREPROCESS = Preprocess(size_px=64, scales=(1.1, 1.5, 2.0))
 
 
@@ -64,7 +66,8 @@ def write_split(
 
 def packed_split(root: Path, **options: Any) -> FaceStore:
     """Write the same split as a Zarr group and open it."""
-    pack(write_split(root, **options), root / "split.zarr", crops_per_shard=8)
+    preprocess = options.get("preprocess", PREPROCESS)
+    pack(write_split(root, **options), root / "split.zarr", preprocess, crops_per_shard=8)
     return open_zarr(root / "split.zarr")
 
 
@@ -83,10 +86,11 @@ def _rows(
     write_rgb(stem.with_name(stem.name + "_context.png"), rgb)
     if mask is not None:
         cv2.imwrite(f"{stem}_mask.png", mask)
+    # Crops that extend beyond the context are mirrored at its sides, as at those of a frame.
+    whole = np.pad(rgb, ((OFFSET[1], 0), (OFFSET[0], 0), (0, 0)), mode="reflect")
+    write_rgb(root / "frames" / video / f"{frame:06d}.png", whole)
     rows = []
     for scale in preprocess.scales:
-        crop_path = stem.with_name(f"{stem.name}_{round(100 * scale)}.png")
-        write_rgb(crop_path, preprocess.crop(rgb, face.box_xyxy, scale))
         rows.append(
             crop_row(
                 **_origin(person, fake=mask is not None),
@@ -94,7 +98,7 @@ def _rows(
                 face_id=f"{video}/{frame:06d}",
                 frame_index=frame,
                 crop_scale=scale,
-                image_path=str(crop_path),
+                image_path=str(root / "frames" / video / f"{frame:06d}.png"),
                 context_path=f"{stem}_context.png",
                 mask_path="" if mask is None else f"{stem}_mask.png",
                 boundary_label=int(mask is not None and scale > 1.3),
@@ -120,9 +124,9 @@ def _origin(person: int, *, fake: bool) -> dict[str, Any]:
 
 
 def _geometry(face: DrawnFace) -> dict[str, Any]:
-    """Columns of box and keypoints in a frame that contains the image, unscaled, at (10, 20)."""
-    box = face.box_xyxy + np.float32([10, 20, 10, 20])
-    points = face.keypoints + np.float32([10, 20])
+    """Columns of box and keypoints in a frame that contains the image, unscaled, at OFFSET."""
+    box = face.box_xyxy + np.tile(np.float32(OFFSET), 2)
+    points = face.keypoints + np.float32(OFFSET)
     names = ("box_x0", "box_y0", "box_x1", "box_y1")
     values = {name: round(float(value), 3) for name, value in zip(names, box, strict=True)}
     for index, (x, y) in enumerate(points):

@@ -20,7 +20,7 @@ from tests.support.audited_splits import clean, row, write_splits
 from tests.support.clones import clone_working_tree, run
 from tests.support.imports import ROOT
 from tests.support.manifest_rows import crop_rows
-from tests.support.packed_split import write_split
+from tests.support.packed_split import PREPROCESS, write_split
 from tests.support.synthetic import draw_face, draw_scenery, write_rgb
 
 Mistake = Callable[[Path], str]
@@ -255,7 +255,7 @@ def stage_too_early(folder: Path) -> str:
 @mistake("data/zarr/train.zarr/...: damaged")
 def damaged_shard(folder: Path) -> str:
     packed = folder / "data/zarr/train.zarr"
-    pack(write_split(folder, people=1, frames=1), packed, crops_per_shard=8)
+    pack(write_split(folder, people=1, frames=1), packed, PREPROCESS, crops_per_shard=8)
     shard = next(packed.glob("crops/c/*/0/0/0"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     return stage(folder, "train_seam")

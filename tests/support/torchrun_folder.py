@@ -17,7 +17,7 @@ import yaml
 from pipeline.training.store.packing import pack
 from pipeline.views.quality import fit_quality, measure_quality
 from tests.support.imports import ROOT
-from tests.support.packed_split import drawn_params, packed_split, write_split
+from tests.support.packed_split import PREPROCESS, drawn_params, packed_split, write_split
 from tests.support.service_process import free_port
 
 LIMIT_S = 300
@@ -46,7 +46,8 @@ def train_folder(root: Path, *, model: dict[str, Any] | None = None, **train: An
     """Write params.yaml and the inputs of stage `train` to root. model, train: changed params."""
     learn = packed_split(root / "train", people=3, frames=2)
     for name, options in (("train", {"people": 3}), ("val", {"people": 2, "first_person": 10})):
-        pack(write_split(root / name, **options), root / f"data/zarr/{name}.zarr", 8)
+        packed = root / f"data/zarr/{name}.zarr"
+        pack(write_split(root / name, **options), packed, PREPROCESS, 8)
     measures = [measure_quality(learn.context(face), learn.box(face)) for face in range(4)]
     quality = root / "data/manifests/quality.json"
     quality.parent.mkdir(parents=True)

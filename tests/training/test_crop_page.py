@@ -23,7 +23,7 @@ def splits(root: Path) -> dict[str, list[SplitRow]]:
     """Two people per split, with one real and one fake video each, at three scales."""
     rows = [SplitRow(**row.model_dump(), group=row.identity_id) for row in crop_rows(4, frames=2)]
     for row in rows:
-        write_rgb(root / row.image_path, draw_face(height=64, width=64, face_px=40).rgb)
+        write_rgb(root / row.context_path, draw_face(height=64, width=64, face_px=40).rgb)
     half = len(rows) // 2
     return {"train": rows[:half], "val": [], "test": rows[half:]}
 
@@ -73,8 +73,8 @@ def test_the_page_loads_nothing_and_escapes_names(tmp_path: Path) -> None:
 def test_errors_name_the_file(tmp_path: Path) -> None:
     given = splits(tmp_path)
     missing = given["train"][0]
-    (tmp_path / missing.image_path).unlink()
-    with pytest.raises(ManifestError, match=rf"{missing.face_id}: image_path .*not a readable"):
+    (tmp_path / missing.context_path).unlink()
+    with pytest.raises(ManifestError, match=rf"{missing.face_id}: context_path .*not a readable"):
         render_crop_page(tables_of(given), tmp_path, most=1000)
     with pytest.raises(ManifestError, match="contain no crops; run `dvc repro split_groups`"):
         render_crop_page(tables_of({"train": []}), tmp_path, most=1)

@@ -25,7 +25,7 @@ from tests.support.synthetic import draw_face
 
 def test_zarr_and_manifest_give_equal_values(tmp_path: Path) -> None:
     packed = packed_split(tmp_path)
-    files = open_manifest(tmp_path / "split.csv")
+    files = open_manifest(tmp_path / "split.csv", PREPROCESS)
     assert packed.table.equals(files.table)
     assert packed.faces.equals(files.faces)
     for row in range(len(files.table)):
@@ -38,7 +38,7 @@ def test_zarr_and_manifest_give_equal_values(tmp_path: Path) -> None:
 
 
 def test_faces_are_numbered_by_first_appearance(tmp_path: Path) -> None:
-    store = open_manifest(write_split(tmp_path, people=1, frames=2))
+    store = open_manifest(write_split(tmp_path, people=1, frames=2), PREPROCESS)
     assert list(store.faces["face_id"]) == [
         "p0/000000",
         "inswapper/p0/000000",
@@ -69,7 +69,7 @@ def test_a_column_has_the_type_of_its_field(tmp_path: Path) -> None:
 
 
 def test_box_and_keypoints_are_in_pixels_of_the_context(tmp_path: Path) -> None:
-    store = open_manifest(write_split(tmp_path, people=1, frames=1, fakes=False))
+    store = open_manifest(write_split(tmp_path, people=1, frames=1, fakes=False), PREPROCESS)
     drawn = draw_face(0, height=150, width=150, face_px=72, scenery=0)
     keypoints = store.keypoints(0)
     assert keypoints is not None
@@ -85,7 +85,7 @@ def test_a_face_without_keypoints_has_none(tmp_path: Path) -> None:
     for row in rows:
         row[header.index("kp3_x")] = ""
     path.write_text("\n".join(map(",".join, [header, *rows])) + "\n")
-    store = open_manifest(path)
+    store = open_manifest(path, PREPROCESS)
     assert store.keypoints(0) is None
     assert np.isfinite(store.box(0)).all()
 
@@ -93,7 +93,7 @@ def test_a_face_without_keypoints_has_none(tmp_path: Path) -> None:
 def test_text_stays_text(tmp_path: Path) -> None:
     path = write_split(tmp_path, people=1, frames=1)
     path.write_text(path.read_text().replace(",p0,", ",007,").replace(",p50,", ",NA,"))
-    table = open_manifest(path).table
+    table = open_manifest(path, PREPROCESS).table
     assert set(table["identity_id"]) == {"007"}
     assert set(table["source_identity_id"]) == {"", "NA"}
 
@@ -102,7 +102,7 @@ def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     path = write_split(tmp_path)
     digests = []
     for name in ("a.zarr", "b.zarr"):
-        pack(path, tmp_path / name, crops_per_shard=8)
+        pack(path, tmp_path / name, PREPROCESS, crops_per_shard=8)
         digests.append(_digest(tmp_path / name))
     assert digests[0] == digests[1]
     assert not list(tmp_path.glob("*.tmp"))
@@ -110,8 +110,8 @@ def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_packing_again_replaces_the_old_split(tmp_path: Path) -> None:
     target = tmp_path / "split.zarr"
-    pack(write_split(tmp_path / "a", people=2), target, crops_per_shard=8)
-    pack(write_split(tmp_path / "b", people=1), target, crops_per_shard=8)
+    pack(write_split(tmp_path / "a", people=2), target, PREPROCESS, crops_per_shard=8)
+    pack(write_split(tmp_path / "b", people=1), target, PREPROCESS, crops_per_shard=8)
     assert len(open_zarr(target).faces) == 4
 
 
@@ -130,11 +130,12 @@ def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
 
 def test_one_error_names_all_missing_files(tmp_path: Path) -> None:
     path = write_split(tmp_path, people=1, frames=1)
-    (tmp_path / "crops/p0/000000_150.png").unlink()
+    (tmp_path / "frames/p0/000000.png").unlink()
     (tmp_path / "crops/inswapper/p0/000000_mask.png").unlink()
     with pytest.raises(ManifestError, match="row 3: image_path") as raised:
-        open_manifest(path)
-    assert len(str(raised.value).splitlines()) == 4  # one crop, and the mask of three crops
+        open_manifest(path, PREPROCESS)
+    # The frame of three crops, and the mask of three.
+    assert len(str(raised.value).splitlines()) == 6
 
 
 def test_the_error_for_a_missing_split_names_its_stage(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def _digest(folder: Path) -> str:
 
 def test_the_digest_of_a_set_is_that_of_its_faces(tmp_path: Path) -> None:
     """Order, crops and rounding of another processor do not matter; labels and images do."""
-    store = open_manifest(write_split(tmp_path))
+    store = open_manifest(write_split(tmp_path), PREPROCESS)
     digest, faces = set_digest(store), store.faces
     assert re.fullmatch("[0-9a-f]{12}", digest)
     assert set_digest(packed_split(tmp_path / "packed")) == digest

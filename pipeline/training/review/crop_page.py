@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
+import numpy as np
 import pandas as pd
 from PIL import Image
 
 from pipeline.core.labels import QUALITY_NAMES
 from pipeline.core.tables import Table
-from pipeline.runtime.errors import ManifestError
+from pipeline.media.images import read_image
+from pipeline.runtime.errors import DecodeError, ManifestError
+from pipeline.views.preprocess import Preprocess
 
 TEMPLATE: Final = Path(__file__).with_name("crop_page.html.j2")
 THUMBNAIL_PX: Final = 112
+THUMBNAILS: Final = Preprocess(THUMBNAIL_PX)
 JPEG_QUALITY: Final = 88
 BOUNDARY_NAMES: Final = {-1: "unknown", 0: "no seam", 1: "seam"}
 # The page's filters, in order.
@@ -23,7 +27,8 @@ FACETS: Final = ("split", "type", "scale", "quality", "boundary", "source", "gro
 # The columns of a row that the page shows or counts.
 COLUMNS: Final = [
     *("face_id", "fake_type", "crop_scale", "quality_label", "boundary_label", "boundary_source"),
-    *("source", "group", "face_px", "sharpness", "blockiness", "noise_level", "image_path"),
+    *("source", "group", "face_px", "sharpness", "blockiness", "noise_level", "context_path"),
+    *("context_x", "context_y", "context_scale", "box_x0", "box_y0", "box_x1", "box_y1"),
 ]
 
 
@@ -78,13 +83,15 @@ def _crop(split: str, number: int, row: Any, image: str | None) -> dict[str, Any
 
 def _thumbnail(root: Path, row: Any) -> str:
     try:
-        with Image.open(root / row.image_path) as crop:
-            small = crop.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX))
-    except (OSError, ValueError, SyntaxError) as error:
+        context = read_image(root / row.context_path)
+    except DecodeError as error:
         raise ManifestError(
-            f"{row.face_id}: image_path {row.image_path}: not a readable image"
-            f" ({type(error).__name__}); `dvc repro split_groups` recreates it"
+            f"{row.face_id}: context_path {error}; `dvc repro split_groups` recreates it"
         ) from error
+    corners = np.array([[row.box_x0, row.box_y0], [row.box_x1, row.box_y1]], np.float32)
+    offset = np.array([row.context_x, row.context_y], np.float32)
+    box = ((corners - offset) * np.float32(row.context_scale)).ravel()
+    small = THUMBNAILS.crop(context, box, row.crop_scale)
     stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=JPEG_QUALITY)
+    Image.fromarray(small).save(stream, "JPEG", quality=JPEG_QUALITY)
     return base64.b64encode(stream.getvalue()).decode("ascii")

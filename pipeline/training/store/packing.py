@@ -15,10 +15,11 @@ from pipeline.runtime.progress import tracked
 from pipeline.training.store.checksums import checksums
 from pipeline.training.store.reader import CHECKSUMS, FaceStore, open_manifest
 from pipeline.training.store.webp_codec import WebpCodec
+from pipeline.views.preprocess import Preprocess
 
 
-def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
-    """Write a split's CSV and images as a Zarr 3 group, with equal bytes on every run.
+def pack(manifest: Path, target: Path, preprocess: Preprocess, crops_per_shard: int) -> FaceStore:
+    """Cut a split's crops and write it as a Zarr 3 group, with equal bytes on every run.
 
     Arrays: manifest (bytes of the CSV), crops (n, size, size, 3), and per face context (m, S, S, 3)
     padded with zeros, context_hw (m, 2), mask (m, S, S), has_mask (m,). Images are stored as
@@ -27,7 +28,7 @@ def pack(manifest: Path, target: Path, crops_per_shard: int) -> FaceStore:
     Returns the packed split, as read from the CSV. Raises ManifestError as `open_manifest` does,
     and for masks of a wrong size.
     """
-    source = open_manifest(manifest)
+    source = open_manifest(manifest, preprocess)
     n_crops, n_faces = len(source.table), len(source.faces)
     with replacing_folder(target) as temporary:
         group = zarr.create_group(temporary, zarr_format=3)

@@ -6,7 +6,7 @@ read gets any crop. Both sources give the same values.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import UNKNOWN
 from pipeline.core.manifest import SplitRow
 from pipeline.core.tables import read_table
+from pipeline.media.images import read_image
 from pipeline.runtime.errors import DecodeError, ManifestError
 from pipeline.training.store import webp_codec  # noqa: F401  # zarr needs it to read the images
 from pipeline.training.store.checksums import ROOT, file_faults
@@ -136,14 +137,27 @@ class FaceStore:
 
 @dataclass(frozen=True, eq=False)
 class FileImages:
-    """The image files of a manifest, decoded on access."""
+    """The image files of a manifest, decoded on access. Crops are cut from their frames.
 
+    boxes_xyxy: (n, 4) and scales: (n,), box and crop_scale of each row.
+    """
+
+    preprocess: Preprocess
     image_path: list[str]
+    boxes_xyxy: FloatArray
+    scales: list[float]
     context_path: list[str]
     mask_path: list[str]
+    # The crops of a face follow one another.
+    _last_frame: dict[str, ImageU8] = field(default_factory=dict)
 
     def crop(self, row: int) -> ImageU8:
-        return _decode(Path(self.image_path[row]), "RGB")
+        path = self.image_path[row]
+        if path not in self._last_frame:
+            self._last_frame.clear()
+            self._last_frame[path] = read_image(Path(path))
+        frame = self._last_frame[path]
+        return self.preprocess.crop(frame, self.boxes_xyxy[row], self.scales[row])
 
     def context(self, face: int) -> ImageU8:
         return _decode(Path(self.context_path[face]), "RGB")
@@ -195,8 +209,8 @@ def view_labels(store: FaceStore, face: int, preprocess: Preprocess) -> list[int
     return [*views, known[max(known)]] if preprocess.aligned else views
 
 
-def open_manifest(path: Path) -> FaceStore:
-    """Read a split from its CSV.
+def open_manifest(path: Path, preprocess: Preprocess) -> FaceStore:
+    """Read a split from its CSV. preprocess: how the crops are cut.
 
     Raises ManifestError for a malformed CSV or missing files; it lists all faults.
     """
@@ -204,7 +218,12 @@ def open_manifest(path: Path) -> FaceStore:
     _require_files(path, table)
     faces, face_of_crop = _faces_of(table)
     images = FileImages(
-        list(table["image_path"]), list(faces["context_path"]), list(faces["mask_path"])
+        preprocess,
+        list(table["image_path"]),
+        table[BOX_COLUMNS].to_numpy(np.float32),
+        list(table["crop_scale"]),
+        list(faces["context_path"]),
+        list(faces["mask_path"]),
     )
     return FaceStore(table, faces, face_of_crop, images)
 
