@@ -43,8 +43,8 @@ CUT_FRAC = 0.33
 GRAIN_SIGMA, GRAIN_TILE_PX = 1.2, 64
 # Level of the light map that leaves a pixel as it is.
 UNLIT = 160
-# Gives 1.5 MB per video, as RTFS-10k has.
-CRF = (19, 23)
+# Gives some 1.5 MB per video, as RTFS-10k has.
+CRF = (21, 25)
 X264 = {"preset": "superfast"}
 KEY_FRAMES_S = 2
 MIRRORED = (1, 0, 2, 4, 3)
