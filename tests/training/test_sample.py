@@ -34,6 +34,7 @@ TINY = PARAMS.model_copy(
         "width_px": 256,
         "height_px": 192,
         "max_people": 5,
+        "min_face_px": 70,
         "scenes_min": 2,
         "scenes_max": 2,
         "scene_s": 0.32,
@@ -101,7 +102,11 @@ def cast(package: Archive, members: dict[str, bytes]) -> Cast:
             Person("ben", (CastPhoto(origin("b.png")),), stills_only=True),
             Person("right", (CastPhoto(origin("group.png"), (280, 0, 560, 300)),)),
         ),
-        links=(("left", "nobody"), ("left", "right"), ("anna", "left"), ("right", "left")),
+        donors=(
+            Person("dora", (CastPhoto(origin("group.png"), (280, 0, 560, 300)),)),
+            Person("emil", (CastPhoto(origin("b.png")),)),
+            Person("frida", (CastPhoto(origin("a.png")),)),
+        ),
         cutaways=(origin("wall.png"),),
     )
 
@@ -132,12 +137,12 @@ def test_the_sample_is_a_valid_data_root(sample: Path) -> None:
     inputs = list_inputs(sample)
     assert inputs.warnings == []
     videos = {row.video_id: row for row in inputs.videos}
-    swaps = {"inswapper/anna_left", "inswapper/clip_self", "inswapper/left_right"}
-    swaps |= {"inswapper/right_self", "uniface/left_right"}
+    swaps = {"inswapper/anna_self", "inswapper/clip_self", "inswapper/left_dora"}
+    swaps |= {"inswapper/right_emil", "uniface/left_dora"}
     assert set(videos) == swaps | {"anna", "clip", "left", "right"}
-    anna = videos["inswapper/anna_left"]
-    assert (anna.identity_id, anna.source_identity_id) == ("anna", "left")
-    assert anna.original_video_id == "anna"
+    left = videos["inswapper/left_dora"]
+    assert (left.identity_id, left.source_identity_id) == ("left", "dora")
+    assert left.original_video_id == "left"
     assert videos["inswapper/clip_self"].source_identity_id == ""
     assert all(row.mask_path for row in inputs.videos if row.label == 1)
     fakes = [row for row in inputs.images if row.label == 1]
@@ -161,7 +166,7 @@ def read_clip(path: Path, pixel_format: str = "rgb24") -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "swap", ["inswapper/anna_left", "inswapper/clip_self", "uniface/left_right"]
+    "swap", ["inswapper/left_dora", "inswapper/clip_self", "uniface/left_dora"]
 )
 def test_a_fake_differs_from_its_original_inside_its_mask(sample: Path, swap: str) -> None:
     folder, stem = swap.split("/")

@@ -16,6 +16,7 @@ STEADY = Camera(
     pan_px=((-6.0, 2.0), (7.0, -3.0)),
     zoom=(1.0, 1.08),
     degrees=(-1.0, 1.0),
+    light=(1.0, 1.0),
     gain=(1.0, 1.0, 1.0),
     gamma=1.0,
     grain=0.0,

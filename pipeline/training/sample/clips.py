@@ -23,10 +23,10 @@ from pipeline.training.swaps.recipe import PasteKind, SwapRecipe
 
 KINDS: Final[dict[str, PasteKind]] = {"inswapper": "square", "uniface": "hull"}
 # Range of the face's height in wide and in near shots of a clip.
-WIDE_PX: Final = (108.0, 140.0)
-NEAR_PX: Final = (150.0, 195.0)
+WIDE_PX: Final = (200.0, 240.0)
+NEAR_PX: Final = (250.0, 320.0)
 # Size of an image, in frames, at which the moving camera never reaches its edge.
-FILL: Final = 1.2
+FILL: Final = 1.25
 CUTAWAY_FRAC: Final = 0.4
 
 
@@ -86,8 +86,10 @@ def _film_clip(
         if has_cutaway and scene == 1:
             subjects = [_covering(read_image(chosen), params)]
         else:
-            take = takes[(scene - (has_cutaway and scene > 1)) % len(takes)]
-            subjects = take.subjects(_clip_scale(take, face_px, band[1], params))
+            shot = scene - (has_cutaway and scene > 1)
+            take = takes[shot % len(takes)]
+            scale = _clip_scale(take, face_px, band[1], params)
+            subjects = take.subjects(scale, mirror=shot // len(takes) % 2 == 1)
         frames += film(subjects, camera, length, params.width_px, params.height_px)
     return frames
 

@@ -16,7 +16,7 @@ from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.views.paste import Matrix
 
 # Margin of the stage around the frame on each side, as a fraction of the frame, for camera motion.
-_MARGIN: Final = 0.08
+_MARGIN: Final = 0.12
 _GRAIN_TILE_PX: Final = 64
 
 
@@ -33,7 +33,8 @@ class Camera:
     """Random choices of one scene.
 
     centre: position of the subject in the frame, as fractions of width and height. pan_px, zoom,
-    degrees: at the first and the last frame. gain, gamma: the grading. grain: standard deviation of
+    degrees, light: at the first and the last frame; light scales the brightness. gain, gamma: the
+    grading. grain: standard deviation of
     the sensor noise in grey levels. grain_seed: seed of the noise tile.
     """
 
@@ -41,6 +42,7 @@ class Camera:
     pan_px: tuple[tuple[float, float], tuple[float, float]]
     zoom: tuple[float, float]
     degrees: tuple[float, float]
+    light: tuple[float, float]
     gain: tuple[float, float, float]
     gamma: float
     grain: float
@@ -51,8 +53,9 @@ def draw_camera(rng: np.random.Generator, width: int, height: int) -> Camera:
     """Draw a camera whose motion stays within the stage's margin. width, height: of the frame."""
     reach_x, reach_y = 0.5 * _MARGIN * width, 0.5 * _MARGIN * height
     pans = rng.uniform(-1, 1, (2, 2)) * (reach_x, reach_y)
-    zooms = rng.uniform(1.0, 1.1, 2)
-    turns = rng.uniform(-1.2, 1.2, 2)
+    zooms = rng.uniform(1.0, 1.2, 2)
+    turns = rng.uniform(-4, 4, 2)
+    lights = rng.uniform(0.85, 1.15, 2)
     brightness = rng.uniform(0.82, 1.12)
     tint = rng.uniform(0.93, 1.07, 3)
     return Camera(
@@ -60,6 +63,7 @@ def draw_camera(rng: np.random.Generator, width: int, height: int) -> Camera:
         pan_px=((float(pans[0, 0]), float(pans[0, 1])), (float(pans[1, 0]), float(pans[1, 1]))),
         zoom=(float(zooms[0]), float(zooms[1])),
         degrees=(float(turns[0]), float(turns[1])),
+        light=(float(lights[0]), float(lights[1])),
         gain=(
             float(brightness * tint[0]),
             float(brightness * tint[1]),
@@ -81,17 +85,18 @@ def film(
     """
     stages = [_stage(subject, camera, width, height) for subject in subjects]
     grain = _grain_tile(camera, width, height)
-    grade = _grade_table(camera)
     filmed = []
     for index in range(frames):
         stage = stages[min(index, len(stages) - 1)]
         progress = index / max(1, frames - 1)
-        matrix = _camera_matrix(camera, progress, stage.rgb.shape[:2], (height, width))
+        eased = progress * progress * (3 - 2 * progress)
+        matrix = _camera_matrix(camera, eased, stage.rgb.shape[:2], (height, width))
         seen = cv2.warpAffine(
             stage.rgb, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
         )
         keypoints = None if stage.keypoints is None else transform(stage.keypoints, matrix)
-        filmed.append(Subject(_add_grain(cv2.LUT(seen, grade), grain, index), keypoints))
+        graded = cv2.LUT(seen, _grade_table(camera, eased))
+        filmed.append(Subject(_add_grain(graded, grain, index), keypoints))
     return filmed
 
 
@@ -156,28 +161,27 @@ def _backdrop(rgb: ImageU8, width: int, height: int) -> ImageU8:
 
 
 def _camera_matrix(
-    camera: Camera, progress: float, stage_hw: tuple[int, ...], frame_hw: tuple[int, int]
+    camera: Camera, eased: float, stage_hw: tuple[int, ...], frame_hw: tuple[int, int]
 ) -> Matrix:
-    """Matrix (2, 3) stage -> frame at `progress` in [0, 1]; the motion is eased at both ends."""
-    eased = progress * progress * (3 - 2 * progress)
-
-    def between(ends: tuple[float, float]) -> float:
-        return ends[0] + eased * (ends[1] - ends[0])
-
-    pan_x = between((camera.pan_px[0][0], camera.pan_px[1][0]))
-    pan_y = between((camera.pan_px[0][1], camera.pan_px[1][1]))
+    """Matrix (2, 3) stage -> frame after the part `eased`, 0 to 1, of the camera's motion."""
+    pan_x, pan_y = (_between(ends, eased) for ends in zip(*camera.pan_px, strict=True))
     centre = ((stage_hw[1] - 1) / 2, (stage_hw[0] - 1) / 2)
-    turn = cv2.getRotationMatrix2D(centre, between(camera.degrees), between(camera.zoom))
+    degrees, zoom = _between(camera.degrees, eased), _between(camera.zoom, eased)
+    turn = cv2.getRotationMatrix2D(centre, degrees, zoom)
     matrix = np.asarray(turn, np.float64)
     matrix[0, 2] += (frame_hw[1] - 1) / 2 - centre[0] + pan_x
     matrix[1, 2] += (frame_hw[0] - 1) / 2 - centre[1] + pan_y
     return matrix
 
 
-def _grade_table(camera: Camera) -> ImageU8:
-    """Look-up table (1, 256, 3) of gain and gamma."""
+def _between(ends: tuple[float, float], eased: float) -> float:
+    return ends[0] + eased * (ends[1] - ends[0])
+
+
+def _grade_table(camera: Camera, eased: float) -> ImageU8:
+    """Look-up table (1, 256, 3) of light, gain and gamma."""
     levels = (np.arange(256, dtype=np.float64) / 255) ** camera.gamma
-    graded = 255 * levels[:, None] * np.array(camera.gain)
+    graded = 255 * _between(camera.light, eased) * levels[:, None] * np.array(camera.gain)
     table: ImageU8 = np.clip(np.rint(graded), 0, 255).astype(np.uint8)[None]
     return table
 

@@ -52,14 +52,14 @@ class Made:
 def assign_roles(cast: Cast, params: BuildSampleParams) -> list[Role]:
     """Select the people of the sample, their source faces, and those with a UniFace-like swap."""
     people = cast.people[: params.max_people]
-    filmed = {person.identity_id: person for person in people if not person.stills_only}
-    links = [link for link in cast.links if filmed.keys() >= set(link)]
-    sources = dict(links[: round(params.cross_identity_frac * len(filmed))])
+    filmed = [person for person in people if not person.stills_only]
+    swapped = [person for n, person in enumerate(filmed) if _evenly(n, params.cross_identity_frac)]
+    sources = dict(zip(swapped, cast.donors, strict=False))
     return [
         Role(
             person=person,
             index=index,
-            source=filmed.get(sources.get(person.identity_id, "")),
+            source=sources.get(person),
             has_uniface=_evenly(index, params.uniface_frac),
         )
         for index, person in enumerate(people)

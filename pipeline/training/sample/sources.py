@@ -48,10 +48,15 @@ class PackageFile:
 
 @dataclass(frozen=True)
 class CastPhoto:
-    """A still image. region_xyxy: the part that shows only one person; empty for all of it."""
+    """A still image.
+
+    region_xyxy: the part that shows only one person; empty for all of it. exif: whether the file's
+    orientation flag is true.
+    """
 
     origin: PackageFile
     region_xyxy: tuple[int, ...] = ()
+    exif: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,29 +84,31 @@ class Person:
 class Cast:
     """The people of the sample.
 
-    links: (target, source) pairs in order of preference; the target's clip may get the source's
-    face. People in one photograph come first, because they are in one group of the split anyway.
-    cutaways: images without a face.
+    donors: people who only lend their faces, each to one person, so that no swap links two groups
+    of the split. cutaways: images without a face.
     """
 
     people: tuple[Person, ...]
-    links: tuple[tuple[str, str], ...]
+    donors: tuple[Person, ...]
     cutaways: tuple[PackageFile, ...]
 
 
 def read_photo(photo: CastPhoto) -> ImageU8:
     """Read a photo, cropped to its region: (H, W, 3) uint8 RGB, upright. Raises PackageError."""
-    rgb = read_image(photo.origin)
+    rgb = read_image(photo.origin, exif=photo.exif)
     if not photo.region_xyxy:
         return rgb
     left, top, right, bottom = photo.region_xyxy
     return np.ascontiguousarray(rgb[top:bottom, left:right])
 
 
-def read_image(origin: PackageFile) -> ImageU8:
-    """Read an image file: (H, W, 3) uint8 RGB, upright. Raises PackageError."""
+def read_image(origin: PackageFile, *, exif: bool = True) -> ImageU8:
+    """Read an image file: (H, W, 3) uint8 RGB, turned as its orientation flag says if `exif`.
+
+    Raises PackageError.
+    """
     with Image.open(io.BytesIO(read_origin(origin))) as image:
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        return np.array((ImageOps.exif_transpose(image) if exif else image).convert("RGB"))
 
 
 def read_footage(footage: Footage, start: int, count: int) -> list[ImageU8]:
@@ -142,7 +149,7 @@ def fetch_archives(cast: Cast) -> None:
 
 def _origins(cast: Cast) -> Iterator[PackageFile]:
     yield from cast.cutaways
-    for person in cast.people:
+    for person in (*cast.people, *cast.donors):
         yield from (photo.origin for photo in person.photos)
         if person.footage is not None:
             yield person.footage.origin

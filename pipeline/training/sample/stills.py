@@ -11,7 +11,6 @@ from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.core.labels import FAKE, REAL
 from pipeline.inputs.images import ImageEntry
 from pipeline.runtime.sections import BuildSampleParams
-from pipeline.training.sample.film import mirrored
 from pipeline.training.sample.roles import Made, Role
 from pipeline.training.sample.takes import Take, scale_for
 from pipeline.training.swaps.masks import mask_u8
@@ -19,7 +18,7 @@ from pipeline.training.swaps.pseudo_swap import PLAIN, PseudoSwapper
 
 STILL_SOURCE: Final = "sample_stills"
 # Range of the face's height.
-STILL_PX: Final = (100.0, 230.0)
+STILL_PX: Final = (200.0, 400.0)
 # Distance of a still's edges from the middle of the face, in face heights, within the photo.
 STILL_REACH: Final = (1.4, 2.2)
 PNG_FRAC: Final = 0.3
@@ -41,8 +40,7 @@ def cut_still(
     """Cut out a face with its surroundings, enlarged only to reach params.min_face_px."""
     wanted_px = min(float(rng.uniform(*STILL_PX)), max(take.face_px, params.min_face_px))
     scale = scale_for(take, wanted_px, params)
-    subject = take.subjects(scale)[0]
-    subject = mirrored(subject) if mirror else subject
+    subject = take.subjects(scale, mirror=mirror)[0]
     keypoints = take.keypoints[0] if subject.keypoints is None else subject.keypoints
     middle = keypoints.mean(axis=0)
     reach = scale * take.face_px * rng.uniform(*STILL_REACH, 4)

@@ -10,7 +10,7 @@ from pipeline.core.arrays import FloatArray, ImageU8
 from pipeline.faces.detector import FaceDetector, find_faces
 from pipeline.runtime.errors import PackageError
 from pipeline.runtime.sections import BuildSampleParams
-from pipeline.training.sample.film import Subject, scaled
+from pipeline.training.sample.film import Subject, mirrored, scaled
 from pipeline.training.sample.sources import Person, read_footage, read_photo
 from pipeline.training.swaps.pseudo_swap import Donor
 
@@ -18,7 +18,7 @@ MIN_SCORE: Final = 0.5
 MIN_SOURCE_FACE_PX: Final = 40
 # Keypoints are rounded to quarters of a pixel, as their last bits differ between processors.
 KEYPOINT_STEPS: Final = 4
-MAX_ENLARGEMENT: Final = 1.6
+MAX_ENLARGEMENT: Final = 1.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,11 @@ class Take:
         """First image and its keypoints, as the source of swaps."""
         return self.images[0], self.keypoints[0]
 
-    def subjects(self, scale: float) -> list[Subject]:
-        """All images with their keypoints, resized by `scale`."""
+    def subjects(self, scale: float, *, mirror: bool = False) -> list[Subject]:
+        """All images with their keypoints, resized by `scale`, and mirrored if `mirror`."""
         pairs = zip(self.images, self.keypoints, strict=True)
-        return [scaled(Subject(rgb, keypoints), scale) for rgb, keypoints in pairs]
+        resized = [scaled(Subject(rgb, keypoints), scale) for rgb, keypoints in pairs]
+        return [mirrored(subject) for subject in resized] if mirror else resized
 
 
 def takes_of(person: Person, length: int, detector: FaceDetector) -> list[Take]:
