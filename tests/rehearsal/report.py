@@ -38,14 +38,14 @@ class Run:
 
     @property
     def multiple(self) -> float:
-        """Bytes under data/, but for the videos, and in DVC's cache, relative to the videos."""
+        """Bytes under data/, with the videos, and in DVC's cache, relative to the videos."""
         made = sum(self.bytes.values()) - self.bytes[STAGES_CACHE]
-        return made / self.video_bytes
+        return 1 + made / self.video_bytes
 
     @property
     def multiple_in_all(self) -> float:
         """The same with the stage cache."""
-        return sum(self.bytes.values()) / self.video_bytes
+        return 1 + sum(self.bytes.values()) / self.video_bytes
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -146,7 +146,7 @@ def at_full_size(small: Run, whole: Run) -> dict[str, Any]:
         "video_bytes_as_here": whole.video_bytes / whole.videos * RTFS_VIDEOS,
         "bytes": made,
         "bytes_in_all": sum(made.values()),
-        "multiple": (sum(made.values()) - made[STAGES_CACHE]) / RTFS_BYTES,
+        "multiple": 1 + (sum(made.values()) - made[STAGES_CACHE]) / RTFS_BYTES,
         "frames": round(whole.frames / whole.videos * RTFS_VIDEOS),
         "core_s": core_s,
         "hours": {str(cores): hours(core_s, cores) for cores in CORES},
