@@ -53,7 +53,7 @@ def test_the_crops_of_a_face_may_be_anywhere(tmp_path: Path) -> None:
     path = write_split(tmp_path, people=1, frames=1)
     header, *rows = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join([header, *rows[::2], *rows[1::2]]) + "\n", encoding="utf-8")
-    store = open_manifest(path)
+    store = open_manifest(path, PREPROCESS)
     for face in range(2):
         assert set(store.table["face_id"][store.crops_of(face)]) == {store.faces["face_id"][face]}
         assert len(store.crops_of(face)) == 3
@@ -62,7 +62,7 @@ def test_the_crops_of_a_face_may_be_anywhere(tmp_path: Path) -> None:
 
 def test_a_column_has_the_type_of_its_field(tmp_path: Path) -> None:
     """Whole numbers in a column of measures stay measures."""
-    table = open_manifest(write_split(tmp_path, people=1, frames=1)).table
+    table = open_manifest(write_split(tmp_path, people=1, frames=1), PREPROCESS).table
     assert table["context_x"].dtype == table["kp0_x"].dtype == np.float64
     assert table["label"].dtype == table["frame_index"].dtype == np.int64
     assert table["video_id"].dtype == "str"
