@@ -36,6 +36,7 @@ STAGES = [
 # Small enough for a test: fewer people and frames, two epochs of a few pairs, random weights.
 SMALL = {
     "max_people": 8,
+    "scenes_min": 2,
     "scenes_max": 2,
     "scene_s": 0.5,
     "stills_per_person": 1,
