@@ -9,26 +9,24 @@ is used because it depends little on the machine's other load.
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import yaml
 
 from pipeline.core.files import write_json
 from pipeline.runtime.cli import run_stage
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.workers import worker_count
+from tests.bench.process_tree import memory_bytes, processor_seconds
 from tests.support.imports import ROOT
 
 REPORT = Path("metrics/growth.json")
@@ -169,33 +167,13 @@ def run_measured(home: Path, step: Step, **variables: str) -> tuple[float, float
         )
         peak = 0
         while process.poll() is None:
-            peak = max(peak, resident_bytes(process.pid))
+            peak = max(peak, memory_bytes(process.pid, proportional=False))
             time.sleep(SAMPLING_S)
         seconds = processor_seconds() - started
         log.seek(0)
         if process.returncode:
             raise PipelineError(f"growth: {step.name} failed:\n{log.read()}")
     return seconds, peak / 2**20
-
-
-def processor_seconds() -> float:
-    """CPU seconds of all finished child processes."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def resident_bytes(pid: int) -> int:
-    """Memory of a process and its descendants; shared pages count once per process."""
-    with suppress(psutil.NoSuchProcess):
-        top = psutil.Process(pid)
-        return sum(_own_bytes(process) for process in (top, *top.children(recursive=True)))
-    return 0
-
-
-def _own_bytes(process: psutil.Process) -> int:
-    with suppress(psutil.NoSuchProcess):
-        return int(process.memory_info().rss)
-    return 0
 
 
 def growth(runs: Sequence[dict[str, float]]) -> dict[str, Any]:

@@ -10,15 +10,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from tests.support.clones import clone_working_tree, environment
 from tests.support.imports import ROOT
+from tests.support.pipeline_files import locked_outputs
 
 SOURCE = Path(__file__).with_suffix(".c")
-LOCKS = ("data/dvc.lock", "dvc.lock")
 
 
 def main() -> None:
@@ -29,20 +26,11 @@ def main() -> None:
         variables = environment() | {"LD_PRELOAD": str(library), "INSWAPPER_STAGE_CACHE": "off"}
         command = ["dvc", "repro", "--force", *sys.argv[1:]]
         subprocess.run(command, cwd=clone, env=variables, check=True)
-        here, there = outputs(ROOT), outputs(clone)
+        here, there = locked_outputs(ROOT), locked_outputs(clone)
     different = sorted(stage for stage in here if here[stage] != there[stage])
     for stage in here:
         print(f"{stage:18} {'DIFFERENT' if stage in different else 'equal'}")
     sys.exit(bool(different))
-
-
-def outputs(repository: Path) -> dict[str, Any]:
-    """Paths, sizes and MD5 of the outputs of each stage, from the locks of the repository."""
-    locks = [repository / name for name in LOCKS if (repository / name).exists()]
-    stages: dict[str, Any] = {}
-    for lock in locks:
-        stages |= yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    return {stage: entry["outs"] for stage, entry in stages.items()}
 
 
 if __name__ == "__main__":

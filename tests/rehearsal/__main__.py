@@ -37,6 +37,7 @@ from tests.rehearsal.measuring import (
 from tests.rehearsal.plan import VIDEOS_PER_CLIP, Clip, Format, planned_clip
 from tests.rehearsal.report import Run, report_of, table
 from tests.support.clones import clone_working_tree
+from tests.support.pipeline_files import locked_outputs
 
 REPORT = Path("metrics/rehearsal.json")
 ROOT = Path("data/own")
@@ -83,10 +84,10 @@ def rehearse(folder: Path, clips: Sequence[Clip]) -> dict[str, Any]:
     with clone_with(folder, few) as clone:
         small_run = run_on(clone, few, STAGES)
         files = {stage: file_count(clone / name) for stage, name in KILLED.items()}
-        outputs = locked_outputs(clone)
+        outputs = outputs_of_killed(clone)
     with clone_with(folder, few) as clone:
         killed = run_killed(clone, files)
-        killed["same_outputs"] = locked_outputs(clone) == outputs
+        killed["same_outputs"] = outputs_of_killed(clone) == outputs
     with clone_with(folder, low) as clone:
         low_run = run_on(clone, low, VISUAL)
     with clone_with(folder, clips) as clone:
@@ -171,7 +172,7 @@ def edited_params(clone: Path) -> Iterator[dict[str, Any]]:
 
 
 def run_again(clone: Path, before: Run) -> dict[str, Any]:
-    """Run all stages after a video was added; what was done anew, and what it took."""
+    """Run all stages after a video was added; return what was processed again and its cost."""
     runs = run_stages(clone, STAGES)
     videos = counts(runs["extract_frames"].log, "extract_frames")
     frames = counts(runs["crop_faces"].log, "crop_faces")
@@ -197,10 +198,10 @@ def run_killed(clone: Path, files: dict[str, int]) -> dict[str, Any]:
     return {"stages": reruns}
 
 
-def locked_outputs(clone: Path) -> dict[str, Any]:
+def outputs_of_killed(clone: Path) -> dict[str, Any]:
     """Hashes of the outputs of KILLED in dvc.lock."""
-    lock = yaml.safe_load((clone / "dvc.lock").read_text(encoding="utf-8"))
-    return {stage: lock["stages"][stage]["outs"] for stage in KILLED}
+    outputs = locked_outputs(clone)
+    return {stage: outputs[stage] for stage in KILLED}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a stage costs: its whole process tree in time and memory, and the bytes that it leaves."""
+"""Cost of a stage: time and memory of its process tree, and the bytes that it writes."""
 
 import os
 import re
@@ -7,15 +7,12 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from pipeline.runtime.cache import VARIABLE as STAGE_CACHE
 from pipeline.runtime.errors import PipelineError
-from tests.bench.growth import processor_seconds
+from tests.bench.process_tree import memory_bytes, processor_seconds
 from tests.support.clones import environment
 
 DATA, DVC_CACHE, STAGES_CACHE = "data", ".dvc/cache", ".dvc/tmp/stages"
@@ -44,7 +41,7 @@ def reproduce(clone: Path, stage: str) -> StageRun:
     process = _start(clone, stage)
     peak = 0
     while process.poll() is None:
-        peak = max(peak, memory_bytes(process.pid))
+        peak = max(peak, memory_bytes(process.pid, proportional=True))
         time.sleep(SAMPLING_S)
     wall_s, core_s = time.perf_counter() - started, processor_seconds() - earlier_s
     log = (clone / LOG).read_text(encoding="utf-8")
@@ -79,21 +76,6 @@ def _start(clone: Path, stage: str) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def memory_bytes(pid: int) -> int:
-    """Proportional memory of a process and its descendants."""
-    with suppress(psutil.NoSuchProcess):
-        top = psutil.Process(pid)
-        return sum(_own_bytes(process) for process in (top, *top.children(recursive=True)))
-    return 0
-
-
-def _own_bytes(process: psutil.Process) -> int:
-    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        memory = process.memory_full_info()
-        return int(getattr(memory, "pss", memory.rss))  # only Linux has pss
-    return 0
 
 
 def made_folders(clone: Path) -> list[str]:

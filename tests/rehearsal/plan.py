@@ -1,7 +1,7 @@
 """Plan of the rehearsal's clips: names as in RTFS-10k, lengths and sizes, all drawn from a seed."""
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +101,3 @@ def youtube_id(person: int) -> str:
 def seconds_of(clips: Iterable[Clip], height_px: int = 0) -> int:
     """Length of all their videos. height_px: only those of this height; 0: of any."""
     return sum(clip.seconds for clip in clips if height_px in (0, clip.height_px))
-
-
-def videos_of(clips: Sequence[Clip]) -> int:
-    """Number of their videos."""
-    return VIDEOS_PER_CLIP * len(clips)

@@ -1,14 +1,12 @@
-"""tests.rehearsal.measuring: bytes of linked files, memory of a process tree, lines of a log."""
+"""tests.rehearsal.measuring: bytes of linked files, lines of a log."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.runtime.errors import PipelineError
-from tests.rehearsal.measuring import counts, file_count, folder_bytes, made_folders, memory_bytes
+from tests.rehearsal.measuring import counts, file_count, folder_bytes, made_folders
 
 LOG = """Running stage 'crop_faces':
 > python -m stages.crop_faces
@@ -42,16 +40,3 @@ def test_numbers_of_a_closing_line() -> None:
     assert counts(LOG, "crop_faces") == {"frames": 12, "reused": 5, "faces": 11, "crops": 44}
     with pytest.raises(PipelineError, match="extract_frames did not say"):
         counts(LOG, "extract_frames")
-
-
-def test_memory_of_a_process_and_its_children() -> None:
-    hold = "import sys; held = bytearray(80 * 2**20); print('held', flush=True); sys.stdin.read()"
-    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    assert memory_bytes(process.pid) > 80 * 2**20
-    process.communicate()
-    assert memory_bytes(process.pid) == 0

@@ -9,7 +9,7 @@ from pipeline.media.video import probe, read_frames
 from tests.rehearsal.__main__ import KILLED, VISUAL, clone_with, planned, run_killed, run_on
 from tests.rehearsal.making import make_clips
 from tests.rehearsal.measuring import file_count
-from tests.rehearsal.plan import Clip, Format, videos_of
+from tests.rehearsal.plan import VIDEOS_PER_CLIP, Clip, Format
 from tests.support.synthetic import draw_clip, write_clip
 
 TINY = Format(lengths_s=(1, 2), heights_px=(240,))
@@ -51,7 +51,7 @@ def test_what_was_done_before_a_kill_is_used_again(made: tuple[Path, list[Clip]]
     with clone_with(folder, clips) as clone:
         run = run_on(clone, clips, VISUAL)
         files = {stage: file_count(clone / name) for stage, name in KILLED.items()}
-        assert run.videos == videos_of(clips)
+        assert run.videos == VIDEOS_PER_CLIP * len(clips)
         assert run.video_bytes < sum(run.bytes.values())
     with clone_with(folder, clips) as clone:
         stages = run_killed(clone, files)["stages"]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.rehearsal.__main__ import STAGES, VISUAL, planned
 from tests.rehearsal.measuring import DVC_CACHE, STAGES_CACHE, StageRun
-from tests.rehearsal.plan import Clip, Format, seconds_of, videos_of
+from tests.rehearsal.plan import VIDEOS_PER_CLIP, Clip, Format, seconds_of
 from tests.rehearsal.report import (
     ASSUMPTION,
     PARALLEL,
@@ -31,9 +31,9 @@ def made_run(clips: Sequence[Clip], stages: Sequence[str], mib_per_video: float 
     def stage_run(stage: str) -> StageRun:
         work = sum(cost * seconds_of(clips, height) for height, cost in CORE_S.items())
         core_s = START_S + (work if stage in VISUAL else 0.1 * seconds_of(clips))
-        return StageRun(core_s / 2, core_s, 300 + mib_per_video * videos_of(clips), "")
+        return StageRun(core_s / 2, core_s, 300 + mib_per_video * VIDEOS_PER_CLIP * len(clips), "")
 
-    videos = videos_of(clips)
+    videos = VIDEOS_PER_CLIP * len(clips)
     made = dict.fromkeys(FOLDERS, 1000 * videos)
     runs = {stage: stage_run(stage) for stage in stages}
     return Run(clips, 4000 * videos, runs, made, 8 * videos, 7 * videos, videos)
@@ -72,7 +72,7 @@ def test_targets_and_the_full_size(mib_per_video: float, verdict: str) -> None:
     report = report_of(small, whole, made_run(LOW, VISUAL), one_more, killed)
     full, targets = report["rtfs_10k"], report["targets"]
     assert full["bytes_in_all"] == pytest.approx(len(FOLDERS) * 1000 * RTFS_VIDEOS)
-    core_s = START_S + 0.1 * seconds_of(FEW) / videos_of(FEW) * RTFS_VIDEOS
+    core_s = START_S + 0.1 * seconds_of(FEW) / (VIDEOS_PER_CLIP * len(FEW)) * RTFS_VIDEOS
     assert full["core_s"]["split_groups"] == pytest.approx(core_s)
     # Two folders of data/ and DVC's cache, 1,000 bytes each, for videos of 4,000.
     assert targets["multiple"] == {"limit": 6, "measured": 1.75, "met": True}
